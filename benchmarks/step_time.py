@@ -1,0 +1,159 @@
+"""Step time of a tiny image + table model with recording on, against a plain PyTorch loop over a DataLoader."""
+
+import os
+import tempfile
+import time
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["MEDFUSION_HOME"] = tempfile.mkdtemp()
+import numpy as np
+import torch
+import torch.nn.functional as F
+from rounds import environment, interleave, report
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import medfusion_jupyter.training.loop as loop_module
+from medfusion_jupyter.data.batches import BatchSource
+from medfusion_jupyter.data.table import TableArrays
+from medfusion_jupyter.nn import Architecture, FusionModel, ImageEncoder, image_encoders
+from medfusion_jupyter.store import open_store
+from medfusion_jupyter.training.control import Control
+from medfusion_jupyter.training.preparation import build_optimizer
+from medfusion_jupyter.training.recorder import Recorder
+
+ROWS, BATCH, SIDE, COLUMNS = 2048, 32, 28, 16
+
+
+@image_encoders.register("tiny")
+class Tiny(ImageEncoder):
+    """The image half of the tiny model."""
+
+    out_features = 64
+    smallest = 8
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, 4, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten()
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.body(images)
+
+
+class Pixels:
+    """Decoded pixels in memory, as a pixel cache hands them out."""
+
+    pixels = np.random.default_rng(0).integers(0, 255, (ROWS, 1, SIDE, SIDE), dtype=np.uint8)
+    slots = np.arange(ROWS)
+    channels, size, max_value = 1, SIDE, 255
+
+
+TABLE = TableArrays(
+    numeric=np.random.default_rng(1).normal(size=(ROWS, COLUMNS)).astype(np.float32),
+    codes=np.zeros((ROWS, 0), dtype=np.int64),
+    present=np.ones(ROWS, dtype=bool),
+)
+TARGET = np.random.default_rng(2).integers(0, 2, ROWS)
+
+
+def model() -> FusionModel:
+    torch.manual_seed(1)
+    return FusionModel(
+        Architecture("tiny", "mlp", "concat", "classification", 2, 1, SIDE, COLUMNS, ())
+    ).train()
+
+
+def plain(fused: bool):
+    net = model()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, fused=fused or None)
+    images = (torch.from_numpy(Pixels.pixels).float() / 255 - 0.5) / 0.25
+    numeric, target = torch.from_numpy(TABLE.numeric), torch.from_numpy(TARGET)
+    present, codes = torch.ones(BATCH, 2, dtype=torch.bool), torch.zeros(BATCH, 0, dtype=torch.long)
+    loader = DataLoader(TensorDataset(images, numeric, target), batch_size=BATCH, shuffle=True)
+
+    def epoch() -> float:
+        began = time.perf_counter()
+        for x, t, y in loader:
+            optimizer.zero_grad(set_to_none=True)
+            F.cross_entropy(net(x, t, codes, present, True), y).backward()
+            optimizer.step()
+        return time.perf_counter() - began
+
+    return epoch
+
+
+def source() -> BatchSource:
+    return BatchSource(
+        Pixels(), TABLE, TARGET, rows=np.arange(ROWS), batch_size=BATCH, device="cpu", mean=(0.5,), std=(0.25,),
+        modalities=("image", "table"),
+    )
+
+
+def same_loop_by_hand():
+    """The same batches, optimiser and schedule, with nothing around them."""
+    net, batches, epochs = model(), source(), iter(range(10**6))
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, fused=True)
+
+    def epoch() -> float:
+        began = time.perf_counter()
+        for batch in batches.epoch((0, next(epochs)), None, None):
+            optimizer.zero_grad(set_to_none=True)
+            out = net(batch.image, batch.numeric, batch.codes, batch.present, True)
+            F.cross_entropy(out, batch.target).backward()
+            optimizer.step()
+        return time.perf_counter() - began
+
+    return epoch
+
+
+def ours():
+    from medfusion_jupyter.training.config import TrainingConfig
+
+    store = open_store()
+    record = store.jobs.create(
+        name="benchmark", model_config={}, data_config={}, training_config={}, total_epochs=10**4, watched_metric="val/loss"
+    )
+    store.jobs.claim(record.job_id, run_token="t", host="here", pid=os.getpid(), process_started=0.0, kernel_id=None)
+    net = model()
+    state = loop_module.LoopState(
+        model=net,
+        optimizer=build_optimizer(net, TrainingConfig(lr=1e-3)),
+        generator=torch.Generator(),
+        epochs=10**4,
+        steps_per_epoch=ROWS // BATCH,
+    )
+    recorder = Recorder(store, record.pk, record.job_id, "t", "cpu")
+    store.writer.attach(lambda session: store.jobs.beat_in(session, record.pk, "t", recorder.progress()))
+    settings = loop_module.LoopSettings(lr=1e-3, warmup_steps=64, seed=0, augment=None, autocast=__import__("contextlib").nullcontext())
+    loop = loop_module.Loop(state, source(), source(), settings, [recorder], Control())
+    recorder.fit_start(state)
+
+    def epoch() -> float:
+        began = time.perf_counter()
+        for batch in loop._batches(state.epoch):
+            loop._step(batch)
+        loop._read()
+        state.epoch += 1
+        return time.perf_counter() - began
+
+    return epoch
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    print(environment("torch"))
+    contenders = {
+        "plain loop, DataLoader, default AdamW": plain(fused=False),
+        "plain loop, DataLoader, fused AdamW": plain(fused=True),
+        "plain loop, our batches, fused AdamW": same_loop_by_hand(),
+        "MedFusion, recording": ours(),
+    }
+    figures = interleave(contenders, rounds=25)
+    report(f"An epoch of {ROWS // BATCH} steps", figures, against="plain loop, DataLoader, default AdamW", unit="ms", scale=1000)
+    report(
+        "The same loop by hand", {k: v for k, v in figures.items() if "our batches" in k or "MedFusion" in k},
+        against="plain loop, our batches, fused AdamW", unit="ms", scale=1000,
+    )
+    open_store().close()

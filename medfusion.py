@@ -1,0 +1,79 @@
+"""MedFusion for Jupyter: `import medfusion as mf` and `%load_ext medfusion`.
+
+This module holds names only. Each is imported from its room at first use, so that importing `medfusion` costs
+nothing and loads neither torch, pandas nor SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from medfusion_jupyter.data import Cohort, synthetic_cohort
+    from medfusion_jupyter.evaluation import evaluate
+    from medfusion_jupyter.training import Job, Model, load_job, load_model, resume, train
+    from medfusion_jupyter.widgets import datasets, jobs, models, monitor, workflows
+
+_ROOM_OF = {
+    "Cohort": "medfusion_jupyter.data",
+    "synthetic_cohort": "medfusion_jupyter.data",
+    "Job": "medfusion_jupyter.training",
+    "Model": "medfusion_jupyter.training",
+    "load_job": "medfusion_jupyter.training",
+    "load_model": "medfusion_jupyter.training",
+    "resume": "medfusion_jupyter.training",
+    "train": "medfusion_jupyter.training",
+    "evaluate": "medfusion_jupyter.evaluation",
+    "monitor": "medfusion_jupyter.widgets",
+    "jobs": "medfusion_jupyter.widgets",
+    "models": "medfusion_jupyter.widgets",
+    "datasets": "medfusion_jupyter.widgets",
+    "workflows": "medfusion_jupyter.widgets",
+}
+
+__all__ = [
+    "Cohort",
+    "Job",
+    "Model",
+    "datasets",
+    "evaluate",
+    "jobs",
+    "load_job",
+    "load_model",
+    "models",
+    "monitor",
+    "resume",
+    "synthetic_cohort",
+    "train",
+    "workflows",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("medfusion-jupyter")
+    if name not in _ROOM_OF:
+        import difflib
+
+        near = difflib.get_close_matches(name, _ROOM_OF, n=1)
+        hint = f" Did you mean mf.{near[0]}?" if near else ""
+        raise AttributeError(f"module 'medfusion' has no name {name!r}.{hint}", name=name, obj=None)
+    value = getattr(import_module(_ROOM_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})
+
+
+def load_ipython_extension(ipython: InteractiveShell) -> None:
+    """Called by `%load_ext medfusion`: registers `%medfusion`."""
+    from medfusion_jupyter.magics import load_ipython_extension as load
+
+    load(ipython)

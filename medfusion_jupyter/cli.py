@@ -1,0 +1,81 @@
+"""The command `medfusion`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+QUICKSTART = "01-quickstart.ipynb"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="medfusion", description="Train models that fuse medical images with clinical data, in a notebook."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    lab = commands.add_parser("lab", help="open JupyterLab on the quickstart notebook")
+    lab.add_argument("folder", nargs="?", default=".", help="the folder to open (default: this one)")
+    lab.add_argument("jupyter", nargs=argparse.REMAINDER, help="further arguments for jupyter lab")
+    lab.set_defaults(run=_lab)
+    demo = commands.add_parser("demo", help="train on a synthetic cohort in the terminal")
+    demo.add_argument("--rows", type=int, default=2000, help="patients of the cohort (default: 2000)")
+    demo.add_argument("--epochs", type=int, default=12, help="passes over the training part (default: 12)")
+    demo.set_defaults(run=_demo)
+    jobs = commands.add_parser("jobs", help="list the training jobs of the store, newest first")
+    jobs.add_argument("--status", help="only those in this state, such as running or interrupted")
+    jobs.add_argument("--limit", type=int, default=20, help="at most so many (default: 20)")
+    jobs.set_defaults(run=_jobs)
+    arguments = parser.parse_args(argv)
+    run = arguments.run
+    try:
+        status: int = run(arguments)
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for the interpreter's last flush)
+        return 0
+    return status
+
+
+def _lab(arguments: argparse.Namespace) -> int:
+    folder = Path(arguments.folder).resolve()
+    if not folder.is_dir():
+        print(f"medfusion lab: {folder} is not a folder.", file=sys.stderr)
+        return 2
+    command = [sys.executable, "-m", "jupyterlab", "--notebook-dir", str(folder)]
+    if (folder / QUICKSTART).exists():
+        command += ["--LabApp.default_url", f"/lab/tree/{QUICKSTART}"]
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        command += ["--no-browser"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command += ["--allow-root"]
+    os.execv(sys.executable, [*command, *arguments.jupyter])
+    return 0
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from medfusion_jupyter.demo import demo
+
+    demo(rows=arguments.rows, epochs=arguments.epochs)
+    return 0
+
+
+def _jobs(arguments: argparse.Namespace) -> int:
+    from medfusion_jupyter.store import JobStatus, open_store
+
+    known = [str(status) for status in JobStatus]
+    if arguments.status is not None and arguments.status not in known:
+        print(f"medfusion jobs: no status {arguments.status!r}; choose one of {', '.join(known)}.", file=sys.stderr)
+        return 2
+    jobs = open_store().jobs.list(status=arguments.status, limit=arguments.limit).items
+    if not jobs:
+        print("No jobs.")
+        return 0
+    print(f"{'job':<10} {'status':<13} {'epoch':>9}  {'best':>22}  name")
+    for job in jobs:
+        best = "" if job.best_value is None else f"{job.watched_metric} {job.best_value:.3f}"
+        epoch = f"{job.current_epoch}/{job.total_epochs}"
+        print(f"{job.job_id:<10} {job.status:<13} {epoch:>9}  {best:>22}  {job.name}")
+    return 0

@@ -1,0 +1,6 @@
+"""What a prediction is worth, as numbers with intervals. Plain NumPy: no model, no store."""
+
+from medfusion_jupyter.metrics.discrimination import Interval, accuracy, auroc, auroc_of_classes
+from medfusion_jupyter.metrics.patients import bootstrap_by_patient
+
+__all__ = ["Interval", "accuracy", "auroc", "auroc_of_classes", "bootstrap_by_patient"]

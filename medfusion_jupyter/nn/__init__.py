@@ -1,0 +1,27 @@
+"""What learns: encoders, fusions and heads, one registry each, and their assembly.
+
+To add a part, write a class that keeps the contract of its file and decorate it with the registry there, for example
+`@fusions.register("my_fusion")`; it can then be named in `mf.train(fusion="my_fusion")`.
+"""
+
+from medfusion_jupyter.nn.fusion_model import Architecture, FusionModel
+from medfusion_jupyter.nn.fusions import Fusion, fusions
+from medfusion_jupyter.nn.heads import Head, heads
+from medfusion_jupyter.nn.image_encoders import ImageEncoder, image_encoders
+from medfusion_jupyter.nn.registry import Registry, UnknownPart
+from medfusion_jupyter.nn.table_encoders import TableEncoder, table_encoders
+
+__all__ = [
+    "Architecture",
+    "Fusion",
+    "FusionModel",
+    "Head",
+    "ImageEncoder",
+    "Registry",
+    "TableEncoder",
+    "UnknownPart",
+    "fusions",
+    "heads",
+    "image_encoders",
+    "table_encoders",
+]

@@ -1,0 +1,22 @@
+"""How a model learns: configuration, loop, callbacks, checkpoints, control, and the Job that a user holds."""
+
+from medfusion_jupyter.training.callbacks import Callback
+from medfusion_jupyter.training.checkpoints import CheckpointError
+from medfusion_jupyter.training.config import ConfigError, TrainingConfig
+from medfusion_jupyter.training.job import Job, JobFailed, load_job, resume, train
+from medfusion_jupyter.training.model import Model, ModelError, load_model
+
+__all__ = [
+    "Callback",
+    "CheckpointError",
+    "ConfigError",
+    "Job",
+    "JobFailed",
+    "Model",
+    "ModelError",
+    "TrainingConfig",
+    "load_job",
+    "load_model",
+    "resume",
+    "train",
+]

@@ -1,0 +1,149 @@
+"""Checkpoints: all that a run needs to go on, in one safetensors file an epoch.
+
+The training thread only copies tensors into buffers that are kept; a writer thread makes the file. Layout of a file:
+`model/<name>`, `optimizer/<parameter>/<slot>`, `generator/<which>`, and one JSON text under `medfusion` in the header.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from medfusion_jupyter.training.durable_files import write_durably
+
+FORMAT = 1
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that could not be written or read."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds: tensors by name, and the description they were saved with."""
+
+    tensors: Mapping[str, Tensor]
+    description: Mapping[str, Any]
+
+    def section(self, name: str) -> dict[str, Tensor]:
+        """The tensors below `name/`, without that prefix."""
+        prefix = name + "/"
+        return {key[len(prefix) :]: value for key, value in self.tensors.items() if key.startswith(prefix)}
+
+
+class CheckpointWriter:
+    """Writes one checkpoint at a time in a thread of its own.
+
+    `save` blocks for the copy, and for the file before it where that is still being written.
+    """
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, Tensor] = {}
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def save(
+        self,
+        path: Path,
+        tensors: Mapping[str, Tensor],
+        description: Mapping[str, Any],
+        then: Callable[[int], None],
+    ) -> None:
+        """Take a copy of `tensors` now and write it to `path`; `then(size in bytes)` is called once it is on the disk.
+
+        Raises CheckpointError where the one before could not be written.
+        """
+        self.wait()
+        self._copy(tensors)
+        snapshot = {name: self._buffers[name] for name in tensors}
+        self._thread = threading.Thread(
+            target=self._write, args=(path, snapshot, dict(description), then), name="medfusion-checkpoint"
+        )
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Return when nothing is being written. Raises CheckpointError where the last write failed."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    def _copy(self, tensors: Mapping[str, Tensor]) -> None:
+        targets: list[Tensor] = []
+        for name, tensor in tensors.items():
+            buffer = self._buffers.get(name)
+            if buffer is None or buffer.shape != tensor.shape or buffer.dtype != tensor.dtype:
+                pinned = tensor.device.type == "cuda"
+                buffer = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=pinned)
+                self._buffers[name] = buffer
+            targets.append(buffer)
+        with torch.no_grad():
+            torch._foreach_copy_(targets, [tensor.detach() for tensor in tensors.values()])
+
+    def _write(
+        self, path: Path, tensors: dict[str, Tensor], description: dict[str, Any], then: Callable[[int], None]
+    ) -> None:
+        try:
+            write_checkpoint(path, tensors, description)
+            then(path.stat().st_size)
+        except BaseException as error:  # handed to the training thread, which ends the run with it
+            self._error = error
+
+
+def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
+    """Write the file durably. Raises CheckpointError, saying what is free, where the disk is full."""
+    header = {"medfusion": json.dumps({"format": FORMAT, **description})}
+    try:
+        write_durably(path, lambda temporary: save_file(dict(tensors), temporary, metadata=header))
+    except (OSError, SafetensorError) as error:
+        size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+        free = shutil.disk_usage(path.parent).free
+        raise CheckpointError(
+            f"The checkpoint {path} ({size / 1e6:.1f} MB) could not be written: {error}. {free / 1e6:.1f} MB are free "
+            "there. Free some space or set MEDFUSION_HOME to a larger disk; the checkpoint before it is kept, and "
+            "mf.resume goes on from it."
+        ) from error
+
+
+def read_checkpoint(path: Path, device: str | torch.device = "cpu") -> Checkpoint:
+    """Read a file. Raises CheckpointError where it is missing, cut short or not one of ours."""
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            description = json.loads((file.metadata() or {}).get("medfusion", "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"The checkpoint {path} cannot be read: {error}.") from error
+    if description.get("format") != FORMAT:
+        raise CheckpointError(
+            f"The checkpoint {path} has format {description.get('format')!r}; this version reads format {FORMAT}."
+        )
+    return Checkpoint(tensors, description)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's state as tensors by `<parameter number>/<slot>`."""
+    state: dict[int, dict[str, Tensor]] = optimizer.state_dict()["state"]
+    return {f"{index}/{slot}": value for index, slots in state.items() for slot, value in slots.items()}
+
+
+def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` took out, into an optimiser over the same parameters."""
+    whole = optimizer.state_dict()
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, slot = key.split("/")
+        state.setdefault(int(index), {})[slot] = value
+    whole["state"] = state
+    optimizer.load_state_dict(whole)

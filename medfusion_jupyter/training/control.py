@@ -1,0 +1,66 @@
+"""Commands to a run, from the thread that hears of them to the thread that trains."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+
+class Stopped(Exception):
+    """The run was told to stop."""
+
+
+class Abandoned(Exception):
+    """Another process has taken this job over, so this run ends and writes nothing more."""
+
+
+class Control:
+    """Hands pause, resume and stop to a training loop, which asks `if control.attention: control.obey(…)` each batch."""
+
+    def __init__(self) -> None:
+        self.attention = False
+        self._changed = threading.Condition()
+        self._paused = False
+        self._ending: type[Exception] | None = None
+
+    def deliver(self, command: str) -> None:
+        """Take a command (`pause`, `resume` or `stop`) from any thread."""
+        with self._changed:
+            if command == "pause":
+                self._paused = True
+            elif command == "resume":
+                self._paused = False
+            elif command == "stop":
+                self._ending = self._ending or Stopped
+            else:
+                raise ValueError(f"A run knows no command {command!r}; it knows pause, resume and stop.")
+            self._tell()
+
+    def abandon(self) -> None:
+        """Make the run end without a further word to the store."""
+        with self._changed:
+            self._ending = Abandoned
+            self._tell()
+
+    def raise_if_ending(self) -> None:
+        """Raise Stopped or Abandoned where the run is to end."""
+        if self._ending is not None:
+            raise self._ending
+
+    def obey(self, on_pause: Callable[[], None], on_resume: Callable[[], None]) -> None:
+        """Called by the training thread between batches: waits while paused, raises Stopped or Abandoned."""
+        self.raise_if_ending()
+        with self._changed:
+            self.attention = False
+            if not self._paused:
+                return
+        on_pause()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._paused or self._ending is not None)
+            self.attention = self._paused or self._ending is not None
+        self.raise_if_ending()
+        on_resume()
+
+    def _tell(self) -> None:
+        self.attention = True
+        self._changed.notify_all()

@@ -1,0 +1,254 @@
+"""A handle on a job of the store, and the two ways to set one going: train and resume."""
+
+from __future__ import annotations
+
+import platform
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medfusion_jupyter.data import Cohort, Split
+from medfusion_jupyter.store import FINISHED, IllegalTransition, JobStatus, Store, home, open_store
+from medfusion_jupyter.training.checkpoints import CheckpointError
+from medfusion_jupyter.training.config import ConfigError, TrainingConfig
+from medfusion_jupyter.training.model import Model
+from medfusion_jupyter.training.preparation import modalities_of
+from medfusion_jupyter.training.run import Run, last_good_checkpoint, saved_split
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from medfusion_jupyter.store import Job as JobRecord
+
+RUNS: dict[str, Run] = {}
+"""The runs of this process by job id."""
+
+
+class JobFailed(RuntimeError):
+    """A job that was waited for did not come to its end."""
+
+
+class Job:
+    """A training job, in this process or any other. In a notebook it shows itself as a live monitor.
+
+    Everything is read from the store, so a handle is right in a second notebook and after the kernel that trained died.
+    """
+
+    def __init__(self, job_id: str, store: Store | None = None) -> None:
+        self._store = store or open_store()
+        self.job_id = self._store.jobs.get(job_id).job_id
+
+    def __repr__(self) -> str:
+        job = self.record
+        best = ""
+        if job.best_value is not None:
+            best = f", best {job.watched_metric} {job.best_value:.3f} at epoch {job.best_epoch}"
+        error = f": {job.error}" if job.error else ""
+        return f"<Job {self.job_id} {job.name!r}: {job.status}, epoch {job.current_epoch} of {job.total_epochs}{best}{error}>"
+
+    @property
+    def record(self) -> JobRecord:
+        """The job's row of the store as it is now."""
+        return self._store.jobs.get(self.job_id)
+
+    @property
+    def status(self) -> JobStatus:
+        """pending, initializing, running, paused, completed, failed, stopped or interrupted."""
+        return self.record.status
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """One row a finished epoch: losses, the validation metrics with their 95 % interval, learning rate, seconds."""
+        import pandas as pd
+
+        rows = self._store.jobs.history(self.job_id)
+        return pd.DataFrame(rows).set_index("epoch") if rows else pd.DataFrame()
+
+    def metrics(self, name: str) -> pd.Series[float]:
+        """Every recorded value of one metric by step, such as `train/loss` (each step) or `val/auroc` (each epoch).
+
+        Raises KeyError with the names there are where none was recorded under `name`.
+        """
+        import pandas as pd
+
+        if self.job_id in RUNS:
+            self._store.writer.flush()
+        series = self._store.metrics.series(self.job_id, name)
+        if not series.steps:
+            there = ", ".join(self._store.metrics.names(self.job_id)) or "none yet"
+            raise KeyError(f"{self.job_id} has no metric {name!r}. Recorded: {there}.")
+        return pd.Series(series.values, index=pd.Index(series.steps, name="step"), name=name)
+
+    def pause(self) -> None:
+        """Rest after the batch under way. Raises IllegalTransition where the job does not run."""
+        self._request("pause")
+
+    def resume(self) -> None:
+        """Go on after a pause; a job that has ended or was interrupted goes on in this process, as by `mf.resume`."""
+        if self.status in FINISHED:
+            resume(self.job_id)
+        else:
+            self._request("resume")
+
+    def stop(self) -> None:
+        """End after the batch under way; the best epoch so far is kept as the model."""
+        self._request("stop")
+
+    def wait(self, timeout: float | None = None) -> Job:
+        """Return when the job has ended, showing its progress; interrupting the wait leaves the job running.
+
+        timeout: seconds; TimeoutError after it. Raises JobFailed where the job failed or was interrupted.
+        """
+        from tqdm import tqdm
+
+        until = None if timeout is None else time.monotonic() + timeout
+        run = RUNS.get(self.job_id)
+        with tqdm(total=100.0, desc=self.job_id, bar_format="{desc}: {percentage:3.0f}%|{bar}| {postfix}") as bar:
+            while True:
+                job = self.record
+                bar.n = round(100 * job.progress, 1)
+                bar.set_postfix_str(_in_one_line(job))
+                if job.status in FINISHED:
+                    break
+                left = None if until is None else until - time.monotonic()
+                if left is not None and left <= 0:
+                    raise TimeoutError(f"{self.job_id} is {job.status} after {timeout} s; it goes on in the background.")
+                pause = 0.25 if left is None else min(0.25, left)
+                if run is not None:
+                    run.ended.wait(pause)
+                else:
+                    time.sleep(pause)
+        if job.status in (JobStatus.FAILED, JobStatus.INTERRUPTED):
+            raise JobFailed(f"{self.job_id} {job.status} at epoch {job.current_epoch}: {job.error or 'its process is gone'}")
+        return self
+
+    @property
+    def model(self) -> Model:
+        """The model at its best epoch so far. Raises CheckpointError where no epoch has finished."""
+        job = self.record
+        if job.model_path and Path(job.model_path).exists():
+            versions = self._store.models.list(search=job.name, limit=100).items
+            version = next((m.version for m in versions if m.model_path == job.model_path), None)
+            return Model.load(Path(job.model_path), version=version)
+        best = self._store.checkpoints.best(self.job_id)
+        if best is None:
+            raise CheckpointError(f"{self.job_id} has no model yet: no epoch has finished. It is {job.status}.")
+        from medfusion_jupyter.training.checkpoints import read_checkpoint
+
+        return Model.from_checkpoint(read_checkpoint(Path(best.checkpoint_path)), name=job.name)
+
+    def _request(self, command: str) -> None:
+        self._store.jobs.request(self.job_id, command)
+        if self.job_id in RUNS:
+            self._store.writer.wake()
+
+
+def train(cohort: Cohort | Split, **settings: Any) -> Job:
+    """Train a model of images and table on a cohort, in a background thread; returns at once.
+
+    cohort: is split by patient into training, validation and test parts (settings val, test and seed); or a Split made by
+    `cohort.split`. settings: those of TrainingConfig, such as image_encoder, fusion, epochs, batch_size, lr, patience.
+
+    Raises ConfigError for a setting that does not exist or has a bad value, and CohortError where the cohort cannot be
+    split so; nothing is stored then. A second job in the process waits until the first has ended.
+    """
+    config = TrainingConfig.of(settings)
+    if isinstance(cohort, Split):
+        given = sorted({"val", "test"} & settings.keys())
+        if given:
+            raise ConfigError(f"{' and '.join(given)} cannot be set beside a Split, which has its parts already.")
+        split = cohort
+    else:
+        split = cohort.split(test=config.test, val=config.val, seed=config.seed)
+    if not len(split.val):
+        raise ConfigError("The split has no validation part (val=0): there is nothing to choose the best epoch by.")
+    if len(split.train) < 2:
+        raise ConfigError(f"The training part has {len(split.train)} row; at least 2 are needed.")
+    whole = split.cohort
+    modalities = modalities_of(
+        config, has_image=whole.image is not None, has_table=bool(whole.numeric or whole.categorical)
+    )
+    store = open_store()
+    record = store.jobs.create(
+        name=config.name or _name_of(config, modalities, whole),
+        description=config.description,
+        model_config={
+            "image_encoder": config.image_encoder if "image" in modalities else None,
+            "tabular_encoder": config.tabular_encoder if "table" in modalities else None,
+            "fusion": config.fusion,
+            "head": config.head,
+        },
+        data_config={
+            **whole.roles(),
+            "dataset": whole.name,
+            "rows": {part: len(rows) for part, rows in split.rows.items()},
+        },
+        training_config=config.model_dump(mode="json"),
+        total_epochs=config.epochs,
+        watched_metric=config.watch,
+        dataset_fingerprint=whole.fingerprint,
+        versions=_versions(),
+    )
+
+    def remembered() -> Split:
+        whole.write(home() / "datasets" / whole.fingerprint)
+        split.write(home() / "jobs" / record.job_id / "split.json")
+        return split
+
+    RUNS[record.job_id] = Run(store, record.job_id, remembered, config)
+    return Job(record.job_id, store)
+
+
+def load_job(job_id: str) -> Job:
+    """A handle on any job of the store. Raises UnknownId, naming the newest ids, where there is none."""
+    return Job(job_id)
+
+
+def resume(job_id: str) -> Job:
+    """Go on with an interrupted, stopped, failed or early-ended job from its last checkpoint, in this process.
+
+    A paused job of a live process is told to go on there. Raises IllegalTransition where the job is at work, and
+    JobFailed where all its epochs are done.
+    """
+    store = open_store()
+    record = store.jobs.get(job_id)
+    if record.status == JobStatus.PAUSED:
+        store.jobs.request(job_id, "resume")
+        store.writer.wake()
+        return Job(job_id, store)
+    if record.status not in FINISHED:
+        raise IllegalTransition(job_id, current=record.status, wanted="resume", allowed=sorted(FINISHED))
+    checkpoint = last_good_checkpoint(store, job_id)
+    if checkpoint is not None and checkpoint.description["epoch"] >= record.total_epochs:
+        raise JobFailed(f"{job_id} has finished all its {record.total_epochs} epochs: there is nothing left to resume.")
+    config = TrainingConfig.of(record.training_config)
+    folder, fingerprint = home() / "jobs" / job_id, record.dataset_fingerprint
+    if fingerprint is None or not (folder / "split.json").exists():
+        raise JobFailed(f"{job_id} ended before its cohort was written; start it anew with mf.train.")
+    RUNS[job_id] = Run(store, job_id, lambda: saved_split(folder, fingerprint), config)
+    return Job(job_id, store)
+
+
+def _name_of(config: TrainingConfig, modalities: tuple[str, ...], cohort: Cohort) -> str:
+    parts = [cohort.name or cohort.target]
+    parts += [config.image_encoder or ""] if "image" in modalities else []
+    parts += [config.tabular_encoder or ""] if "table" in modalities else []
+    return "-".join([*parts, config.fusion] if len(modalities) > 1 else parts)
+
+
+def _in_one_line(job: JobRecord) -> str:
+    parts = [str(job.status), f"epoch {job.current_epoch}/{job.total_epochs}"]
+    for name in dict.fromkeys(["train/loss", job.watched_metric]):
+        value = job.current_metrics.get(name)
+        if value is not None:
+            parts.append(f"{name} {value:.3f}")
+    if job.seconds_left is not None and job.status == JobStatus.RUNNING:
+        parts.append(f"{job.seconds_left:.0f} s left")
+    return ", ".join(parts)
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    packages = ("medfusion-jupyter", "torch", "numpy", "pandas")
+    return {"python": platform.python_version(), **{package: version(package) for package in packages}}

@@ -1,0 +1,158 @@
+"""A trained model: loading, saving and predicting."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from medfusion_jupyter.data import Cohort
+from medfusion_jupyter.nn import Architecture, FusionModel
+from medfusion_jupyter.store import home, open_store
+from medfusion_jupyter.training.checkpoints import Checkpoint
+from medfusion_jupyter.training.devices import autocast, choose_device
+from medfusion_jupyter.training.durable_files import write_durably, write_json
+from medfusion_jupyter.training.input_spec import InputSpec
+from medfusion_jupyter.training.validation import outputs_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+WEIGHTS, CARD = "model.safetensors", "model.json"
+
+
+class ModelError(RuntimeError):
+    """A model that cannot be loaded or used so."""
+
+
+@dataclass
+class Model:
+    """A trained model with all that its input needs.
+
+    name, version: as in the store; version is None for a model that was taken from a checkpoint of an unfinished job.
+    job_id: the job that trained it; epoch: the epoch its weights are of; metrics: those of validation at that epoch.
+    """
+
+    module: FusionModel
+    spec: InputSpec
+    name: str
+    version: int | None
+    job_id: str | None
+    epoch: int
+    metrics: Mapping[str, float]
+
+    def __repr__(self) -> str:
+        version = f" v{self.version}" if self.version is not None else ""
+        parts = self.module.architecture
+        encoders = " + ".join(part for part in (parts.image_encoder, parts.table_encoder) if part)
+        weights = sum(parameter.numel() for parameter in self.module.parameters())
+        area = self.metrics.get("val/auroc")
+        worth = f", val AUROC {area:.3f}" if area is not None else ""
+        return (
+            f"<Model {self.name}{version}: {encoders}, {parts.fusion}, {weights:,} weights, "
+            f"epoch {self.epoch} of {self.job_id}{worth}>"
+        )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes in the order of the columns that `predict` returns."""
+        return self.spec.classes
+
+    def predict(
+        self,
+        data: Cohort | pd.DataFrame | str | Path,
+        *,
+        image_root: str | Path | None = None,
+        batch_size: int = 128,
+        device: str = "auto",
+    ) -> pd.DataFrame:
+        """Probabilities, one row a row of `data` and one column a class; the target column need not be there.
+
+        data: a Cohort, a DataFrame or the path of a CSV with the columns that the model was trained on. image_root: the
+        folder of its images, where it is not that of the training cohort. A missing image or value is treated as in
+        training. Raises CohortError for columns that are not there.
+        """
+        import pandas as pd
+
+        cohort = (
+            data
+            if isinstance(data, Cohort)
+            else Cohort.from_roles(data, dict(self.spec.roles), image_root=image_root, target_required=False)
+        )
+        return pd.DataFrame(
+            self.probabilities(cohort, np.arange(len(cohort)), batch_size=batch_size, device=device),
+            index=cohort.frame.index,
+            columns=list(self.classes),
+        )
+
+    def probabilities(
+        self, cohort: Cohort, rows: np.ndarray, *, batch_size: int = 128, device: str = "auto"
+    ) -> np.ndarray:
+        """Probabilities `(len(rows), K)` of those rows of `cohort`."""
+        chosen = choose_device(device)
+        pixels = self.spec.pixels(cohort, home() / "cache" / "pixels")
+        source = self.spec.source(cohort, pixels, rows, batch_size=batch_size, device=chosen)
+        self.module.to(chosen)
+        outputs, _ = outputs_of(self.module, source, autocast(chosen, "auto"))
+        probability: np.ndarray = self.module.head.predict(outputs).cpu().numpy()
+        return probability
+
+    def save(self, folder: Path) -> None:
+        """Write weights and description durably; the description last, so that a folder with it is whole."""
+        tensors = {name: value.detach().cpu() for name, value in self.module.state_dict().items()}
+        write_durably(folder / WEIGHTS, lambda temporary: save_file(tensors, temporary))
+        write_json(
+            folder / CARD,
+            {
+                "format": 1,
+                "name": self.name,
+                "job_id": self.job_id,
+                "epoch": self.epoch,
+                "metrics": dict(self.metrics),
+                "architecture": self.module.architecture.to_json(),
+                "input": self.spec.to_json(),
+            },
+        )
+
+    @classmethod
+    def load(cls, folder: Path, *, version: int | None = None) -> Model:
+        """Read what `save` wrote. Raises ModelError where files are missing or damaged."""
+        try:
+            card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+            weights = load_file(folder / WEIGHTS)
+        except (OSError, SafetensorError, json.JSONDecodeError) as error:
+            raise ModelError(f"The model in {folder} cannot be read: {error}.") from error
+        return cls._build(card, weights, version=version)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint, *, name: str) -> Model:
+        """The model as it was when the checkpoint was taken."""
+        return cls._build({**checkpoint.description, "name": name}, checkpoint.section("model"), version=None)
+
+    @classmethod
+    def _build(cls, card: Mapping[str, Any], weights: Mapping[str, Tensor], *, version: int | None) -> Model:
+        module = FusionModel(Architecture.from_json(card["architecture"]))
+        module.load_state_dict(dict(weights))
+        module.eval()
+        return cls(
+            module=module,
+            spec=InputSpec.from_json(card["input"]),
+            name=card["name"],
+            version=version,
+            job_id=card["job_id"],
+            epoch=card["epoch"],
+            metrics=card["metrics"],
+        )
+
+
+def load_model(name: str, version: int | None = None) -> Model:
+    """A model of the store by name; the newest version unless one is named. Raises UnknownId with the names there are."""
+    record = open_store().models.get_by_name(name, version=version)
+    return Model.load(Path(record.model_path), version=record.version)

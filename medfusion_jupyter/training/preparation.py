@@ -1,0 +1,123 @@
+"""From a split cohort and a configuration to batches and a model that fits them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from medfusion_jupyter.data import PixelCache, Split, TableEncoder
+from medfusion_jupyter.data.batches import BatchSource
+from medfusion_jupyter.nn import Architecture, FusionModel
+from medfusion_jupyter.training.config import ConfigError, TrainingConfig
+from medfusion_jupyter.training.input_spec import InputSpec
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run trains on."""
+
+    spec: InputSpec
+    architecture: Architecture
+    train: BatchSource
+    val: BatchSource
+
+
+def modalities_of(config: TrainingConfig, *, has_image: bool, has_table: bool) -> tuple[str, ...]:
+    """The modalities that a run uses. Raises ConfigError where the cohort lacks what was asked for by name."""
+    wanted = []
+    for modality, setting, there in (
+        ("image", "image_encoder", has_image),
+        ("table", "tabular_encoder", has_table),
+    ):
+        encoder = getattr(config, setting)
+        if encoder is not None and there:
+            wanted.append(modality)
+        elif encoder is not None and setting in config.model_fields_set:
+            column = "an image column (image=…)" if modality == "image" else "numeric or categorical columns"
+            raise ConfigError(
+                f"{setting}={encoder!r}, but the cohort has no {column}. Give the cohort one, or set {setting}=None."
+            )
+    if not wanted:
+        raise ConfigError(
+            "The cohort has neither an image column nor table columns that this configuration uses: nothing to learn from."
+        )
+    return tuple(wanted)
+
+
+def prepare(
+    split: Split, config: TrainingConfig, *, device: str, cache_dir: Path, spec: InputSpec | None = None
+) -> Prepared:
+    """Decode the images, fit the encodings on the training part and lay out the batches.
+
+    spec: that of the checkpoint where a run goes on; nothing is fit anew then.
+    """
+    cohort = split.cohort
+    modalities = (
+        spec.modalities
+        if spec is not None
+        else modalities_of(
+            config, has_image=cohort.image is not None, has_table=bool(cohort.numeric or cohort.categorical)
+        )
+    )
+    pixels = None
+    if "image" in modalities:
+        pixels = PixelCache.open(
+            cohort.image_paths,
+            size=config.image_size,
+            channels=None if spec is None else spec.channels,
+            cache_dir=cache_dir,
+        )
+    if spec is None:
+        spec = _fit(split, config, modalities, pixels)
+    common = {"device": device, "targets": cohort.target_codes}
+    return Prepared(
+        spec=spec,
+        architecture=spec.architecture(
+            image_encoder=config.image_encoder if "image" in modalities else None,
+            table_encoder=config.tabular_encoder if "table" in modalities else None,
+            fusion=config.fusion,
+            head=config.head,
+        ),
+        train=spec.source(cohort, pixels, split.rows["train"], batch_size=config.batch_size, **common),
+        # no gradients are kept in validation, so four times the rows fit
+        val=spec.source(cohort, pixels, split.rows["val"], batch_size=4 * config.batch_size, **common),
+    )
+
+
+def _fit(
+    split: Split, config: TrainingConfig, modalities: tuple[str, ...], pixels: PixelCache | None
+) -> InputSpec:
+    mean, std = (), ()
+    if pixels is not None:
+        slots = pixels.slots[split.rows["train"]]
+        if (slots < 0).all():
+            raise ConfigError(
+                "No image of the training part can be read; a model of images cannot be trained. Mend the files or "
+                "set image_encoder=None."
+            )
+        of_channels = pixels.statistics(slots)
+        mean, std = tuple(map(float, of_channels[0])), tuple(map(float, of_channels[1]))
+    return InputSpec(
+        roles=split.cohort.roles(),
+        classes=tuple(split.cohort.classes),
+        modalities=modalities,
+        image_size=config.image_size,
+        channels=0 if pixels is None else pixels.channels,
+        mean=mean,
+        std=std,
+        table=TableEncoder.fit(split.train) if "table" in modalities else None,
+    )
+
+
+def build_optimizer(model: FusionModel, config: TrainingConfig) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov and Hutter, ICLR 2019), fused; vectors (biases, norms, absent tokens) are not decayed."""
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    free = [p for p in model.parameters() if p.ndim <= 1]
+    return torch.optim.AdamW(
+        [{"params": decayed}, {"params": free, "weight_decay": 0.0}],
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )

@@ -1,0 +1,156 @@
+"""Callbacks that remember a run: the recorder in the store, the checkpointer on the disk."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from medfusion_jupyter.training.callbacks import Callback
+from medfusion_jupyter.training.checkpoints import CheckpointWriter, optimizer_tensors
+from medfusion_jupyter.training.devices import memory_in_use
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from medfusion_jupyter.store import Store
+    from medfusion_jupyter.training.loop import LoopState
+
+
+class Recorder(Callback):
+    """Writes metrics, epochs and pauses to the store, and answers the writer thread's question how far the run is."""
+
+    def __init__(self, store: Store, job_pk: int, job_id: str, run_token: str, device: str) -> None:
+        self.store = store
+        self.job_pk = job_pk
+        self.job_id = job_id
+        self.run_token = run_token
+        self.device = device
+        self._state: LoopState | None = None
+        self._metrics: dict[str, float] = {}
+        self._first_step = 0
+        self._began = 0.0
+        self._rested = 0.0
+        self._rest_began: float | None = None
+
+    def fit_start(self, state: LoopState) -> None:
+        self._first_step = state.step
+        self._began = time.monotonic()
+        self._state = state
+
+    def losses(self, state: LoopState) -> None:
+        append, pk = self.store.writer.append, self.job_pk
+        for step, loss, rate in state.read_losses:
+            append(pk, "train/loss", step, loss)
+            append(pk, "lr", step, rate)
+        self._metrics["train/loss"] = state.read_losses[-1][1]
+        self._metrics["lr"] = state.read_losses[-1][2]
+
+    def epoch_end(self, state: LoopState) -> None:
+        for name, value in state.row.items():
+            if name.startswith("val/"):
+                self.store.writer.append(self.job_pk, name, state.step, value)
+        self._metrics.update({k: v for k, v in state.row.items() if k != "seconds"})
+        self.store.jobs.finish_epoch(
+            self.job_id, run_token=self.run_token, epoch=state.epoch, row={"epoch": state.epoch, **state.row}
+        )
+        if state.best_epoch == state.epoch and state.best_value is not None:
+            self.store.jobs.set_best(
+                self.job_id, run_token=self.run_token, epoch=state.epoch, value=state.best_value
+            )
+
+    def paused(self, state: LoopState) -> None:
+        self._rest_began = time.monotonic()
+        self.store.jobs.update_status(self.job_id, "paused", run_token=self.run_token)
+
+    def resumed(self, state: LoopState) -> None:
+        if self._rest_began is not None:
+            self._rested += time.monotonic() - self._rest_began
+            self._rest_began = None
+        self.store.jobs.update_status(self.job_id, "running", run_token=self.run_token)
+
+    def progress(self) -> dict[str, Any] | None:
+        """How far the run is, from any thread; None before its first step."""
+        state = self._state
+        if state is None:
+            return None
+        steps = state.step - self._first_step
+        now = self._rest_began or time.monotonic()
+        seconds = now - self._began - self._rested
+        left = (state.total_steps - state.step) * seconds / steps if steps else None
+        return {
+            "progress": state.step / state.total_steps,
+            "current_epoch": min(state.epoch, state.epochs),
+            "current_step": state.step,
+            "total_steps": state.total_steps,
+            "current_metrics": dict(self._metrics),
+            "samples_per_second": state.samples / seconds if seconds > 0 and steps else None,
+            "seconds_left": left,
+            "memory_bytes": memory_in_use(self.device),
+            "device": self.device,
+        }
+
+
+class Checkpointer(Callback):
+    """Saves each epoch and keeps two: the best and the last."""
+
+    def __init__(
+        self, store: Store, job_id: str, run_token: str, folder: Path, description: Mapping[str, Any]
+    ) -> None:
+        self.store = store
+        self.job_id = job_id
+        self.run_token = run_token
+        self.folder = folder
+        self.description = description
+        self.writer = CheckpointWriter()
+
+    def epoch_end(self, state: LoopState) -> None:
+        epoch, step, row = state.epoch, state.step, dict(state.row)
+        is_best = state.best_epoch == epoch
+        path = self.folder / f"epoch-{epoch:04d}.safetensors"
+
+        def keep(size: int) -> None:
+            # what was recorded before this checkpoint is committed before the checkpoint is known
+            self.store.writer.flush()
+            self.store.checkpoints.add(
+                self.job_id,
+                run_token=self.run_token,
+                epoch=epoch,
+                step=step,
+                metrics=row,
+                path=str(path),
+                file_size=size,
+                is_best=is_best,
+            )
+            for other in self.store.checkpoints.list(self.job_id):
+                if not other.is_best and other.epoch != epoch:
+                    self.store.checkpoints.remove(other.id)
+                    Path(other.checkpoint_path).unlink(missing_ok=True)
+
+        description = {
+            **self.description,
+            "epoch": epoch,
+            "step": step,
+            "metrics": row,
+            "best_epoch": state.best_epoch,
+            "best_value": state.best_value,
+        }
+        self.writer.save(path, run_tensors(state), description, keep)
+
+    def fit_end(self, state: LoopState) -> None:
+        self.writer.wait()
+
+
+def run_tensors(state: LoopState) -> dict[str, Tensor]:
+    """Everything of a run that is a tensor, by the names of a checkpoint."""
+    tensors = {f"model/{name}": value for name, value in state.model.state_dict().items()}
+    tensors |= {f"optimizer/{key}": value for key, value in optimizer_tensors(state.optimizer).items()}
+    tensors["generator/augment"] = state.generator.get_state()
+    tensors["generator/torch"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["generator/cuda"] = torch.cuda.get_rng_state()
+    return tensors

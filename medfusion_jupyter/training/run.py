@@ -1,0 +1,271 @@
+"""One run of a job in this process: from the claim on it to its last word in the store."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import socket
+import threading
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil
+import torch
+
+from medfusion_jupyter.data import Cohort, Split
+from medfusion_jupyter.nn import FusionModel
+from medfusion_jupyter.store import JobStatus, RunReplaced, Store, StoreError, home
+from medfusion_jupyter.training.callbacks import BestEpoch, Callback
+from medfusion_jupyter.training.checkpoints import (
+    Checkpoint,
+    CheckpointError,
+    load_optimizer_tensors,
+    read_checkpoint,
+)
+from medfusion_jupyter.training.config import TrainingConfig
+from medfusion_jupyter.training.control import Abandoned, Control, Stopped
+from medfusion_jupyter.training.devices import autocast, choose_device
+from medfusion_jupyter.training.input_spec import InputSpec
+from medfusion_jupyter.training.loop import Loop, LoopSettings, LoopState
+from medfusion_jupyter.training.model import Model
+from medfusion_jupyter.training.preparation import Prepared, build_optimizer, prepare
+from medfusion_jupyter.training.recorder import Checkpointer, Recorder
+from medfusion_jupyter.training.turns import turns
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+log = logging.getLogger("medfusion")
+
+
+class Run:
+    """Trains one job. Made by `mf.train` and `mf.resume`; one thread of the process works it off in its turn."""
+
+    def __init__(self, store: Store, job_id: str, split: Callable[[], Split], config: TrainingConfig) -> None:
+        """Claims the job. Raises IllegalTransition where another live run owns it."""
+        self.store = store
+        self.job_id = job_id
+        self.config = config
+        self.control = Control()
+        self.ended = threading.Event()
+        self._split = split
+        self._token = uuid.uuid4().hex
+        self._recorder: Recorder | None = None
+        self._begun = False
+        self._pk = store.jobs.claim(
+            job_id,
+            run_token=self._token,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            process_started=psutil.Process().create_time(),
+            kernel_id=_kernel_id(),
+        ).pk
+        self._detach = store.writer.attach(self._beat)
+        turns.submit(self)
+
+    @property
+    def folder(self) -> Path:
+        """Where the job's checkpoints lie."""
+        return home() / "jobs" / self.job_id
+
+    def work(self) -> None:
+        """Train. Whatever happens, the job ends in a state that says it."""
+        self._begun = True
+        try:
+            self.control.raise_if_ending()
+            self._status(JobStatus.INITIALIZING)
+            self._train()
+        except Stopped:
+            self._end(JobStatus.STOPPED)
+        except (Abandoned, RunReplaced):
+            log.warning("%s goes on in another process; this run of it has ended.", self.job_id)
+        except torch.OutOfMemoryError as error:
+            self._end(JobStatus.FAILED, error=_out_of_memory(error, self.config))
+        except Exception as error:
+            log.debug("%s failed", self.job_id, exc_info=True)
+            self._end(JobStatus.FAILED, error=str(error) or type(error).__name__)
+        finally:
+            self._detach()
+            self.ended.set()
+
+    def leave_at_exit(self) -> None:
+        """The process ends in good order: the job is interrupted, and can be resumed."""
+        self._end(JobStatus.INTERRUPTED, error="the kernel was shut down")
+        self.control.abandon()
+
+    def _train(self) -> None:
+        config = self.config
+        device = choose_device(config.device)
+        checkpoint = last_good_checkpoint(self.store, self.job_id)
+        _seed(config.seed)
+        split = self._split()
+        self.control.raise_if_ending()
+        prepared = prepare(
+            split,
+            config,
+            device=device,
+            cache_dir=home() / "cache" / "pixels",
+            spec=None if checkpoint is None else InputSpec.from_json(checkpoint.description["input"]),
+        )
+        self.control.raise_if_ending()
+        model = FusionModel(prepared.architecture).to(device)
+        state = LoopState(
+            model=model,
+            optimizer=build_optimizer(model, config),
+            generator=torch.Generator(device).manual_seed(config.seed),
+            epochs=config.epochs,
+            steps_per_epoch=len(prepared.train),
+        )
+        if checkpoint is not None:
+            _go_on_from(checkpoint, state)
+            self.store.jobs.truncate(self.job_id, run_token=self._token, epoch=state.epoch, step=state.step)
+        recorder = Recorder(self.store, self._pk, self.job_id, self._token, device)
+        checkpointer = Checkpointer(
+            self.store, self.job_id, self._token, self.folder, self._description(prepared)
+        )
+        callbacks: list[Callback] = [BestEpoch(config.watch, config.patience), recorder, checkpointer]
+        loop = Loop(
+            state,
+            prepared.train,
+            prepared.val,
+            LoopSettings(
+                lr=config.lr,
+                warmup_steps=round(config.warmup * len(prepared.train)),
+                seed=config.seed,
+                augment=config.augment,
+                autocast=autocast(device, config.precision),
+            ),
+            callbacks,
+            self.control,
+        )
+        self._status(JobStatus.RUNNING)
+        self._recorder = recorder
+        try:
+            loop.run()
+        finally:
+            # also where the loop failed: the checkpoint under way is a good one
+            checkpointer.writer.wait()
+        if state.epoch > 0:
+            self._keep_model()
+        self._end(JobStatus.STOPPED if state.stopped else JobStatus.COMPLETED)
+
+    def _description(self, prepared: Prepared) -> dict[str, Any]:
+        return {
+            "job_id": self.job_id,
+            "config": self.config.model_dump(mode="json"),
+            "architecture": prepared.architecture.to_json(),
+            "input": prepared.spec.to_json(),
+        }
+
+    def _keep_model(self) -> None:
+        best = self.store.checkpoints.best(self.job_id)
+        if best is None:
+            return
+        job = self.store.jobs.get(self.job_id)
+        model = Model.from_checkpoint(read_checkpoint(Path(best.checkpoint_path)), name=job.name)
+        folder = home() / "models" / self.job_id / f"epoch-{model.epoch:04d}-{self._token[:8]}"
+        model.save(folder)
+        architecture = model.module.architecture
+        self.store.models.register(
+            name=job.name,
+            path=str(folder),
+            file_size=sum(file.stat().st_size for file in folder.iterdir()),
+            format="safetensors",
+            backbone=architecture.image_encoder or architecture.table_encoder or "",
+            num_classes=architecture.num_classes,
+            input_shape=[architecture.channels, architecture.image_size, architecture.image_size],
+            metrics=dict(model.metrics),
+            accuracy=model.metrics["val/accuracy"],
+            loss=model.metrics["val/loss"],
+            job_id=self.job_id,
+            trained_epochs=model.epoch,
+            dataset_fingerprint=job.dataset_fingerprint,
+            created_by=job.created_by,
+        )
+        self._model_path = str(folder)
+
+    _model_path: str | None = None
+
+    def _status(self, status: JobStatus, **changes: Any) -> None:
+        self.store.jobs.update_status(self.job_id, status, run_token=self._token, **changes)
+
+    def _end(self, status: JobStatus, error: str | None = None) -> None:
+        self.store.writer.wake()
+        try:
+            self.store.writer.flush()
+            progress = self._recorder.progress() if self._recorder is not None else None
+            if progress is not None:
+                self.store.jobs.update_progress(self.job_id, run_token=self._token, **progress)
+            self._status(status, error=error, model_path=self._model_path)
+        except RunReplaced:
+            return
+        except StoreError as refused:
+            log.error("%s ended as %s, but the store did not take it: %s", self.job_id, status, refused)
+
+    def _beat(self, session: Session) -> None:
+        """Called by the writer thread: heartbeat and progress out, commands in."""
+        jobs = self.store.jobs
+        progress = self._recorder.progress() if self._recorder is not None else None
+        if not jobs.beat_in(session, self._pk, self._token, progress):
+            self.control.abandon()
+            return
+        for command in jobs.take_commands_in(session, self._pk, self._token):
+            self.control.deliver(command.command)
+            if command.command == "stop" and not self._begun and turns.withdraw(self):
+                # not in this thread: it holds the store's write lock
+                threading.Thread(target=self.work, name="medfusion-stop").start()
+
+
+def last_good_checkpoint(store: Store, job_id: str) -> Checkpoint | None:
+    """The newest checkpoint that can be read; a damaged one is passed over with a warning."""
+    for record in sorted(store.checkpoints.list(job_id), key=lambda c: c.epoch, reverse=True):
+        try:
+            return read_checkpoint(Path(record.checkpoint_path))
+        except CheckpointError as error:
+            log.warning("%s The one before it is used.", error)
+    return None
+
+
+def saved_split(folder: Path, fingerprint: str) -> Split:
+    """The cohort and the split that a job was started with."""
+    cohort = Cohort.read(home() / "datasets" / fingerprint)
+    return Split.read(folder / "split.json", cohort)
+
+
+def _go_on_from(checkpoint: Checkpoint, state: LoopState) -> None:
+    state.model.load_state_dict(checkpoint.section("model"))
+    load_optimizer_tensors(state.optimizer, checkpoint.section("optimizer"))
+    generators = checkpoint.section("generator")
+    state.generator.set_state(generators["augment"])
+    torch.set_rng_state(generators["torch"])
+    if "cuda" in generators and torch.cuda.is_available():
+        torch.cuda.set_rng_state(generators["cuda"])
+    for field in ("epoch", "step", "best_epoch", "best_value"):
+        setattr(state, field, checkpoint.description[field])
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def _out_of_memory(error: torch.OutOfMemoryError, config: TrainingConfig) -> str:
+    return (
+        f"The GPU has no memory for batch_size={config.batch_size} at image_size={config.image_size}. "
+        f"Try batch_size={max(2, config.batch_size // 2)}, or a smaller image_size. ({str(error).splitlines()[0]})"
+    )
+
+
+def _kernel_id() -> str | None:
+    """The id of the kernel this process is, from the name of its connection file."""
+    from ipykernel.connect import get_connection_file
+
+    try:
+        return Path(get_connection_file()).stem.removeprefix("kernel-")
+    except RuntimeError:  # not in a kernel
+        return None

@@ -1,0 +1,52 @@
+"""What a model predicts for a part of a cohort, and the metrics an epoch reports of it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medfusion_jupyter.data.batches import BatchSource
+from medfusion_jupyter.metrics import accuracy, auroc_of_classes
+from medfusion_jupyter.nn import FusionModel
+
+
+@torch.inference_mode()
+def outputs_of(
+    model: FusionModel, source: BatchSource, autocast: AbstractContextManager[Any]
+) -> tuple[Tensor, Tensor]:
+    """Raw outputs `(N, K)` and targets `(N,)` of every row of `source`, in its order; targets are 0 where unknown."""
+    was_training = model.training
+    model.eval()
+    outputs, targets = [], []
+    try:
+        for batch in source.epoch(None, None, None):
+            with autocast:
+                output = model(batch.image, batch.numeric, batch.codes, batch.present, batch.all_present)
+            outputs.append(output.float())
+            targets.append(batch.target if batch.target is not None else torch.zeros(len(batch), dtype=torch.long))
+    finally:
+        model.train(was_training)
+    return torch.cat(outputs), torch.cat(targets)
+
+
+def validate(
+    model: FusionModel, source: BatchSource, autocast: AbstractContextManager[Any]
+) -> dict[str, float]:
+    """Loss, AUROC with its 95 % interval, and accuracy on `source`, each named `val/…`."""
+    outputs, target = outputs_of(model, source, autocast)
+    loss = float(model.head.loss(outputs, target))
+    probability: NDArray[np.float32] = model.head.predict(outputs).cpu().numpy()
+    classes = target.cpu().numpy()
+    area = auroc_of_classes(classes, probability)
+    return {
+        "val/loss": loss,
+        "val/auroc": area.value,
+        "val/auroc_low": area.low,
+        "val/auroc_high": area.high,
+        "val/accuracy": accuracy(classes, probability).value,
+    }

@@ -1,0 +1,78 @@
+"""A model carries all that its input needs: it predicts from rows alone, in another process, with parts missing."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import medfusion as mf
+from medfusion_jupyter.training import Model, ModelError
+
+
+@pytest.fixture
+def model(train):
+    return train(name="m", epochs=2).wait().model
+
+
+def test_probabilities_have_the_rows_index_and_the_classes(model, cohort):
+    out = model.predict(cohort)
+    assert list(out.columns) == ["no", "yes"]
+    assert list(out.index) == list(cohort.frame.index)
+    assert np.allclose(out.sum(axis=1), 1)
+
+
+def test_a_frame_without_the_target_is_enough(model, cohort):
+    frame = cohort.frame.drop(columns="lesion").sample(frac=1, random_state=0)
+    out = model.predict(frame, image_root=cohort.image_root)
+    assert np.allclose(out, model.predict(cohort).loc[frame.index], atol=1e-5)
+
+
+def test_a_missing_image_or_table_still_gives_a_prediction_and_another_one(model, cohort):
+    frame = cohort.frame.drop(columns="lesion").head(8)
+    whole = model.predict(frame, image_root=cohort.image_root)
+    with pytest.warns(UserWarning, match="8"):
+        no_image = model.predict(frame.assign(image=None), image_root=cohort.image_root)
+    no_table = model.predict(frame.assign(marker=np.nan, age=np.nan, sex=None), image_root=cohort.image_root)
+    for other in (no_image, no_table):
+        assert np.isfinite(other).all(axis=None)
+        assert not np.allclose(other, whole)
+
+
+def test_a_column_that_is_not_there_is_named(model, cohort):
+    with pytest.raises(ValueError, match="marker"):
+        model.predict(cohort.frame.drop(columns="marker"), image_root=cohort.image_root)
+
+
+def test_another_process_loads_it_by_name_and_predicts_the_same(model, cohort, tmp_path):
+    cohort.write(tmp_path / "cohort")
+    code = (
+        "import sys, json, medfusion as mf; c = mf.Cohort.read(sys.argv[1]);"
+        "print(json.dumps(mf.load_model('m').predict(c)['yes'].tolist()))"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "cohort")], capture_output=True, text=True, check=True
+    )
+    assert np.allclose(json.loads(out.stdout.splitlines()[-1]), model.predict(cohort)["yes"], atol=1e-5)
+
+
+def test_versions_count_up_and_the_newest_is_the_default(model, train):
+    train(name="m", epochs=1).wait()
+    assert mf.load_model("m").version == 2
+    assert mf.load_model("m", version=1).version == 1
+    with pytest.raises(LookupError, match="'n'"):
+        mf.load_model("n")
+
+
+def test_a_damaged_model_is_refused(model, tmp_path):
+    model.save(tmp_path / "m")
+    (tmp_path / "m" / "model.safetensors").write_bytes(b"1234")
+    with pytest.raises(ModelError, match="cannot be read"):
+        Model.load(tmp_path / "m")
+
+
+def test_its_text_names_no_patient(model, cohort):
+    assert "lesion" in repr(model) or "m v1" in repr(model)
+    assert isinstance(model.predict(cohort), pd.DataFrame)
