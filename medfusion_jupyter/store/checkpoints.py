@@ -1,0 +1,104 @@
+"""Checkpoints of jobs: which epochs are on the disk, and which is the best."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, select, update
+
+from medfusion_jupyter.store.errors import RunReplaced, UnknownId
+from medfusion_jupyter.store.tables import CheckpointRow, JobRow
+
+if TYPE_CHECKING:
+    from medfusion_jupyter.store.database import Store
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A row of `training_checkpoints`. file_size: bytes; metrics: those of its epoch."""
+
+    id: int
+    epoch: int
+    step: int
+    metrics: dict[str, Any]
+    checkpoint_path: str
+    file_size: int
+    is_best: bool
+    created_at: dt.datetime
+
+
+class Checkpoints:
+    """Repository of checkpoints; the files themselves are the training's."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def add(
+        self,
+        job_id: str,
+        *,
+        run_token: str,
+        epoch: int,
+        step: int,
+        metrics: Mapping[str, Any],
+        path: str,
+        file_size: int,
+        is_best: bool,
+    ) -> None:
+        """Note a file that is on the disk, as the job's last checkpoint and, if so, its best. Raises RunReplaced."""
+        with self._store.writing() as session:
+            job = session.scalars(select(JobRow).where(JobRow.job_id == job_id).with_for_update()).one_or_none()
+            if job is None:
+                raise UnknownId("job", job_id, [])
+            if job.run_token != run_token:
+                raise RunReplaced(job_id)
+            if is_best:
+                session.execute(update(CheckpointRow).where(CheckpointRow.job_id == job.id).values(is_best=False))
+            session.execute(delete(CheckpointRow).where(CheckpointRow.job_id == job.id, CheckpointRow.epoch == epoch))
+            session.add(
+                CheckpointRow(
+                    job_id=job.id,
+                    epoch=epoch,
+                    step=step,
+                    metrics=dict(metrics),
+                    checkpoint_path=path,
+                    file_size=file_size,
+                    is_best=is_best,
+                )
+            )
+            job.checkpoint_path = path
+
+    def list(self, job_id: str) -> list[Checkpoint]:
+        """The checkpoints of a job by epoch."""
+        query = (
+            select(CheckpointRow)
+            .join(JobRow, JobRow.id == CheckpointRow.job_id)
+            .where(JobRow.job_id == job_id)
+            .order_by(CheckpointRow.epoch)
+        )
+        with self._store.reading() as session:
+            return [
+                Checkpoint(
+                    row.id,
+                    row.epoch,
+                    row.step,
+                    row.metrics,
+                    row.checkpoint_path,
+                    row.file_size,
+                    row.is_best,
+                    row.created_at,
+                )
+                for row in session.scalars(query)
+            ]
+
+    def best(self, job_id: str) -> Checkpoint | None:
+        """The checkpoint of the best epoch, if there is one."""
+        return next((one for one in self.list(job_id) if one.is_best), None)
+
+    def remove(self, checkpoint_id: int) -> None:
+        """Forget a checkpoint whose file is to be deleted."""
+        with self._store.writing() as session:
+            session.execute(delete(CheckpointRow).where(CheckpointRow.id == checkpoint_id))

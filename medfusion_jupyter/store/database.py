@@ -1,0 +1,143 @@
+"""One database, opened once a process: engine, transactions, and the repositories over it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.orm import Session
+
+from medfusion_jupyter.store.checkpoints import Checkpoints
+from medfusion_jupyter.store.datasets import Datasets
+from medfusion_jupyter.store.errors import StoreError
+from medfusion_jupyter.store.events import Events
+from medfusion_jupyter.store.jobs import Jobs
+from medfusion_jupyter.store.location import database_url, network_file_system
+from medfusion_jupyter.store.metrics import Metrics
+from medfusion_jupyter.store.migrate import bring_up_to_date
+from medfusion_jupyter.store.models import Models
+from medfusion_jupyter.store.workflows import Workflows
+from medfusion_jupyter.store.write_behind import WriteBehind
+
+BUSY_SECONDS = 10.0
+
+
+class Store:
+    """All repositories over one database, and the `writer` of metrics."""
+
+    def __init__(self, url: str) -> None:
+        """Open and migrate the database at `url` (SQLAlchemy's form). Raises StoreError where it cannot be opened."""
+        self.url = url
+        self.engine = _engine(url)
+        self._writes = self.engine.execution_options(medfusion_writes=True)
+        try:
+            bring_up_to_date(self.engine)
+        except DatabaseError as error:
+            self.engine.dispose()
+            raise StoreError(
+                f"The database {make_url(url).render_as_string()} cannot be opened: {error.orig}. "
+                "Is the folder writable? MEDFUSION_HOME names another one."
+            ) from error
+        self.jobs = Jobs(self)
+        self.metrics = Metrics(self)
+        self.checkpoints = Checkpoints(self)
+        self.models = Models(self)
+        self.datasets = Datasets(self)
+        self.workflows = Workflows(self)
+        self.events = Events(self)
+        self.writer = WriteBehind(self)
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session that reads one state of the database."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session that holds the write lock from its start, and commits at the end unless an exception leaves it."""
+        with Session(self._writes, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Commit what is pending and let go of the database."""
+        self.writer.close()
+        self.engine.dispose()
+
+
+_stores: dict[tuple[str, int], Store] = {}
+_opening = threading.Lock()
+
+
+def open_store(url: str | None = None) -> Store:
+    """The process's store at `url`; by default MEDFUSION_DATABASE_URL, or the SQLite file under MEDFUSION_HOME."""
+    key = (url or database_url(), os.getpid())
+    with _opening:
+        store = _stores.get(key)
+        if store is None:
+            store = _stores[key] = Store(key[0])
+        return store
+
+
+def _engine(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(url, json_serializer=_json, pool_pre_ping=True)
+    if not parsed.database or parsed.database == ":memory:":
+        raise StoreError(
+            "A database in memory is lost with the process; name a file, as in sqlite:////path/medfusion.db."
+        )
+    folder = Path(parsed.database).absolute().parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"The folder {folder} of the database cannot be made: {error}. Set MEDFUSION_HOME.") from error
+    remote = network_file_system(folder)
+    if remote is not None:
+        warnings.warn(
+            f"{folder} lies on a network file system ({remote}), where SQLite can neither use its write-ahead log nor be sure "
+            "of its locks. Use it from one machine at a time, or set MEDFUSION_DATABASE_URL to a PostgreSQL database.",
+            stacklevel=2,
+        )
+    engine = create_engine(url, json_serializer=_json, connect_args={"timeout": BUSY_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # transactions begin where we say so, below
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA journal_mode={'DELETE' if remote else 'WAL'}")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # a transaction that reads first and writes later can fail at once on a busy database: writers lock at the start
+        writes = connection.get_execution_options().get("medfusion_writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _json(value: object) -> str:
+    return json.dumps(_finite(value), allow_nan=False, separators=(",", ":"))
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: it is stored as null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return value

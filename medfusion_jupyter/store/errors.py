@@ -1,0 +1,54 @@
+"""What the store refuses, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+
+class StoreError(RuntimeError):
+    """Something that the store did not do."""
+
+
+class UnknownId(StoreError, LookupError):
+    """Nothing is stored under that id or name."""
+
+    def __init__(self, kind: str, wanted: object, there: Collection[str]) -> None:
+        known = f"The newest: {', '.join(there)}." if there else f"No {kind} is stored yet."
+        super().__init__(f"There is no {kind} {wanted!r}. {known}")
+        self.kind = kind
+        self.wanted = wanted
+
+
+class IllegalTransition(StoreError):
+    """A move that the job's status does not allow."""
+
+    def __init__(self, job_id: str, *, current: str, wanted: str, allowed: Collection[str]) -> None:
+        when = f"possible when it is {' or '.join(allowed)}" if allowed else "never possible"
+        super().__init__(f"{job_id} is {current}: {wanted!r} is {when}.")
+        self.job_id = job_id
+        self.current = current
+        self.wanted = wanted
+
+
+class RunReplaced(StoreError):
+    """Another run has taken the job over; the one that wrote must stop writing."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"Another run has taken {job_id} over.")
+
+
+class NameTaken(StoreError):
+    """A name that must be unique is in use."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"There is a {kind} named {name!r} already: choose another name.")
+
+
+class DatabaseTooNew(StoreError):
+    """The database was written by a newer version of MedFusion."""
+
+    def __init__(self, where: str, revision: str, known: str) -> None:
+        super().__init__(
+            f"The database {where} has schema {revision!r}, which this version of MedFusion does not know (its own is "
+            f"{known!r}). Upgrade medfusion-jupyter, or set MEDFUSION_HOME to another folder."
+        )

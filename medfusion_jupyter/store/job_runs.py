@@ -1,0 +1,199 @@
+"""What the run that owns a job writes. Every write names the run's token, so a run that was replaced writes nothing."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from medfusion_jupyter.store import events
+from medfusion_jupyter.store.errors import IllegalTransition, RunReplaced, UnknownId
+from medfusion_jupyter.store.job_record import Job
+from medfusion_jupyter.store.status import FINISHED, MOVES, JobStatus
+from medfusion_jupyter.store.tables import CheckpointRow, JobCommandRow, JobRow, MetricRow, now
+
+if TYPE_CHECKING:
+    from medfusion_jupyter.store.database import Store
+
+PROGRESS_COLUMNS = frozenset(
+    {
+        "progress",
+        "current_epoch",
+        "current_step",
+        "total_steps",
+        "current_metrics",
+        "samples_per_second",
+        "seconds_left",
+        "memory_bytes",
+        "device",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Command:
+    """What was asked of a job."""
+
+    command: str
+    arguments: dict[str, Any] | None
+
+
+class JobRuns:
+    """Claiming a job and writing how its run goes."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def claim(
+        self, job_id: str, *, run_token: str, host: str, pid: int, process_started: float, kernel_id: str | None
+    ) -> Job:
+        """Make `run_token` the owner of a job that is pending without an owner, or finished; it is pending then.
+
+        process_started: seconds since 1970, tells a process from a later one of the same number. Raises
+        IllegalTransition where another live run owns the job.
+        """
+        with self._store.writing() as session:
+            row = self._row(session, job_id, lock=True)
+            if JobStatus(row.status) not in FINISHED and row.run_token is not None:
+                raise IllegalTransition(job_id, current=row.status, wanted="a new run", allowed=sorted(FINISHED))
+            if row.status != JobStatus.PENDING:
+                row.previous_status, row.status = row.status, JobStatus.PENDING
+                events.record(session, "status", "job", job_id, {"from": row.previous_status, "to": row.status})
+            row.run_token, row.host, row.pid, row.kernel_id = run_token, host, pid, kernel_id
+            row.process_started, row.heartbeat_at = process_started, now()
+            row.error = row.completed_at = row.duration = None
+            # commands to an earlier run are not for this one
+            session.execute(
+                update(JobCommandRow)
+                .where(JobCommandRow.job_id == row.id, JobCommandRow.taken_at.is_(None))
+                .values(taken_at=now())
+            )
+            session.flush()
+            return Job.of(row)
+
+    def update_status(
+        self,
+        job_id: str,
+        status: str,
+        *,
+        run_token: str | None = None,
+        error: str | None = None,
+        model_path: str | None = None,
+        checkpoint_path: str | None = None,
+    ) -> Job:
+        """Move a job on. Raises IllegalTransition for a move that its status does not allow, RunReplaced for another's job."""
+        with self._store.writing() as session:
+            row = self._row(session, job_id, lock=True)
+            if row.run_token != run_token:
+                raise RunReplaced(job_id)
+            if error is not None:
+                row.error = error
+            if model_path is not None:
+                row.model_path = model_path
+            if checkpoint_path is not None:
+                row.checkpoint_path = checkpoint_path
+            self._move(session, row, JobStatus(status))
+            session.flush()
+            return Job.of(row)
+
+    def update_progress(self, job_id: str, *, run_token: str, **progress: Any) -> None:
+        """Note how far the run is; the names are those of PROGRESS_COLUMNS."""
+        with self._store.writing() as session:
+            row = self._row(session, job_id)
+            if not self.beat_in(session, row.id, run_token, progress):
+                raise RunReplaced(job_id)
+
+    def beat_in(self, session: Session, pk: int, run_token: str, progress: Mapping[str, Any] | None) -> bool:
+        """Heartbeat and progress within a transaction; False where another run owns the job, or it was deleted."""
+        unknown = set(progress or ()) - PROGRESS_COLUMNS
+        if unknown:
+            raise TypeError(f"not columns of progress: {sorted(unknown)}")
+        row = session.scalars(
+            select(JobRow).where(JobRow.id == pk, JobRow.run_token == run_token).with_for_update()
+        ).one_or_none()
+        if row is None:
+            return False
+        row.heartbeat_at = now()
+        for column, value in (progress or {}).items():
+            setattr(row, column, value)
+        if row.status == JobStatus.INTERRUPTED and row.previous_status is not None:
+            row.error = row.completed_at = row.duration = None
+            self._move(session, row, JobStatus(row.previous_status))
+        return True
+
+    def finish_epoch(self, job_id: str, *, run_token: str, epoch: int, row: Mapping[str, Any]) -> None:
+        """Append the row of a finished epoch to the job's history."""
+        with self._store.writing() as session:
+            job = self._owned(session, job_id, run_token)
+            job.history = [*job.history, dict(row)]
+            job.current_epoch = epoch
+            job.current_metrics = {
+                **job.current_metrics,
+                **{k: v for k, v in row.items() if k not in ("epoch", "seconds")},
+            }
+            events.record(session, "epoch", "job", job_id, dict(row))
+
+    def set_best(self, job_id: str, *, run_token: str, epoch: int, value: float) -> None:
+        """Note the best epoch so far by the watched metric."""
+        with self._store.writing() as session:
+            job = self._owned(session, job_id, run_token)
+            job.best_epoch, job.best_value = epoch, value
+
+    def truncate(self, job_id: str, *, run_token: str, epoch: int, step: int) -> None:
+        """Forget what was recorded after `epoch` and `step`: the run goes on from there."""
+        with self._store.writing() as session:
+            job = self._owned(session, job_id, run_token)
+            job.history = [row for row in job.history if row["epoch"] <= epoch]
+            job.current_epoch, job.current_step = epoch, step
+            session.execute(delete(MetricRow).where(MetricRow.job_id == job.id, MetricRow.step > step))
+            session.execute(delete(CheckpointRow).where(CheckpointRow.job_id == job.id, CheckpointRow.epoch > epoch))
+
+    def take_commands_in(self, session: Session, pk: int, run_token: str) -> list[Command]:
+        """The commands that wait for this run, oldest first, within a transaction; they are taken by it."""
+        rows = session.scalars(
+            select(JobCommandRow)
+            .join(JobRow, JobRow.id == JobCommandRow.job_id)
+            .where(JobRow.id == pk, JobRow.run_token == run_token, JobCommandRow.taken_at.is_(None))
+            .order_by(JobCommandRow.id)
+        ).all()
+        for row in rows:
+            row.taken_at = now()
+        return [Command(row.command, row.arguments) for row in rows]
+
+    def _owned(self, session: Session, job_id: str, run_token: str) -> JobRow:
+        row = self._row(session, job_id, lock=True)
+        if row.run_token != run_token:
+            raise RunReplaced(job_id)
+        return row
+
+    def _move(self, session: Session, row: JobRow, status: JobStatus) -> None:
+        before = JobStatus(row.status)
+        if status not in MOVES[before]:
+            allowed = sorted(state for state, moves in MOVES.items() if status in moves)
+            raise IllegalTransition(row.job_id, current=before, wanted=status, allowed=allowed)
+        row.previous_status, row.status = before, status
+        at = now()
+        if status == JobStatus.RUNNING and row.started_at is None:
+            row.started_at = at
+        if status in FINISHED:
+            # of an interrupted run the last that is known of it is its heartbeat
+            row.completed_at = row.heartbeat_at if status == JobStatus.INTERRUPTED else at
+            row.seconds_left = None
+            if row.started_at is not None and row.completed_at is not None:
+                row.duration = max(dt.timedelta(), row.completed_at - row.started_at).total_seconds()
+        if status == JobStatus.COMPLETED:
+            row.progress = 1.0
+        data = {"from": before, "to": status, **({"error": row.error} if row.error else {})}
+        events.record(session, "status", "job", row.job_id, data)
+
+    def _row(self, session: Session, job_id: str, *, lock: bool = False) -> JobRow:
+        query = select(JobRow).where(JobRow.job_id == job_id)
+        row = session.scalars(query.with_for_update() if lock else query).one_or_none()
+        if row is None:
+            there = session.scalars(select(JobRow.job_id).order_by(JobRow.id.desc()).limit(5)).all()
+            raise UnknownId("job", job_id, there)
+        return row

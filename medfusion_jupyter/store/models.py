@@ -1,0 +1,159 @@
+"""Trained models by name and version."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, or_, select
+
+from medfusion_jupyter.store import events
+from medfusion_jupyter.store.errors import UnknownId
+from medfusion_jupyter.store.job_record import moment, public_id
+from medfusion_jupyter.store.paging import Page, newest_first
+from medfusion_jupyter.store.tables import JobRow, ModelRow
+
+if TYPE_CHECKING:
+    from medfusion_jupyter.store.database import Store
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """A row of `models`.
+
+    input_shape: channels, height, width (0 where it takes no image); file_size: bytes; metrics: of validation at the epoch
+    that was kept; trained_epochs: that epoch; training_job_id: such as `job_0012`.
+    """
+
+    id: int
+    name: str
+    version: int
+    description: str
+    backbone: str
+    num_classes: int
+    input_shape: list[int]
+    accuracy: float | None
+    loss: float | None
+    metrics: dict[str, Any]
+    model_path: str
+    file_size: int
+    format: str
+    training_job_id: str | None
+    trained_epochs: int | None
+    dataset_fingerprint: str | None
+    created_at: dt.datetime
+    created_by: str | None
+    tags: list[str]
+
+    @classmethod
+    def of(cls, row: ModelRow) -> ModelRecord:
+        values = {name: getattr(row, name) for name in cls.__dataclass_fields__}
+        job = row.training_job_id
+        return cls(**{**values, "training_job_id": None if job is None else public_id(job)})
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.__dict__, "created_at": moment(self.created_at)}
+
+
+class Models:
+    """Repository of models."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def register(
+        self,
+        name: str,
+        *,
+        path: str,
+        file_size: int,
+        format: str,
+        backbone: str,
+        num_classes: int,
+        input_shape: Sequence[int],
+        metrics: Mapping[str, Any],
+        accuracy: float | None = None,
+        loss: float | None = None,
+        job_id: str | None = None,
+        trained_epochs: int | None = None,
+        dataset_fingerprint: str | None = None,
+        description: str = "",
+        tags: Sequence[str] = (),
+        created_by: str | None = None,
+    ) -> ModelRecord:
+        """Store a model that lies at `path` as the next version under its name."""
+        with self._store.writing() as session:
+            job = None
+            if job_id is not None:
+                job = session.scalar(select(JobRow.id).where(JobRow.job_id == job_id))
+                if job is None:
+                    raise UnknownId("job", job_id, [])
+            newest = session.scalar(select(func.max(ModelRow.version)).where(ModelRow.name == name)) or 0
+            row = ModelRow(
+                name=name,
+                version=newest + 1,
+                description=description,
+                backbone=backbone,
+                num_classes=num_classes,
+                input_shape=list(input_shape),
+                accuracy=accuracy,
+                loss=loss,
+                metrics=dict(metrics),
+                model_path=path,
+                file_size=file_size,
+                format=format,
+                training_job_id=job,
+                trained_epochs=trained_epochs,
+                dataset_fingerprint=dataset_fingerprint,
+                created_by=created_by,
+                tags=list(tags),
+            )
+            session.add(row)
+            session.flush()
+            events.record(
+                session, "registered", "model", str(row.id), {"name": name, "version": row.version}, created_by
+            )
+            session.flush()
+            return ModelRecord.of(row)
+
+    def get(self, model_id: int) -> ModelRecord:
+        """The model with that id. Raises UnknownId."""
+        with self._store.reading() as session:
+            row = session.get(ModelRow, model_id)
+            if row is None:
+                newest = session.scalars(select(ModelRow.id).order_by(ModelRow.id.desc()).limit(5)).all()
+                raise UnknownId("model", model_id, [str(one) for one in newest])
+            return ModelRecord.of(row)
+
+    def get_by_name(self, name: str, *, version: int | None = None) -> ModelRecord:
+        """The newest version under `name`, or the one named. Raises UnknownId with the names or versions there are."""
+        query = select(ModelRow).where(ModelRow.name == name).order_by(ModelRow.version.desc())
+        with self._store.reading() as session:
+            chosen = query if version is None else query.where(ModelRow.version == version)
+            row = session.scalars(chosen.limit(1)).one_or_none()
+            if row is not None:
+                return ModelRecord.of(row)
+            versions = [f"v{one.version}" for one in session.scalars(query.limit(5))]
+            if versions:
+                raise UnknownId("version of the model " + name, f"v{version}", versions)
+            newest = session.execute(
+                select(ModelRow.name).group_by(ModelRow.name).order_by(func.max(ModelRow.id).desc()).limit(5)
+            ).scalars()
+            raise UnknownId("model", name, list(newest))
+
+    def list(self, *, search: str | None = None, limit: int = 50, cursor: str | None = None) -> Page[ModelRecord]:
+        """Models, newest first. search: part of the name or description, in any case."""
+        query = select(ModelRow)
+        if search:
+            query = query.where(
+                or_(
+                    ModelRow.name.icontains(search, autoescape=True),
+                    ModelRow.description.icontains(search, autoescape=True),
+                )
+            )
+        with self._store.reading() as session:
+            return newest_first(
+                session, query, ModelRow.id, limit=limit, cursor=cursor, to_item=lambda row: ModelRecord.of(row[0])
+            )

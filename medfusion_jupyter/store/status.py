@@ -1,0 +1,43 @@
+"""The states of a job and the moves between them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class JobStatus(StrEnum):
+    """Where a training job stands. `interrupted`: its process is gone without a word; it can be resumed."""
+
+    PENDING = "pending"
+    INITIALIZING = "initializing"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    INTERRUPTED = "interrupted"
+
+
+ACTIVE = frozenset({JobStatus.PENDING, JobStatus.INITIALIZING, JobStatus.RUNNING, JobStatus.PAUSED})
+FINISHED = frozenset(JobStatus) - ACTIVE
+
+_ENDS = frozenset({JobStatus.STOPPED, JobStatus.FAILED, JobStatus.INTERRUPTED})
+MOVES: dict[JobStatus, frozenset[JobStatus]] = {
+    JobStatus.PENDING: _ENDS | {JobStatus.INITIALIZING},
+    JobStatus.INITIALIZING: _ENDS | {JobStatus.RUNNING},
+    JobStatus.RUNNING: _ENDS | {JobStatus.PAUSED, JobStatus.COMPLETED},
+    JobStatus.PAUSED: _ENDS | {JobStatus.RUNNING, JobStatus.COMPLETED},
+    # a process that was thought gone (a laptop that slept) may come back, as long as no other run took over
+    JobStatus.INTERRUPTED: _ENDS | ACTIVE | {JobStatus.COMPLETED},
+    JobStatus.COMPLETED: frozenset(),
+    JobStatus.FAILED: frozenset(),
+    JobStatus.STOPPED: frozenset(),
+}
+"""What a run may move its own job to. A finished job goes back to pending only by being claimed for a new run."""
+
+COMMANDS: dict[str, frozenset[JobStatus]] = {
+    "pause": frozenset({JobStatus.RUNNING}),
+    "resume": frozenset({JobStatus.PAUSED}),
+    "stop": ACTIVE,
+}
+"""What may be asked of a live job, and in which states."""

@@ -1,0 +1,144 @@
+"""The write-behind queue: training appends and goes on, one thread commits.
+
+A batch holds the samples that came in, the heartbeat and progress of each attached run, and hands the run its commands.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from medfusion_jupyter.store.errors import StoreError
+from medfusion_jupyter.store.metrics import Sample, write_samples
+
+if TYPE_CHECKING:
+    from medfusion_jupyter.store.database import Store
+
+log = logging.getLogger("medfusion")
+
+BATCH_SECONDS = 0.25
+BEAT_SECONDS = 1.0
+PATIENCE_SECONDS = 60.0
+
+Beat = Callable[[Session], None]
+
+
+class WriteBehind:
+    """Collects samples from any thread; its own thread writes them while there is something to write for."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._pending: deque[Sample] = deque()
+        self._batch: list[Sample] = []
+        self._beats: list[Beat] = []
+        self._committing = threading.Lock()
+        self._starting = threading.Lock()
+        self._wake = threading.Event()
+        self._closed = False
+        self._thread: threading.Thread | None = None
+        atexit.register(self.close)
+
+    def append(self, job_pk: int, name: str, step: int, value: float) -> None:
+        """Note a sample; it is committed within a second."""
+        self._pending.append((job_pk, name, step, value))
+        if self._thread is None:
+            self._start()
+
+    def attach(self, beat: Beat) -> Callable[[], None]:
+        """Call `beat(session)` in the writer's thread within its transaction, each second at least; returns its detach."""
+        self._beats.append(beat)
+        self._start()
+
+        def detach() -> None:
+            self._beats.remove(beat)
+
+        return detach
+
+    def wake(self) -> None:
+        """Have the beats called now: a command has been given."""
+        self._wake.set()
+
+    def flush(self) -> None:
+        """Return when every sample appended so far is committed; waits up to a minute for a locked database."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                self._commit(with_beats=False)
+                return
+            except OperationalError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(BATCH_SECONDS)
+
+    def close(self) -> None:
+        """Commit what is there and end the thread. `flush` still works after it."""
+        self._closed = True
+        self._wake.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=5)
+        try:
+            self._commit(with_beats=False)
+        except SQLAlchemyError as error:
+            log.warning("%d samples could not be written at the end: %s", len(self._batch), error)
+        atexit.unregister(self.close)
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None and not self._closed:
+                self._thread = threading.Thread(target=self._serve, name="medfusion-writer", daemon=True)
+                self._thread.start()
+
+    def _serve(self) -> None:
+        last_beat = 0.0
+        complained = False
+        while not self._closed:
+            asked = self._wake.wait(BATCH_SECONDS)
+            self._wake.clear()
+            if not self._beats and not self._waiting() and self._may_end():
+                return
+            due = asked or self._waiting() or time.monotonic() - last_beat >= BEAT_SECONDS
+            if not due:
+                continue
+            try:
+                self._commit(with_beats=True)
+                last_beat = time.monotonic()
+                complained = False
+            except (SQLAlchemyError, StoreError) as error:
+                # nothing is lost: the samples stay in the queue and the next batch tries again
+                if not complained:
+                    log.warning("The store did not take a batch of metrics, it is tried again: %s", error)
+                complained = True
+
+    def _waiting(self) -> bool:
+        return bool(self._pending or self._batch)
+
+    def _may_end(self) -> bool:
+        with self._starting:
+            # in this order: who appends looks for the thread after it has appended
+            self._thread = None
+            if not self._beats and not self._waiting():
+                return True
+            self._thread = threading.current_thread()
+            return False
+
+    def _commit(self, *, with_beats: bool) -> None:
+        with self._committing:
+            # a batch that could not be committed is still there, and goes first
+            self._batch.extend(self._pending.popleft() for _ in range(len(self._pending)))
+            beats = list(self._beats) if with_beats else []
+            if not self._batch and not beats:
+                return
+            with self._store.writing() as session:
+                write_samples(session, self._batch)
+                for beat in beats:
+                    beat(session)
+            self._batch.clear()

@@ -1,0 +1,57 @@
+import os
+import socket
+
+import psutil
+import pytest
+
+from medfusion_jupyter.store import open_store
+
+HERE = {
+    "host": socket.gethostname(),
+    "pid": os.getpid(),
+    "process_started": psutil.Process().create_time(),
+    "kernel_id": None,
+}
+
+
+@pytest.fixture
+def here():
+    """This process, as a run that claims a job names it."""
+    return HERE
+
+
+@pytest.fixture
+def store(medfusion_home):
+    store = open_store()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def new_job(store):
+    """Make a job; with `status`, one that a run of this process has brought there under the token `t`."""
+
+    def make(name="job", status=None, **settings):
+        job = store.jobs.create(
+            name,
+            model_config={},
+            data_config={},
+            training_config={"epochs": 3},
+            total_epochs=3,
+            watched_metric="val/auroc",
+            **settings,
+        )
+        if status is None:
+            return job
+        job = store.jobs.claim(job.job_id, run_token="t", **HERE)
+        way = {
+            "pending": [],
+            "initializing": ["initializing"],
+            "running": ["initializing", "running"],
+            "paused": ["initializing", "running", "paused"],
+        }
+        for step in way.get(status, ["initializing", "running", status]):
+            job = store.jobs.update_status(job.job_id, step, run_token="t")
+        return job
+
+    return make
