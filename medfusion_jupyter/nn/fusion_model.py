@@ -34,9 +34,7 @@ class Architecture:
 
     def __post_init__(self) -> None:
         if not self.modalities:
-            raise ValueError(
-                "A model needs at least one modality: image_encoder and tabular_encoder are both None."
-            )
+            raise ValueError("A model needs at least one modality: image_encoder and tabular_encoder are both None.")
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -78,9 +76,7 @@ class FusionModel(nn.Module):
             }
         )
         self.fusion = fusions(architecture.fusion)(widths=widths)
-        self.head = heads(architecture.head)(
-            in_features=self.fusion.out_features, num_classes=architecture.num_classes
-        )
+        self.head = heads(architecture.head)(in_features=self.fusion.out_features, num_classes=architecture.num_classes)
 
     def forward(
         self,
@@ -101,7 +97,8 @@ class FusionModel(nn.Module):
             assert image is not None
             vectors.append(self._image_vectors(image, present[:, 0], all_present))
         if self.table_encoder is not None:
-            assert numeric is not None and codes is not None
+            assert numeric is not None
+            assert codes is not None
             encoded = self.table_encoder(numeric, codes)
             if not all_present:
                 encoded = torch.where(present[:, -1:], encoded, self.absent["table"].to(encoded.dtype))
@@ -117,8 +114,8 @@ class FusionModel(nn.Module):
         rows = there.nonzero().squeeze(1)
         token = self.absent["image"]
         if rows.numel() == 0:
-            return token.expand(image.shape[0], -1)
+            return torch.as_tensor(token).expand(image.shape[0], -1)
         encoded = encode_few(self.image_encoder, image.index_select(0, rows))
         blank = token.to(encoded.dtype).expand(image.shape[0], -1)
-        return blank.index_copy(0, rows, encoded)
-
+        vectors: Tensor = blank.index_copy(0, rows, encoded)
+        return vectors

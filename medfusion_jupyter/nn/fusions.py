@@ -61,8 +61,9 @@ class Gated(Fusion):
     def forward(self, vectors: Sequence[Tensor], present: Tensor) -> Tensor:
         mask = present.to(vectors[0].dtype)
         gates = 2 * torch.sigmoid(self.gate(torch.cat([*vectors, mask], dim=1)))
-        gates = gates.unflatten(1, (len(vectors), self.out_features)) * mask.unsqueeze(2)
+        gates = gates.view(-1, len(vectors), self.out_features) * mask.unsqueeze(2)
         hidden = torch.stack(
             [torch.tanh(project(vector)) for project, vector in zip(self.project, vectors, strict=True)], dim=1
         )
-        return (gates * hidden).sum(dim=1)
+        fused: Tensor = (gates * hidden).sum(dim=1)
+        return fused

@@ -125,5 +125,3 @@ def encode_few(encoder: ImageEncoder, images: Tensor) -> Tensor:
         for norm in norms:
             norm.train()
     return features
-
-

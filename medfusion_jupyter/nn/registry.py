@@ -43,9 +43,7 @@ class Registry(Generic[T]):
         except KeyError:
             near = difflib.get_close_matches(name, self._builders, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise UnknownPart(
-                f"There is no {self.kind} {name!r}.{hint} Choose one of: {', '.join(self)}."
-            ) from None
+            raise UnknownPart(f"There is no {self.kind} {name!r}.{hint} Choose one of: {', '.join(self)}.") from None
 
     def __contains__(self, name: object) -> bool:
         return name in self._builders

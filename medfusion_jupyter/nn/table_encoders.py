@@ -35,6 +35,9 @@ class MLP(TableEncoder):
         self.embeddings = nn.ModuleList(
             nn.Embedding(size, width) for size, width in zip(cardinalities, widths, strict=True)
         )
+        for embedding in self.embeddings:
+            # where training never saw a missing category, one at prediction says nothing instead of something random
+            nn.init.zeros_(embedding.weight[0])  # type: ignore[index]
         self.layers = nn.Sequential(
             nn.Linear(num_features + sum(widths), 64),
             nn.LayerNorm(64),

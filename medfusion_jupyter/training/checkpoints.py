@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from medfusion_jupyter.training.durable_files import write_durably
+from medfusion_jupyter.store.durable_files import write_durably
 
 FORMAT = 1
 

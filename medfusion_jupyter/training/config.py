@@ -26,12 +26,12 @@ class TrainingConfig(BaseModel):
         str | None, Field(min_length=1, max_length=200, description="the job's name, and that of its model")
     ] = None
     description: Annotated[str, Field(max_length=10_000, description="free text kept with the job")] = ""
-    image_encoder: Annotated[
-        str | None, Field(description="registered image encoder; None leaves the images out")
-    ] = "resnet18"
-    tabular_encoder: Annotated[
-        str | None, Field(description="registered table encoder; None leaves the table out")
-    ] = "mlp"
+    image_encoder: Annotated[str | None, Field(description="registered image encoder; None leaves the images out")] = (
+        "resnet18"
+    )
+    tabular_encoder: Annotated[str | None, Field(description="registered table encoder; None leaves the table out")] = (
+        "mlp"
+    )
     fusion: Annotated[str, Field(description="registered fusion")] = "gated"
     head: Annotated[str, Field(description="registered head, which owns the loss")] = "classification"
     image_size: Annotated[
@@ -53,9 +53,9 @@ class TrainingConfig(BaseModel):
     patience: Annotated[
         int | None, Field(ge=1, description="epochs without a better watched metric before it ends early; None never")
     ] = 10
-    watch: Annotated[str, Field(description="metric that chooses the best epoch: val/auroc, val/accuracy or val/loss")] = (
-        "val/auroc"
-    )
+    watch: Annotated[
+        str, Field(description="metric that chooses the best epoch: val/auroc, val/accuracy or val/loss")
+    ] = "val/auroc"
     precision: Annotated[
         Literal["auto", "fp32", "bf16"],
         Field(description="auto: bfloat16 autocast on a GPU that has it, float32 elsewhere"),

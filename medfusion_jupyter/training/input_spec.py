@@ -36,9 +36,7 @@ class InputSpec:
         """The decoded images of `cohort`, where the model looks at images."""
         if "image" not in self.modalities:
             return None
-        return PixelCache.open(
-            cohort.image_paths, size=self.image_size, channels=self.channels, cache_dir=cache_dir
-        )
+        return PixelCache.open(cohort.image_paths, size=self.image_size, channels=self.channels, cache_dir=cache_dir)
 
     def source(
         self,
@@ -63,7 +61,9 @@ class InputSpec:
             modalities=self.modalities,
         )
 
-    def architecture(self, *, image_encoder: str | None, table_encoder: str | None, fusion: str, head: str) -> Architecture:
+    def architecture(
+        self, *, image_encoder: str | None, table_encoder: str | None, fusion: str, head: str
+    ) -> Architecture:
         """The model that fits this input."""
         return Architecture(
             image_encoder=image_encoder,
@@ -88,5 +88,3 @@ class InputSpec:
         table = None if saved["table"] is None else TableEncoder.from_json(saved["table"])
         tuples = {k: tuple(saved[k]) for k in ("classes", "modalities", "mean", "std")}
         return cls(**{**saved, **tuples, "table": table})
-
-

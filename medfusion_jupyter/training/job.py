@@ -112,14 +112,18 @@ class Job:
                     break
                 left = None if until is None else until - time.monotonic()
                 if left is not None and left <= 0:
-                    raise TimeoutError(f"{self.job_id} is {job.status} after {timeout} s; it goes on in the background.")
+                    raise TimeoutError(
+                        f"{self.job_id} is {job.status} after {timeout} s; it goes on in the background."
+                    )
                 pause = 0.25 if left is None else min(0.25, left)
                 if run is not None:
                     run.ended.wait(pause)
                 else:
                     time.sleep(pause)
         if job.status in (JobStatus.FAILED, JobStatus.INTERRUPTED):
-            raise JobFailed(f"{self.job_id} {job.status} at epoch {job.current_epoch}: {job.error or 'its process is gone'}")
+            raise JobFailed(
+                f"{self.job_id} {job.status} at epoch {job.current_epoch}: {job.error or 'its process is gone'}"
+            )
         return self
 
     @property

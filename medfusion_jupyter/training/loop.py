@@ -148,9 +148,7 @@ class Loop:
         return self.train.epoch((self.settings.seed, epoch), self.settings.augment, self.state.generator)
 
     def _rate(self, step: int) -> float:
-        share = warmup_cosine(
-            step, warmup_steps=self.settings.warmup_steps, total_steps=self.state.total_steps
-        )
+        share = warmup_cosine(step, warmup_steps=self.settings.warmup_steps, total_steps=self.state.total_steps)
         return self.settings.lr * share
 
     def _step(self, batch: Batch) -> None:
@@ -158,10 +156,11 @@ class Loop:
         rate = self._rate(state.step)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
+        assert batch.target is not None
         with self.settings.autocast:
             outputs = state.model(batch.image, batch.numeric, batch.codes, batch.present, batch.all_present)
             loss = state.model.head.loss(outputs, batch.target)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
         state.step += 1

@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 from medfusion_jupyter.data import Cohort
 from medfusion_jupyter.nn import Architecture, FusionModel
 from medfusion_jupyter.store import home, open_store
+from medfusion_jupyter.store.durable_files import write_durably, write_json
 from medfusion_jupyter.training.checkpoints import Checkpoint
 from medfusion_jupyter.training.devices import autocast, choose_device
-from medfusion_jupyter.training.durable_files import write_durably, write_json
 from medfusion_jupyter.training.input_spec import InputSpec
 from medfusion_jupyter.training.validation import outputs_of
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -71,7 +73,7 @@ def prepare(
         )
     if spec is None:
         spec = _fit(split, config, modalities, pixels)
-    common = {"device": device, "targets": cohort.target_codes}
+    batches = partial(spec.source, cohort, pixels, device=device, targets=cohort.target_codes)
     return Prepared(
         spec=spec,
         architecture=spec.architecture(
@@ -80,16 +82,15 @@ def prepare(
             fusion=config.fusion,
             head=config.head,
         ),
-        train=spec.source(cohort, pixels, split.rows["train"], batch_size=config.batch_size, **common),
+        train=batches(split.rows["train"], batch_size=config.batch_size),
         # no gradients are kept in validation, so four times the rows fit
-        val=spec.source(cohort, pixels, split.rows["val"], batch_size=4 * config.batch_size, **common),
+        val=batches(split.rows["val"], batch_size=4 * config.batch_size),
     )
 
 
-def _fit(
-    split: Split, config: TrainingConfig, modalities: tuple[str, ...], pixels: PixelCache | None
-) -> InputSpec:
-    mean, std = (), ()
+def _fit(split: Split, config: TrainingConfig, modalities: tuple[str, ...], pixels: PixelCache | None) -> InputSpec:
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
     if pixels is not None:
         slots = pixels.slots[split.rows["train"]]
         if (slots < 0).all():
@@ -99,6 +100,11 @@ def _fit(
             )
         of_channels = pixels.statistics(slots)
         mean, std = tuple(map(float, of_channels[0])), tuple(map(float, of_channels[1]))
+    table = TableEncoder.fit(split.train) if "table" in modalities else None
+    if table is not None and not table.num_features and not table.cardinalities:
+        raise ConfigError(
+            "No table column has a value in the training part; set tabular_encoder=None to use images alone."
+        )
     return InputSpec(
         roles=split.cohort.roles(),
         classes=tuple(split.cohort.classes),
@@ -107,7 +113,7 @@ def _fit(
         channels=0 if pixels is None else pixels.channels,
         mean=mean,
         std=std,
-        table=TableEncoder.fit(split.train) if "table" in modalities else None,
+        table=table,
     )
 
 
@@ -115,8 +121,9 @@ def build_optimizer(model: FusionModel, config: TrainingConfig) -> torch.optim.O
     """AdamW (Loshchilov and Hutter, ICLR 2019), fused; vectors (biases, norms, absent tokens) are not decayed."""
     decayed = [p for p in model.parameters() if p.ndim > 1]
     free = [p for p in model.parameters() if p.ndim <= 1]
+    groups: list[dict[str, Any]] = [{"params": decayed}, {"params": free, "weight_decay": 0.0}]
     return torch.optim.AdamW(
-        [{"params": decayed}, {"params": free, "weight_decay": 0.0}],
+        groups,
         lr=config.lr,
         weight_decay=config.weight_decay,
         fused=True,

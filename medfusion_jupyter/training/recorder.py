@@ -59,9 +59,7 @@ class Recorder(Callback):
             self.job_id, run_token=self.run_token, epoch=state.epoch, row={"epoch": state.epoch, **state.row}
         )
         if state.best_epoch == state.epoch and state.best_value is not None:
-            self.store.jobs.set_best(
-                self.job_id, run_token=self.run_token, epoch=state.epoch, value=state.best_value
-            )
+            self.store.jobs.set_best(self.job_id, run_token=self.run_token, epoch=state.epoch, value=state.best_value)
 
     def paused(self, state: LoopState) -> None:
         self._rest_began = time.monotonic()
@@ -98,9 +96,7 @@ class Recorder(Callback):
 class Checkpointer(Callback):
     """Saves each epoch and keeps two: the best and the last."""
 
-    def __init__(
-        self, store: Store, job_id: str, run_token: str, folder: Path, description: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, store: Store, job_id: str, run_token: str, folder: Path, description: Mapping[str, Any]) -> None:
         self.store = store
         self.job_id = job_id
         self.run_token = run_token

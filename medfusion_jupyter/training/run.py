@@ -124,9 +124,7 @@ class Run:
             _go_on_from(checkpoint, state)
             self.store.jobs.truncate(self.job_id, run_token=self._token, epoch=state.epoch, step=state.step)
         recorder = Recorder(self.store, self._pk, self.job_id, self._token, device)
-        checkpointer = Checkpointer(
-            self.store, self.job_id, self._token, self.folder, self._description(prepared)
-        )
+        checkpointer = Checkpointer(self.store, self.job_id, self._token, self.folder, self._description(prepared))
         callbacks: list[Callback] = [BestEpoch(config.watch, config.patience), recorder, checkpointer]
         loop = Loop(
             state,

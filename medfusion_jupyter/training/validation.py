@@ -16,9 +16,7 @@ from medfusion_jupyter.nn import FusionModel
 
 
 @torch.inference_mode()
-def outputs_of(
-    model: FusionModel, source: BatchSource, autocast: AbstractContextManager[Any]
-) -> tuple[Tensor, Tensor]:
+def outputs_of(model: FusionModel, source: BatchSource, autocast: AbstractContextManager[Any]) -> tuple[Tensor, Tensor]:
     """Raw outputs `(N, K)` and targets `(N,)` of every row of `source`, in its order; targets are 0 where unknown."""
     was_training = model.training
     model.eval()
@@ -34,9 +32,7 @@ def outputs_of(
     return torch.cat(outputs), torch.cat(targets)
 
 
-def validate(
-    model: FusionModel, source: BatchSource, autocast: AbstractContextManager[Any]
-) -> dict[str, float]:
+def validate(model: FusionModel, source: BatchSource, autocast: AbstractContextManager[Any]) -> dict[str, float]:
     """Loss, AUROC with its 95 % interval, and accuracy on `source`, each named `val/…`."""
     outputs, target = outputs_of(model, source, autocast)
     loss = float(model.head.loss(outputs, target))

@@ -29,11 +29,15 @@ def write_durably(path: Path, write: Callable[[Path], None]) -> None:
         os.close(folder)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, durably."""
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+
+    write_durably(path, write)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON, durably."""
-    text = json.dumps(value, indent=1)
-    write_durably(path, lambda temporary: _write_text(temporary, text))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    write_text(path, json.dumps(value, indent=1))

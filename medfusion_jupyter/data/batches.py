@@ -1,0 +1,145 @@
+"""Batches on the device, from the pixel cache and the encoded table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medfusion_jupyter.data.augment import Augmentation, augment
+from medfusion_jupyter.data.pixel_cache import PixelCache
+from medfusion_jupyter.data.table_encoding import TableArrays
+
+DEVICE_SHARE = 0.25
+"""Pixels stay on a GPU for the whole run where they take at most this share of its free memory."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B rows. image `(B, C, H, W)` float32, normalised, 0 where absent; numeric `(B, F)` float32; codes `(B, K)` int64;
+    present `(B, M)` bool, a column a modality; target `(B,)` int64 or None; rows: positions in the cohort; all_present:
+    whether `present` is True everywhere, known without asking the device."""
+
+    image: Tensor | None
+    numeric: Tensor | None
+    codes: Tensor | None
+    present: Tensor
+    target: Tensor | None
+    rows: NDArray[np.int64]
+    all_present: bool
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+class BatchSource:
+    """The batches of some rows of a cohort.
+
+    mean, std: of each channel in units of the full range; modalities: in the order of the mask's columns.
+    """
+
+    def __init__(
+        self,
+        cache: PixelCache | None,
+        table: TableArrays | None,
+        targets: NDArray[np.int64] | None,
+        *,
+        rows: NDArray[np.int64],
+        batch_size: int,
+        device: str,
+        mean: Sequence[float],
+        std: Sequence[float],
+        modalities: Sequence[str],
+    ) -> None:
+        self.rows = np.asarray(rows, dtype=np.int64)
+        self.batch_size = batch_size
+        self.device = device
+        self._present = np.stack(
+            [
+                cache.slots >= 0 if name == "image" and cache is not None else _table_presence(table)
+                for name in modalities
+            ],
+            axis=1,
+        )
+        self._numeric = None if table is None else torch.from_numpy(table.numeric).to(device)
+        self._codes = None if table is None else torch.from_numpy(table.codes).to(device)
+        self._targets = None if targets is None else torch.from_numpy(targets).to(device)
+        self._mask = torch.from_numpy(self._present).to(device)
+        self._cache = cache
+        self._pixels: Tensor | None = None
+        if cache is not None:
+            full = float(cache.max_value)
+            # (x / full - mean) / std as one multiplication and one addition
+            self._factor = torch.tensor([1 / (full * s) for s in std], device=device).view(1, -1, 1, 1)
+            self._offset = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device).view(
+                1, -1, 1, 1
+            )
+            if device.startswith("cuda") and cache.pixels.nbytes < DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
+                # uint16 tensors cannot be indexed; the same bits as int16 can
+                self._pixels = torch.from_numpy(_as_signed(np.ascontiguousarray(cache.pixels))).to(device)
+
+    def __len__(self) -> int:
+        """Batches an epoch. A last batch of one row joins the one before it: batch norm cannot learn from one row."""
+        full, left = divmod(len(self.rows), self.batch_size)
+        return full + (left > 1 or (left == 1 and full == 0))
+
+    def epoch(
+        self, order: tuple[int, int] | None, augmentation: Augmentation | None, generator: torch.Generator | None
+    ) -> Iterator[Batch]:
+        """Every row once. order: (seed, epoch) of the shuffle, or None to keep the order of the rows.
+
+        augmentation: changes the images, drawing from `generator`.
+        """
+        rows = self.rows if order is None else np.random.default_rng(order).permutation(self.rows)
+        for k in range(len(self)):
+            end = (k + 1) * self.batch_size if k < len(self) - 1 else len(rows)
+            yield self._batch(rows[k * self.batch_size : end], augmentation, generator)
+
+    def _batch(
+        self, rows: NDArray[np.int64], augmentation: Augmentation | None, generator: torch.Generator | None
+    ) -> Batch:
+        index = torch.from_numpy(rows).to(self.device)
+        image = None
+        if self._cache is not None:
+            image = self._images(self._cache, rows)
+            if augmentation is not None:
+                assert generator is not None
+                image = augment(image, augmentation, generator)
+        return Batch(
+            image=image,
+            numeric=None if self._numeric is None else self._numeric.index_select(0, index),
+            codes=None if self._codes is None else self._codes.index_select(0, index),
+            present=self._mask.index_select(0, index),
+            target=None if self._targets is None else self._targets.index_select(0, index),
+            rows=rows,
+            all_present=bool(self._present[rows].all()),
+        )
+
+    def _images(self, cache: PixelCache, rows: NDArray[np.int64]) -> Tensor:
+        slots = cache.slots[rows]
+        absent = slots < 0
+        slots = np.where(absent, 0, slots)
+        if self._pixels is not None:
+            chosen = self._pixels.index_select(0, torch.from_numpy(slots).to(self.device))
+            if chosen.dtype == torch.int16:
+                chosen = chosen.view(torch.uint16)
+        else:
+            chosen = torch.from_numpy(cache.pixels[slots]).to(self.device)
+        image = torch.addcmul(self._offset, chosen.to(torch.float32), self._factor)
+        if absent.any():
+            image[torch.from_numpy(absent).to(self.device)] = 0
+        return image
+
+
+def _table_presence(table: TableArrays | None) -> NDArray[np.bool_]:
+    assert table is not None
+    return table.present
+
+
+def _as_signed(pixels: NDArray[Any]) -> NDArray[Any]:
+    return pixels if pixels.dtype == np.uint8 else pixels.view(np.int16)

@@ -1,0 +1,335 @@
+"""A cohort: a table of patients, their images, and which column plays which role."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medfusion_jupyter.data import tables
+from medfusion_jupyter.data.cohort_view import html_of
+from medfusion_jupyter.data.errors import CohortError, closest
+from medfusion_jupyter.data.image_files import find_images, is_readable
+from medfusion_jupyter.store import home, open_store
+from medfusion_jupyter.store.durable_files import write_json, write_text
+
+if TYPE_CHECKING:
+    from medfusion_jupyter.data.split import Split
+
+CARD, TABLE = "cohort.json", "table.csv"
+
+
+class Cohort:
+    """Rows of a table, each with a class and, where given, an image, clinical values and the patient it belongs to.
+
+    table: path of a UTF-8 CSV, or a DataFrame (which is copied). target: column with the class; every row has one.
+    image: column with the image's path relative to image_root (`.png`, `.jpg`, `.jpeg`; the suffix may be left out).
+    image_root: folder of the images; by default that of the CSV, or the working directory for a DataFrame.
+    patient: column that tells patients apart; without it each row is a patient of its own.
+    numeric, categorical: the columns to learn from. None is guessed: a column may give the target away.
+
+    Raises CohortError, naming the column, value or file.
+    """
+
+    def __init__(
+        self,
+        table: str | os.PathLike[str] | pd.DataFrame,
+        *,
+        target: str,
+        image: str | None = None,
+        image_root: str | os.PathLike[str] | None = None,
+        patient: str | None = None,
+        numeric: Sequence[str] | None = None,
+        categorical: Sequence[str] | None = None,
+    ) -> None:
+        self._build(table, target, image, image_root, patient, numeric, categorical, target_required=True)
+
+    def _build(
+        self,
+        table: str | os.PathLike[str] | pd.DataFrame,
+        target: str,
+        image: str | None,
+        image_root: str | os.PathLike[str] | None,
+        patient: str | None,
+        numeric: Sequence[str] | None,
+        categorical: Sequence[str] | None,
+        *,
+        target_required: bool,
+    ) -> None:
+        self.target = target
+        self.image = image
+        self.patient = patient
+        self.numeric = _listed(numeric, "numeric")
+        self.categorical = _listed(categorical, "categorical")
+        self.name: str | None = None
+        self.best_auroc: dict[str, float] | None = None
+        as_text = {target, *self.categorical, *(c for c in (image, patient) if c is not None)}
+        if isinstance(table, pd.DataFrame):
+            self.frame = table.copy()
+            tables.refuse_repeated(list(self.frame.columns), "The DataFrame")
+            folder = Path.cwd()
+        else:
+            path = Path(table).expanduser()
+            self.frame = tables.read_csv(path, as_text)
+            self.name = path.stem
+            folder = path.parent
+        self._check_columns(target_required)
+        if not len(self.frame):
+            raise CohortError("The table has column names but no rows.")
+        used = [target] if target_required or target in self.frame else []
+        used += [column for column in (image, patient) if column is not None and column in self.frame]
+        self._names = {column: tables.names(self.frame[column]) for column in [*used, *self.categorical]}
+        self._numbers = {column: tables.numbers(self.frame[column], column) for column in self.numeric}
+        self._warn_of_empty_columns()
+        self.classes = self._find_classes() if target_required else ()
+        if patient in self._names:
+            self._refuse_missing(patient, "patient: give each row the id of its patient")
+        self.image_root: Path | None = None
+        self.image_paths: list[Path | None] = [None] * len(self.frame)
+        if image is not None:
+            self.image_root = Path(folder if image_root is None else image_root).expanduser().absolute()
+            self._find_images(image, self.image_root, required=target_required)
+
+    def _check_columns(self, target_required: bool) -> None:
+        there = [str(column) for column in self.frame.columns]
+        roles = [("image", self.image), *(("numeric", c) for c in self.numeric)]
+        roles += [("categorical", c) for c in self.categorical]
+        if target_required:
+            roles += [("target", self.target), ("patient", self.patient)]
+        for role, column in roles:
+            if column is not None and column not in self.frame.columns:
+                raise CohortError(
+                    f"There is no column {column!r} ({role}).{closest(str(column), there)} The columns are: {', '.join(there)}."
+                )
+        features = [*self.numeric, *self.categorical]
+        for column in features:
+            if column in (self.target, self.image, self.patient):
+                raise CohortError(f"The column {column!r} cannot be learned from: it is the {self._role_of(column)}.")
+        twice = sorted({column for column in features if features.count(column) > 1})
+        if twice:
+            raise CohortError(f"The column {twice[0]!r} is listed twice under numeric and categorical: keep one.")
+
+    def _role_of(self, column: str) -> str:
+        return {self.target: "target", self.image: "image column", self.patient: "patient column"}[column]
+
+    def _refuse_missing(self, column: str, meaning: str) -> None:
+        missing = sum(value is None for value in self._names[column])
+        if missing:
+            raise CohortError(
+                f"The column {column!r} is empty in {missing} of {len(self)} rows. It is the {meaning}, or leave those rows "
+                f"out: frame[frame[{column!r}].notna()]."
+            )
+
+    def _find_classes(self) -> tuple[str, ...]:
+        self._refuse_missing(self.target, "target: every row needs a class")
+        classes = tables.in_order(set(self._names[self.target]))
+        if len(classes) < 2:
+            raise CohortError(
+                f"The target {self.target!r} has one class only ({classes[0]!r}): there is nothing to tell apart."
+            )
+        if len(classes) > max(20, len(self) // 10):
+            raise CohortError(
+                f"The target {self.target!r} has {len(classes)} different values in {len(self)} rows: it must be a class, not a "
+                "measurement. Cut it into classes first, as by pandas.cut."
+            )
+        return classes
+
+    def _warn_of_empty_columns(self) -> None:
+        empty = [name for name in self.numeric if not np.isfinite(self._numbers[name]).any()]
+        empty += [name for name in self.categorical if all(value is None for value in self._names[name])]
+        if empty and len(self) > 1:
+            warnings.warn(f"Columns without any value, not learned from: {', '.join(empty)}.", stacklevel=4)
+
+    def _find_images(self, column: str, root: Path, *, required: bool) -> None:
+        if not root.is_dir():
+            raise CohortError(f"The folder image_root={str(root)!r} does not exist.")
+        values = self._names[column]
+        self.image_paths = find_images(root, list(values), column)
+        there = [path for path in self.image_paths if path is not None]
+        if required and not there:
+            example = next((value for value in values if value is not None), None)
+            raise CohortError(
+                f"None of the {len(self)} images of column {column!r} is in {root}. The first value is {example!r}; files may "
+                "be .png, .jpg or .jpeg."
+            )
+        if required and not any(is_readable(path) for path in there):
+            raise CohortError(
+                f"None of the {len(there)} image files in {root} can be decoded; the first is {there[0].name!r}."
+            )
+        missing = len(self) - len(there)
+        if missing:
+            rows = [row for row, path in enumerate(self.image_paths) if path is None]
+            shown = ", ".join(map(str, rows[:5])) + (", …" if missing > 5 else "")
+            warnings.warn(
+                f"{missing} of {len(self)} rows have no image in {root}; they count as without image (rows {shown}, from 0).",
+                stacklevel=4,
+            )
+
+    @classmethod
+    def from_roles(
+        cls,
+        table: str | os.PathLike[str] | pd.DataFrame,
+        roles: Mapping[str, Any],
+        *,
+        image_root: str | os.PathLike[str] | None = None,
+        target_required: bool = True,
+    ) -> Cohort:
+        """A cohort with the column roles of another (`roles()`); with target_required=False one to predict for."""
+        given = {**roles, **({} if image_root is None else {"image_root": image_root})}
+        cohort = cls.__new__(cls)
+        cohort._build(table, **given, target_required=target_required)
+        return cohort
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def __repr__(self) -> str:
+        shares = ", ".join(f"{name} {count}" for name, count in self.class_counts.items())
+        images = f", {sum(path is not None for path in self.image_paths)} images" if self.image else ""
+        return (
+            f"<Cohort {self.name or self.target}: {len(self)} rows of {self.num_patients} patients{images}, "
+            f"{len(self.numeric)} numeric and {len(self.categorical)} categorical columns, {self.target}: {shares}>"
+        )
+
+    def _repr_html_(self) -> str:
+        return html_of(self)
+
+    def numbers(self, column: str) -> NDArray[np.float64]:
+        """Values of a numeric column; NaN is missing, -inf and inf are beyond a detection limit."""
+        return self._numbers[column]
+
+    def names(self, column: str) -> NDArray[np.object_]:
+        """Values of a column of names as text, None where missing."""
+        return self._names[column]
+
+    @functools.cached_property
+    def target_codes(self) -> NDArray[np.int64]:
+        """Index into `classes` of each row."""
+        code_of = {name: code for code, name in enumerate(self.classes)}
+        return np.asarray([code_of[name] for name in self._names[self.target]], dtype=np.int64)
+
+    @functools.cached_property
+    def patient_codes(self) -> NDArray[np.int64]:
+        """A number for each row that is the same for rows of one patient."""
+        if self.patient not in self._names:
+            return np.arange(len(self), dtype=np.int64)
+        return np.unique(self._names[self.patient].astype(str), return_inverse=True)[1].astype(np.int64)
+
+    @property
+    def num_patients(self) -> int:
+        """Number of patients; of rows where no patient column is given."""
+        return len(np.unique(self.patient_codes))
+
+    @property
+    def class_counts(self) -> dict[str, int]:
+        """Rows by class."""
+        if not self.classes:
+            return {}
+        counts = np.bincount(self.target_codes, minlength=len(self.classes))
+        return {name: int(count) for name, count in zip(self.classes, counts, strict=True)}
+
+    def roles(self) -> dict[str, Any]:
+        """Which column plays which role, as keywords of Cohort."""
+        return {
+            "target": self.target,
+            "image": self.image,
+            "image_root": None if self.image_root is None else str(self.image_root),
+            "patient": self.patient,
+            "numeric": list(self.numeric),
+            "categorical": list(self.categorical),
+        }
+
+    def subset(self, rows: NDArray[np.int64]) -> Cohort:
+        """The cohort of those rows (positions from 0), with the classes of this one."""
+        part = Cohort.__new__(Cohort)
+        part.__dict__.update({k: v for k, v in self.__dict__.items() if k not in _COMPUTED})
+        part.frame = self.frame.iloc[rows]
+        part._names = {column: values[rows] for column, values in self._names.items()}
+        part._numbers = {column: values[rows] for column, values in self._numbers.items()}
+        part.image_paths = [self.image_paths[row] for row in rows]
+        return part
+
+    def split(self, *, test: float = 0.2, val: float = 0.2, seed: int = 0) -> Split:
+        """Split by patient into train, val and test, each with the same share of every class as near as patients allow.
+
+        test, val: shares of the rows, each 0 or more and together below 1. Raises CohortError where there are too few
+        patients for that.
+        """
+        from medfusion_jupyter.data.split import split_by_patient
+
+        return split_by_patient(self, test=test, val=val, seed=seed)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Tells this cohort from one with other values, columns or images (by name and size)."""
+        digest = hashlib.sha256()
+        table = self._used()
+        digest.update(json.dumps([self.roles() | {"image_root": None}, list(table.columns), len(table)]).encode())
+        digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
+        digest.update(json.dumps([_size(path) for path in self.image_paths]).encode())
+        return digest.hexdigest()[:24]
+
+    def save(self, name: str, description: str = "") -> Cohort:
+        """Keep the cohort under `name` in the store's datasets, with its fingerprint; its images stay where they are."""
+        folder = home() / "datasets" / self.fingerprint
+        self.write(folder)
+        open_store().datasets.save(
+            name,
+            data_path=str(folder),
+            fingerprint=self.fingerprint,
+            num_samples=len(self),
+            num_patients=self.num_patients,
+            num_classes=len(self.classes),
+            class_distribution=self.class_counts,
+            description=description,
+        )
+        self.name = name
+        return self
+
+    def write(self, folder: Path) -> None:
+        """Write the columns that are used and their roles; `Cohort.read` gives the cohort back. The card comes last."""
+        if (folder / CARD).exists():
+            return
+        card = {"name": self.name, "best_auroc": self.best_auroc, "roles": self.roles(), "classes": self.classes}
+        text = self._used().to_csv(index=False)
+        write_text(folder / TABLE, text)
+        write_json(folder / CARD, card)
+
+    @classmethod
+    def read(cls, folder: Path) -> Cohort:
+        """The cohort that `write` kept. Raises CohortError where it is not there."""
+        try:
+            card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError) as error:
+            raise CohortError(f"There is no readable cohort in {folder}: {error}.") from error
+        cohort = cls.from_roles(folder / TABLE, card["roles"])
+        cohort.name, cohort.best_auroc = card["name"], card["best_auroc"]
+        return cohort
+
+    def _used(self) -> pd.DataFrame:
+        return pd.DataFrame({**self._names, **self._numbers})
+
+
+_COMPUTED = ("target_codes", "patient_codes", "fingerprint")
+
+
+def _listed(columns: Sequence[str] | None, role: str) -> list[str]:
+    if isinstance(columns, str):
+        raise CohortError(f"{role}={columns!r} must be a list of columns: [{columns!r}].")
+    return list(columns or ())
+
+
+def _size(path: Path | None) -> list[Any] | None:
+    try:
+        return None if path is None else [path.name, path.stat().st_size]
+    except OSError:
+        return None

@@ -1,0 +1,176 @@
+"""Splitting by patient: every patient on one side, every class in every part."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medfusion_jupyter.data.cohort_view import html_of_split
+from medfusion_jupyter.data.errors import CohortError
+from medfusion_jupyter.store.durable_files import write_json
+
+if TYPE_CHECKING:
+    from medfusion_jupyter.data.cohort import Cohort
+
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """A cohort in three parts that share no patient.
+
+    rows: positions of the rows of each part, `train`, `val` and `test`; a part may be empty. Raises CohortError where a
+    patient is on two sides, however the split was made.
+    """
+
+    cohort: Cohort
+    rows: Mapping[str, NDArray[np.int64]]
+
+    def __post_init__(self) -> None:
+        if set(self.rows) != set(PARTS):
+            raise CohortError(f"A split has the parts {', '.join(PARTS)}, not {', '.join(sorted(self.rows))}.")
+        every = np.concatenate([self.rows[part] for part in PARTS])
+        if len(np.unique(every)) != len(every):
+            raise CohortError("The split has a row in two parts.")
+        patients = [set(self.patients[part].tolist()) for part in PARTS]
+        shared = (patients[0] & patients[1]) | (patients[0] & patients[2]) | (patients[1] & patients[2])
+        if shared:
+            raise CohortError(
+                f"The split has {len(shared)} patients on two sides: what is learned of them would be tested on them."
+            )
+
+    @property
+    def patients(self) -> dict[str, NDArray[np.int64]]:
+        """The patients of each part, as numbers of `cohort.patient_codes`."""
+        return {part: np.unique(self.cohort.patient_codes[self.rows[part]]) for part in PARTS}
+
+    @property
+    def train(self) -> Cohort:
+        """The part to learn from."""
+        return self.cohort.subset(self.rows["train"])
+
+    @property
+    def val(self) -> Cohort:
+        """The part to choose by."""
+        return self.cohort.subset(self.rows["val"])
+
+    @property
+    def test(self) -> Cohort:
+        """The part to report."""
+        return self.cohort.subset(self.rows["test"])
+
+    def __repr__(self) -> str:
+        parts = ", ".join(
+            f"{part} {len(self.rows[part])} rows of {len(self.patients[part])} patients" for part in PARTS
+        )
+        return f"<Split of {self.cohort.name or self.cohort.target}: {parts}>"
+
+    def _repr_html_(self) -> str:
+        return html_of_split(self)
+
+    def write(self, path: Path) -> None:
+        """Write the rows of each part."""
+        write_json(path, {part: self.rows[part].tolist() for part in PARTS})
+
+    @classmethod
+    def read(cls, path: Path, cohort: Cohort) -> Split:
+        """The split that `write` kept, of the same cohort. Raises CohortError where it is missing or does not fit."""
+        try:
+            saved = json.loads(path.read_text(encoding="utf-8"))
+            rows = {part: np.asarray(saved[part], dtype=np.int64) for part in PARTS}
+        except (OSError, json.JSONDecodeError, KeyError) as error:
+            raise CohortError(f"There is no readable split in {path}: {error}.") from error
+        if max((int(part.max()) for part in rows.values() if len(part)), default=-1) >= len(cohort):
+            raise CohortError(f"The split in {path} has rows that the cohort of {len(cohort)} rows does not.")
+        return cls(cohort, rows)
+
+
+def split_by_patient(cohort: Cohort, *, test: float, val: float, seed: int) -> Split:
+    """Patients are dealt to the parts so that each part comes near its share of the rows of every class.
+
+    Patients with the same rows of each class are alike; of each kind every part gets its share, and who is left over goes
+    where most is missing. Raises CohortError where a class has fewer patients than there are parts.
+    """
+    for name, share in (("test", test), ("val", val)):
+        if not 0 <= share < 1:
+            raise CohortError(f"{name}={share} is no share: give 0 or more and less than 1.")
+    if test + val >= 1:
+        raise CohortError(f"test={test} and val={val} leave nothing to train on: together they must be below 1.")
+    shares = {"train": 1 - test - val, "val": val, "test": test}
+    parts = [part for part in PARTS if shares[part] > 0]
+    patients, owner = np.unique(cohort.patient_codes, return_inverse=True)
+    counts = np.zeros((len(patients), len(cohort.classes)))
+    np.add.at(counts, (owner, cohort.target_codes), 1)
+    _refuse_too_few(cohort, counts, parts)
+    part_of = _deal(counts, np.asarray([shares[part] for part in parts]), np.random.default_rng(seed))
+    of_row = part_of[owner]
+    rows = {part: np.flatnonzero(of_row == k) for k, part in enumerate(parts)}
+    split = Split(cohort, {part: rows.get(part, np.zeros(0, dtype=np.int64)) for part in PARTS})
+    for part in parts:
+        lacking = [name for name, count in split.cohort.subset(split.rows[part]).class_counts.items() if not count]
+        if lacking:
+            raise CohortError(
+                f"The part {part!r} got no patient of class {', '.join(map(repr, lacking))}: they have rows of several classes. "
+                "Try another seed, larger shares, or merge rare classes."
+            )
+    return split
+
+
+def _refuse_too_few(cohort: Cohort, counts: NDArray[np.float64], parts: list[str]) -> None:
+    if len(counts) < len(parts):
+        raise CohortError(f"{len(counts)} patients cannot be split into {len(parts)} parts ({', '.join(parts)}).")
+    having = (counts > 0).sum(axis=0)
+    rare = [f"{name!r} ({int(n)})" for name, n in zip(cohort.classes, having, strict=True) if n < len(parts)]
+    if rare:
+        raise CohortError(
+            f"The target {cohort.target!r} has classes of fewer patients than there are parts ({len(parts)}): "
+            f"{', '.join(rare)}. Merge or leave out rare classes, or set test=0."
+        )
+
+
+def _deal(counts: NDArray[np.float64], shares: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """The part of each patient. counts: `(P, K)` rows by class; shares: `(parts,)`."""
+    part_of = np.full(len(counts), -1, dtype=np.int64)
+    total = counts.sum(axis=0)
+    given = np.zeros((len(shares), counts.shape[1]))
+
+    def give(patient: int, part: int) -> None:
+        part_of[patient] = part
+        given[part] += counts[patient]
+
+    order = rng.permutation(len(counts))
+    # first every part gets a patient of every class, the rarest class first and the smallest patients first
+    by_size = order[np.argsort(counts[order].sum(axis=1), kind="stable")]
+    for k in np.argsort((counts > 0).sum(axis=0), kind="stable"):
+        for part in np.argsort(-shares, kind="stable"):
+            if given[part, k] == 0:
+                free = (p for p in by_size if part_of[p] < 0 and counts[p, k] > 0)
+                patient = next(free, None)
+                if patient is not None:
+                    give(int(patient), int(part))
+    kinds: dict[bytes, list[int]] = defaultdict(list)
+    for patient in order:
+        if part_of[patient] < 0:
+            kinds[counts[patient].tobytes()].append(int(patient))
+    left: list[int] = []
+    for alike in kinds.values():
+        start = 0
+        for part, share in enumerate(shares):
+            end = start + int(share * len(alike))
+            chosen = alike[start:end]
+            part_of[chosen] = part
+            given[part] += counts[chosen].sum(axis=0)
+            start = end
+        left += alike[start:]
+    # who is left over, the largest first, goes where most is missing of what they bring
+    for patient in sorted(left, key=lambda p: -counts[p].sum()):
+        missing = (shares[:, None] * total - given) / total
+        give(patient, int(np.argmax((missing * counts[patient]).sum(axis=1))))
+    return part_of

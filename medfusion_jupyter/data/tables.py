@@ -1,0 +1,98 @@
+"""Reading a table and its columns: text to names and numbers, or an error that names the column and the value."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medfusion_jupyter.data.errors import CohortError
+
+BEYOND_LIMIT = re.compile(r"\s*([<>])\s*=?\s*[-+]?[0-9.,]+([eE][-+]?[0-9]+)?\s*")
+"""A laboratory's way to write that a value was below or above what it can measure: `<0.5`, `>1000`."""
+
+
+def read_csv(path: Path, as_text: set[str]) -> pd.DataFrame:
+    """The table of a UTF-8 CSV. as_text: columns that are names, so that `007` stays `007`."""
+    if not path.is_file():
+        raise CohortError(f"There is no file {path}. Give the path of a CSV, or a DataFrame.")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header = next(csv.reader(file), [])
+        if not any(header):
+            raise CohortError(f"{path} is empty: it needs a line of column names and a line for each image or patient.")
+        refuse_repeated(header, str(path))
+        if len(header) == 1 and (separator := next((s for s in ";\t|" if s in header[0]), None)):
+            raise CohortError(
+                f"{path} seems to be separated by {separator!r}, not by commas. Read it with "
+                f"pandas.read_csv(path, sep={separator!r}) and give the DataFrame."
+            )
+        text = {column: str for column in header if column in as_text}
+        return pd.read_csv(path, encoding="utf-8-sig", dtype=text, float_precision="round_trip", low_memory=False)
+    except UnicodeDecodeError as error:
+        raise CohortError(
+            f"{path} is not UTF-8 (byte {error.object[error.start]:#04x} at position {error.start}). Save it as UTF-8, or "
+            "read it with pandas.read_csv(path, encoding='latin-1') and give the DataFrame."
+        ) from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error) as error:
+        raise CohortError(f"{path} cannot be read as a CSV: {str(error).strip()}.") from None
+
+
+def refuse_repeated(columns: list[str], where: str) -> None:
+    """Raise CohortError where a column name is there twice."""
+    repeated = [str(name) for name, count in Counter(columns).items() if count > 1]
+    if repeated:
+        raise CohortError(
+            f"{where} has more than one column named {', '.join(map(repr, repeated))}: rename all but one."
+        )
+
+
+def numbers(column: pd.Series, name: str) -> NDArray[np.float64]:
+    """Values as float64: NaN where missing, -inf and inf where beyond a detection limit (also written `<0.5`, `>1000`)."""
+    if pd.api.types.is_bool_dtype(column) or pd.api.types.is_numeric_dtype(column):
+        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    unread = np.isnan(values) & column.notna().to_numpy()
+    bad: list[str] = []
+    for row in np.flatnonzero(unread):
+        text = str(column.iloc[row])
+        limit = BEYOND_LIMIT.fullmatch(text)
+        if limit is not None:
+            values[row] = -np.inf if limit.group(1) == "<" else np.inf
+        elif text.strip():
+            bad.append(text)
+    if bad:
+        shown = ", ".join(repr(text[:40]) for text in sorted(set(bad))[:3])
+        raise CohortError(
+            f"The numeric column {name!r} has {len(bad)} values that are no numbers, such as {shown}. Leave a missing value "
+            "empty, write one beyond a detection limit as -inf or inf, or list the column under categorical."
+        )
+    return values
+
+
+def names(column: pd.Series) -> NDArray[np.object_]:
+    """Values as text, None where missing. 1, 1.0 and `1` are the same name, so a column reads alike with gaps and without."""
+    out = np.empty(len(column), dtype=object)
+    missing = column.isna().to_numpy()
+    for row, value in enumerate(column.tolist()):
+        if missing[row]:
+            continue
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        text = os.fspath(value) if isinstance(value, Path) else str(value).strip()
+        out[row] = text or None
+    return out
+
+
+def in_order(values: set[str]) -> tuple[str, ...]:
+    """Names sorted as numbers where all of them are, else as text."""
+    try:
+        return tuple(sorted(values, key=float))
+    except ValueError:
+        return tuple(sorted(values))
