@@ -295,8 +295,9 @@ class Cohort:
         self.name = name
         return self
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: str | os.PathLike[str]) -> None:
         """Write the columns that are used and their roles; `Cohort.read` gives the cohort back. The card comes last."""
+        folder = Path(folder)
         if (folder / CARD).exists():
             return
         card = {"name": self.name, "best_auroc": self.best_auroc, "roles": self.roles(), "classes": self.classes}
@@ -305,8 +306,9 @@ class Cohort:
         write_json(folder / CARD, card)
 
     @classmethod
-    def read(cls, folder: Path) -> Cohort:
+    def read(cls, folder: str | os.PathLike[str]) -> Cohort:
         """The cohort that `write` kept. Raises CohortError where it is not there."""
+        folder = Path(folder)
         try:
             card = json.loads((folder / CARD).read_text(encoding="utf-8"))
         except (OSError, json.JSONDecodeError) as error:

@@ -34,7 +34,7 @@ def read_csv(path: Path, as_text: set[str]) -> pd.DataFrame:
                 f"pandas.read_csv(path, sep={separator!r}) and give the DataFrame."
             )
         text = {column: str for column in header if column in as_text}
-        return pd.read_csv(path, encoding="utf-8-sig", dtype=text, float_precision="round_trip", low_memory=False)
+        return pd.read_csv(path, encoding="utf-8-sig", dtype=text, low_memory=False)
     except UnicodeDecodeError as error:
         raise CohortError(
             f"{path} is not UTF-8 (byte {error.object[error.start]:#04x} at position {error.start}). Save it as UTF-8, or "

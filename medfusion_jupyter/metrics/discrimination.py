@@ -57,13 +57,14 @@ def auroc(positive: NDArray[np.bool_], score: NDArray[np.floating]) -> Interval:
     above = (pooled[:m] - within_cases) / n
     below = 1 - (pooled[m:] - within_controls) / m
     variance = float(above.var(ddof=1) / m + below.var(ddof=1) / n)
-    # at 0 and 1 the logit is infinite and DeLong's variance is 0: half a pair stands for what was not seen
+    # at 0 and 1 the logit is infinite and DeLong's variance is 0, as it is where all scores are tied: half a pair stands
+    # for what was not seen
     shrunk = min(max(area, 0.5 / (m * n)), 1 - 0.5 / (m * n))
-    if area != shrunk:
+    if area != shrunk or variance == 0:
         variance = max(variance, shrunk * (1 - shrunk) / min(m, n))
     half = Z95 * math.sqrt(variance) / (shrunk * (1 - shrunk))
     centre = math.log(shrunk / (1 - shrunk))
-    return Interval(area, _sigmoid(centre - half), max(_sigmoid(centre + half), area))
+    return Interval(area, min(_sigmoid(centre - half), area), max(_sigmoid(centre + half), area))
 
 
 def auroc_of_classes(target: NDArray[np.integer], probability: NDArray[np.floating]) -> Interval:

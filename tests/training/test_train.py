@@ -33,7 +33,7 @@ def test_a_job_runs_to_its_end_and_everything_is_in_the_store(train, cohort):
     assert list(validated) == list(history["val/auroc"])
     assert history["val/auroc"].max() == record.best_value == history["val/auroc"][record.best_epoch]
     model = open_store().models.get_by_name("whole way")
-    assert (model.version, model.training_job_id) == (1, record.pk)
+    assert (model.version, model.training_job_id) == (1, record.job_id)
     assert model.metrics["val/auroc"] == record.best_value
 
 
@@ -175,14 +175,14 @@ def test_a_loss_that_is_not_a_number_fails_the_job_and_keeps_the_last_good_check
             next(self.state.model.parameters()).data.fill_(math.nan)
         step(self, batch)
 
-    monkeypatch.setattr(Loop, "_step", poisoned)
-    job = train(epochs=5, patience=None)
-    with pytest.raises(JobFailed, match=r"The loss is NaN at step \d+ \(epoch 3\)"):
-        job.wait()
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_step", poisoned)
+        job = train(epochs=5, patience=None)
+        with pytest.raises(JobFailed, match=r"The loss is NaN at step \d+ \(epoch 3\)"):
+            job.wait()
     assert job.status == "failed"
     assert max(c.epoch for c in open_store().checkpoints.list(job.job_id)) == 2
     assert all(torch.isfinite(p).all() for p in job.model.module.parameters())
-    monkeypatch.undo()
     assert mf.resume(job.job_id).wait().status == "completed"
 
 

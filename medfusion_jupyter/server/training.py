@@ -1,0 +1,95 @@
+"""Training jobs over REST: list, one, commands, metric series."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from jupyter_server.auth.decorator import authorized
+from tornado import web
+
+from medfusion_jupyter.server.api import ApiError, StoreHandler
+from medfusion_jupyter.store import FINISHED, JobStatus
+
+if TYPE_CHECKING:
+    from medfusion_jupyter.store import Store
+
+
+class JobList(StoreHandler):
+    """GET: a page of jobs, newest first, and the number of jobs in each status."""
+
+    auth_resource = "medfusion:training"
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        status = self.get_query_argument("status", None) or None
+        if status is not None and status not in list(JobStatus):
+            allowed = ", ".join(JobStatus)
+            raise ApiError(
+                400, "bad-request", f"There is no status {status[:40]!r}; choose one of {allowed}.", "status"
+            )
+        limit = self.whole_number("limit", 50) or 0
+        search, cursor = self.get_query_argument("search", None), self.get_query_argument("cursor", None)
+
+        def work(store: Store) -> dict[str, object]:
+            page = store.jobs.list(status=status, search=search, limit=limit, cursor=cursor)
+            return {"items": [job.to_json() for job in page.items], "next": page.next, "counts": store.jobs.counts()}
+
+        self.finish(json.dumps(await self.ask(work)))
+
+
+class Job(StoreHandler):
+    """GET: one job."""
+
+    auth_resource = "medfusion:training"
+
+    @web.authenticated
+    @authorized
+    async def get(self, job_id: str) -> None:
+        job = await self.ask(lambda store: store.jobs.get(job_id))
+        self.finish(json.dumps(job.to_json()))
+
+
+class Command(StoreHandler):
+    """POST: ask the run of a job to pause, resume or stop."""
+
+    auth_resource = "medfusion:training"
+
+    @web.authenticated
+    @authorized
+    async def post(self, command: str, job_id: str) -> None:
+        user = self.current_user.username
+
+        def work(store: Store) -> dict[str, object]:
+            job = store.jobs.get(job_id)
+            if command == "resume" and job.status in FINISHED:
+                raise ApiError(
+                    409,
+                    "not-now",
+                    f"{job_id} is {job.status}: no kernel trains it now. Run mf.resume({job_id!r}) in a notebook.",
+                )
+            return store.jobs.request(job_id, command, requested_by=user).to_json()
+
+        self.finish(json.dumps(await self.ask(work)))
+
+
+class Series(StoreHandler):
+    """GET: one metric of a job by step."""
+
+    auth_resource = "medfusion:training"
+
+    @web.authenticated
+    @authorized
+    async def get(self, job_id: str) -> None:
+        name = self.get_query_argument("name")
+        since, points = self.whole_number("since", None), self.whole_number("points", None)
+        if points is not None and points < 2:
+            raise ApiError(400, "bad-request", f"points={points} is too few: give 2 or more.", "points")
+
+        def work(store: Store) -> dict[str, object]:
+            store.jobs.get(job_id)
+            series = store.metrics.series(job_id, name, since=since, points=points)
+            return {"name": series.name, "steps": series.steps, "values": series.values}
+
+        self.finish(json.dumps(await self.ask(work)))

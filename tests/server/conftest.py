@@ -1,0 +1,50 @@
+import pytest
+
+from medfusion_jupyter.store import open_store
+
+pytest_plugins = ["pytest_jupyter.jupyter_server"]
+
+
+@pytest.fixture
+def jp_server_config(jp_server_config):
+    return {
+        "ServerApp": {
+            "jpserver_extensions": {"medfusion_jupyter": True},
+            "allow_unauthenticated_access": False,
+        },
+        "MedFusionApp": {"feed_seconds": 0.1},
+    }
+
+
+@pytest.fixture
+def store(medfusion_home):
+    store = open_store()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def running_job(store):
+    """A job that a live run of this process owns."""
+    import os
+    import socket
+
+    import psutil
+
+    def make(name="job"):
+        job = store.jobs.create(
+            name, model_config={}, data_config={}, training_config={}, total_epochs=3, watched_metric="val/auroc"
+        )
+        store.jobs.claim(
+            job.job_id,
+            run_token="t",
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            process_started=psutil.Process().create_time(),
+            kernel_id=None,
+        )
+        for status in ("initializing", "running"):
+            job = store.jobs.update_status(job.job_id, status, run_token="t")
+        return job
+
+    return make

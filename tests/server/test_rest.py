@@ -1,0 +1,131 @@
+"""REST over the store: what it answers, and what it refuses in one shape."""
+
+import json
+
+import pytest
+from tornado.httpclient import HTTPClientError
+
+
+@pytest.fixture
+def ask(jp_fetch):
+    async def fetch(*path, method="GET", **params):
+        body = "" if method == "POST" else None
+        answer = await jp_fetch("medfusion", "api", *path, method=method, params=params, body=body)
+        return json.loads(answer.body)
+
+    return fetch
+
+
+@pytest.fixture
+def refused(ask):
+    async def fetch(*path, method="GET", **params):
+        with pytest.raises(HTTPClientError) as caught:
+            await ask(*path, method=method, **params)
+        body = json.loads(caught.value.response.body)
+        assert set(body) == {"code", "message", "field"}
+        return caught.value.code, body
+
+    return fetch
+
+
+async def test_jobs_are_listed_by_page_status_and_search(ask, store, running_job):
+    jobs = [running_job(name) for name in ("one", "two", "three")]
+    store.jobs.update_status(jobs[0].job_id, "completed", run_token="t")
+    page = await ask("training", "list", limit="2")
+    assert [job["job_id"] for job in page["items"]] == ["job_0003", "job_0002"]
+    assert page["counts"] == {"running": 2, "completed": 1}
+    rest = await ask("training", "list", limit="2", cursor=page["next"])
+    assert ([job["job_id"] for job in rest["items"]], rest["next"]) == (["job_0001"], None)
+    assert [job["name"] for job in (await ask("training", "list", status="completed"))["items"]] == ["one"]
+    assert [job["name"] for job in (await ask("training", "list", search="TW"))["items"]] == ["two"]
+
+
+async def test_a_job_is_given_as_it_is_without_its_token(ask, running_job):
+    job = await ask("training", "status", running_job("<b>bold</b>").job_id)
+    assert job["name"] == "<b>bold</b>"
+    assert job["status"] == "running"
+    assert job["commands"] == ["pause", "stop"]
+    assert "run_token" not in job
+
+
+async def test_commands_wait_in_the_store_for_the_run(ask, store, running_job):
+    job = running_job()
+    assert (await ask("training", "pause", job.job_id, method="POST"))["job_id"] == job.job_id
+    with store.writing() as session:
+        assert [c.command for c in store.jobs.take_commands_in(session, job.pk, "t")] == ["pause"]
+    command = store.events.list(entity="job")[-1]
+    assert (command.kind, command.data) == ("command", {"command": "pause"})
+    assert command.actor
+
+
+async def test_a_command_that_the_status_does_not_allow_is_a_conflict(refused, store, running_job):
+    job = running_job()
+    code, body = await refused("training", "resume", job.job_id, method="POST")
+    assert (code, body["code"]) == (409, "not-now")
+    store.jobs.update_status(job.job_id, "stopped", run_token="t")
+    code, body = await refused("training", "resume", job.job_id, method="POST")
+    assert code == 409
+    assert "mf.resume('job_0001')" in body["message"]
+
+
+async def test_what_is_not_there_is_404_and_says_what_is(refused, running_job):
+    running_job()
+    code, body = await refused("training", "status", "job_0999")
+    assert (code, body["code"]) == (404, "not-found")
+    assert "job_0001" in body["message"]
+    assert (await refused("models", "7"))[0] == 404
+    assert (await refused("training", "stop", "job_0999", method="POST"))[0] == 404
+    assert (await refused("training", "job_0999", "metrics", name="m"))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "params"),
+    [
+        (("training", "list"), {"limit": "0"}),
+        (("training", "list"), {"limit": "-1"}),
+        (("training", "list"), {"limit": "501"}),
+        (("training", "list"), {"limit": "x"}),
+        (("training", "list"), {"cursor": "x"}),
+        (("training", "list"), {"status": "asleep"}),
+        (("models",), {"limit": "1e9"}),
+        (("models",), {"cursor": "../.."}),
+        (("training", "job_0001", "metrics"), {}),
+        (("training", "job_0001", "metrics"), {"name": "m", "points": "1"}),
+        (("training", "job_0001", "metrics"), {"name": "m", "since": "-3"}),
+    ],
+)
+async def test_bad_arguments_are_400_and_name_the_value(refused, running_job, path, params):
+    running_job()
+    code, body = await refused(*path, **params)
+    assert code == 400
+    assert body["message"]
+
+
+async def test_a_series_is_given_whole_thinned_or_from_a_step_on(ask, store, running_job):
+    job = running_job()
+    for step in range(1, 101):
+        store.writer.append(job.pk, "train/loss", step, 1 / step)
+    store.writer.flush()
+    whole = await ask("training", job.job_id, "metrics", name="train/loss")
+    assert whole["steps"] == list(range(1, 101))
+    thin = await ask("training", job.job_id, "metrics", name="train/loss", points="10")
+    assert len(thin["steps"]) == 10
+    assert thin["values"][-1] == 1 / 100
+    assert (await ask("training", job.job_id, "metrics", name="train/loss", since="98"))["steps"] == [99, 100]
+
+
+async def test_models_are_listed_and_given(ask, store):
+    made = store.models.register(
+        "icu",
+        path="p",
+        file_size=1,
+        format="safetensors",
+        backbone="resnet18",
+        num_classes=2,
+        input_shape=[1, 8, 8],
+        metrics={"val/auroc": 0.874},
+    )
+    page = await ask("models")
+    assert [model["name"] for model in page["items"]] == ["icu"]
+    assert (await ask("models", str(made.id)))["metrics"] == {"val/auroc": 0.874}
+    assert (await ask("models", search="x"))["items"] == []
