@@ -29,4 +29,6 @@ if __name__ == "__main__":
     over = sorted(a - b for a, b in zip(figures["import medfusion"], bare, strict=True))
     print(f"\n`import medfusion` over bare Python: {over[len(over) // 2] * 1000:.0f} ms (median of {len(over)} rounds)")
     over = sorted(a - b for a, b in zip(figures["server extension"], figures["jupyter_server alone"], strict=True))
-    print(f"\nserver extension over jupyter_server: {over[len(over) // 2] * 1000:.0f} ms (median of {len(over)} rounds)")
+    print(
+        f"\nserver extension over jupyter_server: {over[len(over) // 2] * 1000:.0f} ms (median of {len(over)} rounds)"
+    )

@@ -8,7 +8,9 @@ HERE = Path(__file__).parent
 NOT_A_BENCHMARK = {"run_all.py", "rounds.py"}
 
 if __name__ == "__main__":
-    parts = ["# Benchmarks\n\nWritten by `make bench`. Compare ratios within a table; absolute figures are of one machine.\n"]
+    parts = [
+        "# Benchmarks\n\nWritten by `make bench`. Compare ratios within a table; absolute figures are of one machine.\n"
+    ]
     for script in sorted(HERE.glob("*.py")):
         if script.name in NOT_A_BENCHMARK:
             continue

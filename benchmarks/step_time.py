@@ -34,9 +34,7 @@ class Tiny(ImageEncoder):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(channels, 4, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten()
-        )
+        self.body = nn.Sequential(nn.Conv2d(channels, 4, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten())
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.body(images)
@@ -60,9 +58,7 @@ TARGET = np.random.default_rng(2).integers(0, 2, ROWS)
 
 def model() -> FusionModel:
     torch.manual_seed(1)
-    return FusionModel(
-        Architecture("tiny", "mlp", "concat", "classification", 2, 1, SIDE, COLUMNS, ())
-    ).train()
+    return FusionModel(Architecture("tiny", "mlp", "concat", "classification", 2, 1, SIDE, COLUMNS, ())).train()
 
 
 def plain(fused: bool):
@@ -86,7 +82,14 @@ def plain(fused: bool):
 
 def source() -> BatchSource:
     return BatchSource(
-        Pixels(), TABLE, TARGET, rows=np.arange(ROWS), batch_size=BATCH, device="cpu", mean=(0.5,), std=(0.25,),
+        Pixels(),
+        TABLE,
+        TARGET,
+        rows=np.arange(ROWS),
+        batch_size=BATCH,
+        device="cpu",
+        mean=(0.5,),
+        std=(0.25,),
         modalities=("image", "table"),
     )
 
@@ -113,7 +116,12 @@ def ours():
 
     store = open_store()
     record = store.jobs.create(
-        name="benchmark", model_config={}, data_config={}, training_config={}, total_epochs=10**4, watched_metric="val/loss"
+        name="benchmark",
+        model_config={},
+        data_config={},
+        training_config={},
+        total_epochs=10**4,
+        watched_metric="val/loss",
     )
     store.jobs.claim(record.job_id, run_token="t", host="here", pid=os.getpid(), process_started=0.0, kernel_id=None)
     net = model()
@@ -126,7 +134,9 @@ def ours():
     )
     recorder = Recorder(store, record.pk, record.job_id, "t", "cpu")
     store.writer.attach(lambda session: store.jobs.beat_in(session, record.pk, "t", recorder.progress()))
-    settings = loop_module.LoopSettings(lr=1e-3, warmup_steps=64, seed=0, augment=None, autocast=__import__("contextlib").nullcontext())
+    settings = loop_module.LoopSettings(
+        lr=1e-3, warmup_steps=64, seed=0, augment=None, autocast=__import__("contextlib").nullcontext()
+    )
     loop = loop_module.Loop(state, source(), source(), settings, [recorder], Control())
     recorder.fit_start(state)
 
@@ -151,9 +161,18 @@ if __name__ == "__main__":
         "MedFusion, recording": ours(),
     }
     figures = interleave(contenders, rounds=25)
-    report(f"An epoch of {ROWS // BATCH} steps", figures, against="plain loop, DataLoader, default AdamW", unit="ms", scale=1000)
     report(
-        "The same loop by hand", {k: v for k, v in figures.items() if "our batches" in k or "MedFusion" in k},
-        against="plain loop, our batches, fused AdamW", unit="ms", scale=1000,
+        f"An epoch of {ROWS // BATCH} steps",
+        figures,
+        against="plain loop, DataLoader, default AdamW",
+        unit="ms",
+        scale=1000,
+    )
+    report(
+        "The same loop by hand",
+        {k: v for k, v in figures.items() if "our batches" in k or "MedFusion" in k},
+        against="plain loop, our batches, fused AdamW",
+        unit="ms",
+        scale=1000,
     )
     open_store().close()

@@ -8,8 +8,12 @@ from medfusion_jupyter.store import open_store
 
 
 def test_help_names_the_commands():
-    out = subprocess.run([sys.executable, "-c", "from medfusion_jupyter.cli import main; main(['-h'])"],
-                         capture_output=True, text=True, check=False)
+    out = subprocess.run(
+        [sys.executable, "-c", "from medfusion_jupyter.cli import main; main(['-h'])"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert out.returncode == 0
     for command in ("lab", "demo", "jobs"):
         assert command in out.stdout
@@ -45,8 +49,14 @@ def test_lab_refuses_a_folder_that_is_not_there(capsys):
 
 def test_demo_trains_and_prints_the_auroc():
     out = subprocess.run(
-        [sys.executable, "-c", "from medfusion_jupyter.cli import main; main(['demo', '--rows', '150', '--epochs', '1'])"],
-        capture_output=True, text=True, check=True,
+        [
+            sys.executable,
+            "-c",
+            "from medfusion_jupyter.cli import main; main(['demo', '--rows', '150', '--epochs', '1'])",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "test AUROC 0." in out.stdout
     assert "best possible 0.856" in out.stdout

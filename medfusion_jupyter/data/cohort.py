@@ -280,6 +280,7 @@ class Cohort:
 
     def save(self, name: str, description: str = "") -> Cohort:
         """Keep the cohort under `name` in the store's datasets, with its fingerprint; its images stay where they are."""
+        self.name = name
         folder = home() / "datasets" / self.fingerprint
         self.write(folder)
         open_store().datasets.save(
@@ -292,17 +293,17 @@ class Cohort:
             class_distribution=self.class_counts,
             description=description,
         )
-        self.name = name
         return self
 
     def write(self, folder: str | os.PathLike[str]) -> None:
-        """Write the columns that are used and their roles; `Cohort.read` gives the cohort back. The card comes last."""
+        """Write the columns that are used and their roles; `Cohort.read` gives the cohort back.
+
+        The card comes last, so that a folder that has one is whole. In a folder named by the fingerprint the table is the same.
+        """
         folder = Path(folder)
-        if (folder / CARD).exists():
-            return
         card = {"name": self.name, "best_auroc": self.best_auroc, "roles": self.roles(), "classes": self.classes}
-        text = self._used().to_csv(index=False)
-        write_text(folder / TABLE, text)
+        if not (folder / TABLE).exists():
+            write_text(folder / TABLE, self._used().to_csv(index=False))
         write_json(folder / CARD, card)
 
     @classmethod

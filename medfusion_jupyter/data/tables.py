@@ -57,7 +57,7 @@ def numbers(column: pd.Series, name: str) -> NDArray[np.float64]:
     """Values as float64: NaN where missing, -inf and inf where beyond a detection limit (also written `<0.5`, `>1000`)."""
     if pd.api.types.is_bool_dtype(column) or pd.api.types.is_numeric_dtype(column):
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
     unread = np.isnan(values) & column.notna().to_numpy()
     bad: list[str] = []
     for row in np.flatnonzero(unread):

@@ -56,6 +56,7 @@ def evaluate(
     cohort: another cohort with the same columns, used whole; without it the part `split` of the cohort the model was
     trained on. Raises ModelError where that part is empty or the target has a class that the model does not know.
     """
+    part: str
     if cohort is None:
         if split not in ("train", "val", "test"):
             raise ModelError(f"split={split!r} is not a part of a cohort: choose train, val or test.")

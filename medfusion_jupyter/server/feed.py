@@ -25,7 +25,7 @@ class Feed(WebSocketMixin, WebSocketHandler, JupyterHandler):
 
     auth_resource = "medfusion:events"
 
-    @ws_authenticated
+    @ws_authenticated  # type: ignore[untyped-decorator]
     @authorized(action="read")
     async def get(self, *args: Any, **kwargs: Any) -> None:
         since = self.get_query_argument("since", None)

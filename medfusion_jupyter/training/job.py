@@ -103,11 +103,11 @@ class Job:
 
         until = None if timeout is None else time.monotonic() + timeout
         run = RUNS.get(self.job_id)
-        with tqdm(total=100.0, desc=self.job_id, bar_format="{desc}: {percentage:3.0f}%|{bar}| {postfix}") as bar:
+        with tqdm(total=100.0, bar_format="{percentage:3.0f}%|{bar:24}| {desc}") as bar:
             while True:
                 job = self.record
                 bar.n = round(100 * job.progress, 1)
-                bar.set_postfix_str(_in_one_line(job))
+                bar.set_description_str(f"{self.job_id} {_in_one_line(job)}")
                 if job.status in FINISHED:
                     break
                 left = None if until is None else until - time.monotonic()

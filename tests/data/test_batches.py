@@ -1,0 +1,118 @@
+"""Batches hold every row once, normalised, and augmentation changes each image by parameters of its own."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medfusion_jupyter.data import PixelCache, TableArrays
+from medfusion_jupyter.data.augment import Augmentation, augment
+from medfusion_jupyter.data.batches import BatchSource
+
+NOTHING = {"flip": 0, "rotate": 0, "translate": 0, "scale": 0, "brightness": 0, "contrast": 0}
+
+
+def _source(n, batch_size, absent=(), dtype=np.uint8):
+    slots = np.where(np.isin(np.arange(n), absent), -1, np.arange(n))
+    full = np.iinfo(dtype).max
+    pixels = np.broadcast_to((np.arange(n) % 5 * full // 4).astype(dtype)[:, None, None, None], (n, 1, 4, 4)).copy()
+    table = TableArrays(np.arange(n, dtype=np.float32)[:, None], np.zeros((n, 0), np.int64), np.ones(n, bool))
+    return BatchSource(
+        PixelCache(pixels, slots),
+        table,
+        np.arange(n) % 2,
+        rows=np.arange(n),
+        batch_size=batch_size,
+        device="cpu",
+        mean=(0.5,),
+        std=(0.25,),
+        modalities=("image", "table"),
+    )
+
+
+@given(st.integers(2, 70), st.integers(2, 20), st.booleans())
+def test_every_row_once_and_never_a_last_batch_of_one(n, batch_size, shuffled):
+    source = _source(n, batch_size)
+    batches = list(source.epoch((0, 1) if shuffled else None, None, None))
+    assert len(batches) == len(source)
+    rows = np.concatenate([batch.rows for batch in batches])
+    assert sorted(rows) == list(range(n))
+    assert (list(rows) == list(range(n))) or shuffled
+    assert all(1 < len(batch) <= batch_size + 1 for batch in batches)
+    for batch in batches:
+        assert batch.numeric[:, 0].tolist() == list(batch.rows)
+        assert batch.target.tolist() == [row % 2 for row in batch.rows]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_pixels_are_normalised(dtype):
+    batch = next(iter(_source(5, 5, dtype=dtype).epoch(None, None, None)))
+    assert batch.image[:, 0, 0, 0].tolist() == pytest.approx([-2, -1, 0, 1, 2], abs=0.02)
+    assert batch.image.dtype == torch.float32
+
+
+def test_an_absent_image_is_marked_and_never_silently_a_zero_image():
+    batch = next(iter(_source(5, 5, absent=[1]).epoch(None, None, None)))
+    assert batch.present[:, 0].tolist() == [True, False, True, True, True]
+    assert not batch.all_present
+    assert next(iter(_source(5, 5).epoch(None, None, None))).all_present
+
+
+def test_an_epoch_has_its_own_order_and_the_same_each_time():
+    source = _source(50, 50)
+    orders = [next(iter(source.epoch(order, None, None))).rows.tolist() for order in ((0, 1), (0, 1), (0, 2), (1, 1))]
+    assert orders[0] == orders[1]
+    assert orders[0] != orders[2] != orders[3]
+
+
+@pytest.fixture
+def pictures():
+    return torch.randn(64, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+def test_nothing_asked_nothing_changed(pictures):
+    same = augment(pictures, Augmentation(**NOTHING), torch.Generator())
+    assert torch.equal(same, pictures)
+
+
+def test_a_certain_flip_is_a_mirror_image(pictures):
+    flipped = augment(pictures, Augmentation(**{**NOTHING, "flip": 1}), torch.Generator())
+    assert torch.allclose(flipped, pictures.flip(3), atol=1e-5)
+
+
+def test_half_of_them_are_flipped_each_on_its_own(pictures):
+    flipped = augment(pictures, Augmentation(**{**NOTHING, "flip": 0.5}), torch.Generator().manual_seed(1))
+    turned = [torch.allclose(a, b.flip(2), atol=1e-5) for a, b in zip(flipped, pictures, strict=True)]
+    kept = [torch.allclose(a, b, atol=1e-5) for a, b in zip(flipped, pictures, strict=True)]
+    assert 20 < sum(turned) < 44
+    assert sum(turned) + sum(kept) == 64
+
+
+def test_a_shift_moves_by_no_more_than_was_allowed():
+    pictures = torch.zeros(200, 1, 32, 32)
+    pictures[:, :, 16, 16] = 1
+    moved = augment(pictures, Augmentation(**{**NOTHING, "translate": 0.25}), torch.Generator().manual_seed(0))
+    grid = torch.arange(32.0)
+    mass = moved.sum(dim=(1, 2, 3))
+    across = (moved.sum(dim=(1, 2)) * grid).sum(1) / mass - 16
+    assert across.abs().max() <= 8.01
+    assert across.abs().max() > 6
+    assert across.std() > 2
+
+
+def test_brightness_and_contrast_are_drawn_for_each(pictures):
+    changed = augment(
+        pictures, Augmentation(**{**NOTHING, "brightness": 0.5, "contrast": 0.5}), torch.Generator().manual_seed(0)
+    )
+    shift = changed.mean(dim=(1, 2, 3)) - pictures.mean(dim=(1, 2, 3))
+    factor = changed.std(dim=(1, 2, 3)) / pictures.std(dim=(1, 2, 3))
+    assert shift.abs().max() <= 0.5
+    assert shift.std() > 0.1
+    assert (factor - 1).abs().max() <= 0.5 + 1e-5
+    assert factor.std() > 0.1
+
+
+def test_the_same_generator_state_gives_the_same_images(pictures):
+    one, two = (augment(pictures, Augmentation(), torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(one, two)
