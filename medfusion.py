@@ -6,6 +6,7 @@ nothing and loads neither torch, pandas nor SQLAlchemy.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -77,3 +78,16 @@ def load_ipython_extension(ipython: InteractiveShell) -> None:
     from medfusion_jupyter.magics import load_ipython_extension as load
 
     load(ipython)
+
+
+def _show_jobs_as_monitors() -> None:
+    """In a notebook a cell that ends with a job shows its monitor, with `%load_ext medfusion` or without."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    if shell is not None:
+        from medfusion_jupyter.widgets.display import register
+
+        register(shell)
+
+
+_show_jobs_as_monitors()

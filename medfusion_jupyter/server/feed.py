@@ -25,9 +25,11 @@ class Feed(WebSocketMixin, WebSocketHandler, JupyterHandler):
 
     auth_resource = "medfusion:events"
 
-    @ws_authenticated  # type: ignore[untyped-decorator]
-    @authorized(action="read")
-    async def get(self, *args: Any, **kwargs: Any) -> None:
+    @ws_authenticated
+    @authorized(action="read")  # type: ignore[untyped-decorator]
+    async def get(  # type: ignore[override]
+        self, *args: Any, **kwargs: Any
+    ) -> None:
         since = self.get_query_argument("since", None)
         self.since = int(since) if since and since.isascii() and since.isdigit() and len(since) < 19 else None
         await super().get(*args, **kwargs)

@@ -1,0 +1,136 @@
+"""`%medfusion`: the store's jobs and models from a notebook's prompt."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_magic, magics_class
+
+from medfusion_jupyter.store import StoreError
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from medfusion_jupyter.store import Job
+
+LISTS = ("jobs", "models", "datasets", "workflows")
+OF_A_JOB = ("monitor", "pause", "resume", "stop", "status")
+SUBCOMMANDS = (*LISTS, *OF_A_JOB, "help")
+HELP = """\
+%medfusion jobs | models | datasets | workflows     what the store holds, newest first
+%medfusion monitor [JOB]                            the live monitor of a job
+%medfusion status  [JOB]                            one line on a job
+%medfusion pause | resume | stop [JOB]              as the monitor's buttons; resume also goes on with an interrupted job
+%medfusion help                                     this text
+JOB is an id such as job_0012; without one the newest active job is meant."""
+OFFERED_JOBS = 20
+
+
+@magics_class
+class MedFusionMagics(Magics):
+    """The line magic `%medfusion`."""
+
+    @line_magic
+    def medfusion(self, line: str) -> Any:
+        """Look at the store's jobs and models and steer jobs: `%medfusion help`."""
+        words = shlex.split(line) or ["help"]
+        command, arguments = words[0], words[1:]
+        if command not in SUBCOMMANDS:
+            near = difflib.get_close_matches(command, SUBCOMMANDS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise UsageError(f"There is no %medfusion {command}.{hint} There are: {', '.join(SUBCOMMANDS)}.")
+        allowed = 1 if command in OF_A_JOB else 0
+        if len(arguments) > allowed:
+            raise UsageError(
+                f"%medfusion {command} takes {'one job' if allowed else 'nothing'} after it, not {line!r}."
+            )
+        try:
+            return self._answer(command, arguments[0] if arguments else None)
+        except (StoreError, RuntimeError, ValueError) as refused:
+            raise UsageError(str(refused)) from None
+
+    def _answer(self, command: str, job_id: str | None) -> Any:
+        if command == "help":
+            print(HELP)
+            return None
+        if command in LISTS:
+            from medfusion_jupyter.widgets import lists
+
+            return getattr(lists, command)()
+        job = _job(job_id, command)
+        if command == "monitor":
+            from medfusion_jupyter.widgets import monitor
+
+            return monitor(job.job_id)
+        if command == "status":
+            print(_line(job))
+            return None
+        return _steer(command, job)
+
+
+def _job(job_id: str | None, command: str) -> Job:
+    from medfusion_jupyter.store import open_store
+
+    jobs = open_store().jobs
+    if job_id is not None:
+        return jobs.get(job_id)
+    active = jobs.active()
+    if active:
+        return active[0]
+    newest = jobs.list(limit=1).items
+    if newest and command in ("monitor", "status"):
+        return newest[0]
+    raise UsageError(f"No job is active. Name one: %medfusion {command} JOB; %medfusion jobs lists them.")
+
+
+def _steer(command: str, job: Job) -> Any:
+    from medfusion_jupyter.store import FINISHED, open_store
+
+    if command == "resume" and job.status in FINISHED:
+        from medfusion_jupyter.training import resume  # a run of this kernel: only now is torch needed
+
+        return resume(job.job_id)
+    store = open_store()
+    store.jobs.request(job.job_id, command)
+    store.writer.wake()
+    print(f"{job.job_id}: {command} is asked for; it obeys after the batch under way.")
+    return None
+
+
+def _line(job: Job) -> str:
+    best = f", best {job.watched_metric} {job.best_value:.3f} at epoch {job.best_epoch}" if job.best_value else ""
+    error = f": {job.error}" if job.error else ""
+    return f"{job.job_id} {job.name}: {job.status}, epoch {job.current_epoch}/{job.total_epochs}{best}{error}"
+
+
+@context_matcher()  # type: ignore[untyped-decorator]
+def _matcher(context: CompletionContext) -> SimpleMatcherResult:
+    """Subcommands after `%medfusion`, then ids of jobs."""
+    words = context.line_with_cursor[: context.cursor_position].lstrip().split(" ")
+    if words[0].removeprefix("%") != "medfusion" or len(words) < 2:
+        return {"completions": []}
+    given, token = words[1:-1], words[-1]
+    offered: list[str] = []
+    if not given:
+        offered = list(SUBCOMMANDS)
+    elif len(given) == 1 and given[0] in OF_A_JOB:
+        from medfusion_jupyter.store import open_store
+
+        offered = [job.job_id for job in open_store().jobs.list(limit=OFFERED_JOBS).items]
+    found = [SimpleCompletion(text, type="medfusion") for text in offered if text.startswith(token)]
+    # names of the notebook's variables have no place here
+    return {"completions": found, "suppress": bool(offered)}
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Register the magic, its completion, and how a job shows itself."""
+    from medfusion_jupyter.widgets.display import register
+
+    shell.register_magics(MedFusionMagics)
+    if shell.Completer is not None and _matcher not in shell.Completer.custom_matchers:
+        shell.Completer.custom_matchers.append(_matcher)
+    register(shell)

@@ -1,0 +1,110 @@
+"""The two pictures of the monitor: losses, and the watched metric with its interval."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import bqplot
+import numpy as np
+from ipywidgets import HTML, HBox, Layout, VBox
+from numpy.typing import NDArray
+
+from medfusion_jupyter.widgets.curve import Curve
+
+TRAIN, VALIDATION = "#3b82c4", "#e8710a"
+"""Blue and orange: told apart in both themes and by the colour-blind."""
+EMPTY = np.zeros(0, dtype=np.float32)
+MARGIN = {"top": 8, "bottom": 34, "left": 46, "right": 12}
+
+
+def _picture(marks: list[Any], scales: dict[str, Any], label: str) -> tuple[bqplot.Figure, VBox]:
+    axes = [
+        bqplot.Axis(scale=scales["x"], label="epoch", grid_lines="none", num_ticks=6),
+        bqplot.Axis(scale=scales["y"], orientation="vertical", grid_lines="none", num_ticks=5, tick_format=".3~g"),
+    ]
+    figure = bqplot.Figure(
+        marks=marks,
+        axes=axes,
+        fig_margin=MARGIN,
+        background_style={"fill": "transparent"},
+        min_aspect_ratio=0.5,
+        max_aspect_ratio=6,
+        layout=Layout(height="210px", width="100%"),
+    )
+    box = VBox([HTML(label), figure], layout=Layout(flex="1 1 320px", min_width="260px"))
+    return figure, box
+
+
+def _key(colour: str, words: str) -> str:
+    return f"<span class='mf-key' style='border-color:{colour}'></span>{words}"
+
+
+class Charts(HBox):  # type: ignore[misc]
+    """Both pictures side by side; below one another where there is no room."""
+
+    def __init__(self, watched: str) -> None:
+        self._x = bqplot.LinearScale(min=0.0)
+        loss = {"x": self._x, "y": bqplot.LinearScale()}
+        metric = {"x": self._x, "y": bqplot.LinearScale()}
+        self.train = bqplot.Lines(x=EMPTY, y=EMPTY, scales=loss, colors=[TRAIN], stroke_width=2)
+        self.validation = bqplot.Lines(
+            x=EMPTY, y=EMPTY, scales=loss, colors=[VALIDATION], stroke_width=2, marker="circle", marker_size=20
+        )
+        self.band = bqplot.Lines(
+            x=EMPTY, y=[EMPTY, EMPTY], scales=metric, fill="between", colors=[VALIDATION], fill_colors=[VALIDATION],
+            opacities=[0.0], fill_opacities=[0.18], stroke_width=0,
+        )  # fmt: skip
+        self.metric = bqplot.Lines(
+            x=EMPTY, y=EMPTY, scales=metric, colors=[VALIDATION], stroke_width=2, marker="circle", marker_size=20
+        )
+        self.best = bqplot.Scatter(
+            x=EMPTY, y=EMPTY, scales=metric, colors=[VALIDATION], stroke="#ffffff", default_size=90
+        )
+        name = html.escape(watched.replace("val/", "validation ").replace("auroc", "AUROC"))
+        self.loss_figure, left = _picture(
+            [self.train, self.validation], loss, f"loss {_key(TRAIN, 'train')}{_key(VALIDATION, 'validation')}"
+        )
+        self.metric_figure, right = _picture([self.band, self.metric, self.best], metric, "")
+        self._title = right.children[0]
+        self._name = name
+        self.loss_figure.add_class("mf-curve-loss")
+        self.metric_figure.add_class("mf-curve-metric")
+        super().__init__([left, right], layout=Layout(width="100%", flex_flow="row wrap"))
+
+    def draw(
+        self,
+        curves: dict[str, Curve],
+        *,
+        steps_per_epoch: float,
+        epochs: float,
+        best: tuple[int, float] | None,
+    ) -> None:
+        """Show the curves `train`, `validation`, `metric`, `low` and `high`. epochs: the end of the axis."""
+        self._x.max = float(max(1.0, epochs))
+        _set(self.train, *curves["train"].arrays(steps_per_epoch))
+        _set(self.validation, *curves["validation"].arrays(steps_per_epoch))
+        x, y = curves["metric"].arrays(steps_per_epoch)
+        _set(self.metric, x, y)
+        low, high = (curves[name].arrays(steps_per_epoch)[1] for name in ("low", "high"))
+        if len(low) == len(high) == len(x):
+            _set(self.band, x, np.stack([low, high]) if len(x) else np.zeros((2, 0), dtype=np.float32))
+        words = self._name
+        if len(low):
+            words += " <span class='mf-quiet'>with 95 % interval</span>"
+        if best is not None:
+            epoch, value = best
+            _set(self.best, np.asarray([epoch], np.float32), np.asarray([value], np.float32))
+            words += f" · best {value:.3f} at epoch {epoch}"
+        else:
+            _set(self.best, EMPTY, EMPTY)
+        if self._title.value != words:
+            self._title.value = words
+
+
+def _set(mark: Any, x: NDArray[np.float32], y: NDArray[np.float32]) -> None:
+    """Both at once, and only where they differ: an equal curve is not sent again."""
+    if np.array_equal(mark.x, x) and np.array_equal(mark.y, y):
+        return
+    with mark.hold_sync():
+        mark.x, mark.y = x, y

@@ -1,0 +1,23 @@
+"""A job that a cell ends with shows itself as its monitor. Training knows nothing of widgets, so it is told here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+
+def register(shell: InteractiveShell) -> None:
+    """Tell the shell how to show a Job. Loads no widget until one is shown."""
+    formatter = shell.display_formatter
+    if formatter is not None:
+        formatter.mimebundle_formatter.for_type_by_name("medfusion_jupyter.training.job", "Job", _show)
+
+
+def _show(job: Any, include: Any = None, exclude: Any = None) -> Any:
+    from medfusion_jupyter.widgets.job_monitor import monitor
+
+    shown = monitor(job.job_id)._repr_mimebundle_(include=include, exclude=exclude)
+    data = shown[0] if isinstance(shown, tuple) else shown
+    return {**data, "text/plain": repr(job)}

@@ -1,0 +1,97 @@
+"""The store's lists as DataFrames, newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from medfusion_jupyter.store import open_store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def jobs(*, status: str | None = None, search: str | None = None, limit: int = 50) -> pd.DataFrame:
+    """The newest training jobs. status: only those in this state; search: part of the name or id; limit: 1 to 500."""
+    columns = ["name", "status", "epoch", "watched", "best", "created", "duration", "error"]
+    page = open_store().jobs.list(status=status, search=search, limit=limit)
+    rows = (
+        {
+            "job_id": job.job_id,
+            "name": job.name,
+            "status": str(job.status),
+            "epoch": f"{job.current_epoch}/{job.total_epochs}",
+            "watched": job.watched_metric,
+            "best": job.best_value,
+            "created": job.created_at,
+            "duration": job.duration,
+            "error": job.error,
+        }
+        for job in page.items
+    )
+    return _frame("job_id", columns, rows)
+
+
+def models(*, search: str | None = None, limit: int = 50) -> pd.DataFrame:
+    """The newest models. search: part of the name or description; limit: 1 to 500."""
+    columns = ["name", "version", "val/auroc", "low", "high", "backbone", "job_id", "epoch", "created", "MB"]
+    page = open_store().models.list(search=search, limit=limit)
+    rows = (
+        {
+            "id": model.id,
+            "name": model.name,
+            "version": model.version,
+            "val/auroc": model.metrics.get("val/auroc"),
+            "low": model.metrics.get("val/auroc_low"),
+            "high": model.metrics.get("val/auroc_high"),
+            "backbone": model.backbone,
+            "job_id": model.training_job_id,
+            "epoch": model.trained_epochs,
+            "created": model.created_at,
+            "MB": round(model.file_size / 1e6, 1),
+        }
+        for model in page.items
+    )
+    return _frame("id", columns, rows)
+
+
+def datasets(*, search: str | None = None, limit: int = 50) -> pd.DataFrame:
+    """The saved cohorts, newest first. search: part of the name or description; limit: 1 to 500."""
+    columns = ["rows", "patients", "classes", "fingerprint", "created"]
+    page = open_store().datasets.list(search=search, limit=limit)
+    rows = (
+        {
+            "name": dataset.name,
+            "rows": dataset.num_samples,
+            "patients": dataset.num_patients,
+            "classes": ", ".join(f"{name} {count}" for name, count in dataset.class_distribution.items()),
+            "fingerprint": dataset.fingerprint,
+            "created": dataset.created_at,
+        }
+        for dataset in page.items
+    )
+    return _frame("name", columns, rows)
+
+
+def workflows(*, search: str | None = None, limit: int = 50) -> pd.DataFrame:
+    """The saved workflows, newest first. search: part of the name; limit: 1 to 500."""
+    columns = ["name", "version", "nodes", "runs", "updated"]
+    page = open_store().workflows.list(search=search, limit=limit)
+    rows = (
+        {
+            "id": workflow.id,
+            "name": workflow.name,
+            "version": workflow.version,
+            "nodes": len(workflow.nodes),
+            "runs": workflow.execution_count,
+            "updated": workflow.updated_at,
+        }
+        for workflow in page.items
+    )
+    return _frame("id", columns, rows)
+
+
+def _frame(index: str, columns: list[str], rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(list(rows), columns=[index, *columns]).set_index(index)

@@ -1,0 +1,152 @@
+"""The words of the monitor: HTML made from a job's row, every text of it escaped."""
+
+from __future__ import annotations
+
+import datetime as dt
+import html
+import math
+import os
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from medfusion_jupyter.store import ACTIVE, JobStatus
+
+if TYPE_CHECKING:
+    from medfusion_jupyter.store import Job
+
+SIGNS = {
+    JobStatus.PENDING: "○",
+    JobStatus.INITIALIZING: "○",
+    JobStatus.RUNNING: "●",
+    JobStatus.PAUSED: "◐",
+    JobStatus.COMPLETED: "✓",
+    JobStatus.STOPPED: "■",
+    JobStatus.FAILED: "✕",
+    JobStatus.INTERRUPTED: "◌",
+}
+TABLE_ROWS = 5
+OLD_NEWS_SECONDS = 5
+
+STYLE = """<style>
+.mf-monitor { font-size: var(--jp-ui-font-size1, 13px); color: var(--jp-ui-font-color1, inherit); max-width: 960px; }
+.mf-monitor .widget-html-content { line-height: 1.5; }
+.mf-monitor .mf-quiet { color: var(--jp-ui-font-color2, #666); }
+.mf-monitor .mf-name { font-weight: 600; font-size: 1.1em; margin-right: 8px; }
+.mf-monitor .mf-state { margin-left: 12px; }
+.mf-monitor .mf-running { color: var(--jp-brand-color1, #1976d2); }
+.mf-monitor .mf-completed { color: var(--jp-success-color1, #2e7d32); }
+.mf-monitor .mf-failed { color: var(--jp-error-color1, #c62828); }
+.mf-monitor .mf-track { height: 8px; background: var(--jp-layout-color3, #ddd); border-radius: 4px; overflow: hidden; }
+.mf-monitor .mf-fill { height: 100%; background: var(--jp-brand-color1, #1976d2); }
+.mf-monitor .mf-facts span { display: inline-block; margin-right: 18px; font-variant-numeric: tabular-nums; }
+.mf-monitor table { border-collapse: collapse; }
+.mf-monitor th, .mf-monitor td { text-align: right; padding: 1px 16px 1px 0; font-variant-numeric: tabular-nums; }
+.mf-monitor th { font-weight: 500; color: var(--jp-ui-font-color2, #666); }
+.mf-monitor tr.mf-best td { font-weight: 600; }
+.mf-monitor .mf-error { border-left: 3px solid var(--jp-error-color1, #c62828); padding: 4px 10px; white-space: pre-wrap; }
+.mf-monitor .mf-note { border-left: 3px solid var(--jp-warn-color1, #ef6c00); padding: 4px 10px; }
+.mf-monitor .mf-key { display: inline-block; width: 18px; border-top: 3px solid; vertical-align: middle; margin: 0 4px 0 12px; }
+.mf-monitor .bqplot text { fill: var(--jp-ui-font-color1, currentColor) !important; }
+.mf-monitor .bqplot .axis path, .mf-monitor .bqplot .axis line { stroke: var(--jp-border-color1, #aaa) !important; }
+</style>"""
+
+
+def title(job: Job) -> str:
+    """Name, id, status and where it runs."""
+    where = f" on {html.escape(job.device)}" if job.device and job.status in ACTIVE else ""
+    return (
+        f"{STYLE}<span class='mf-name'>{html.escape(job.name)}</span><span class='mf-quiet'>{job.job_id}</span>"
+        f"<span class='mf-state mf-{job.status}'>{SIGNS[job.status]} {job.status}{where}</span>"
+    )
+
+
+def progress(job: Job) -> str:
+    """The bar, and the numbers below it."""
+    share = round(100 * job.progress, 1)
+    facts = [f"epoch {job.current_epoch}/{job.total_epochs}"]
+    if job.total_steps:
+        facts.append(f"step {job.current_step:,}/{job.total_steps:,}")
+    if job.samples_per_second is not None and job.status in ACTIVE:
+        facts.append(f"{job.samples_per_second:,.0f} samples/s")
+    if job.memory_bytes is not None and job.status in ACTIVE:
+        facts.append(f"{job.memory_bytes / 1e9:.1f} GB")
+    if job.status == JobStatus.RUNNING and job.seconds_left is not None:
+        facts.append(f"{span(job.seconds_left)} left")
+    if job.duration is not None:
+        facts.append(f"took {span(job.duration)}")
+    shown = "".join(f"<span>{fact}</span>" for fact in facts)
+    return (
+        f"<div class='mf-track' role='progressbar' aria-label='progress of {job.job_id}' aria-valuenow='{share}' "
+        f"aria-valuemin='0' aria-valuemax='100'><div class='mf-fill' style='width:{share}%'></div></div>"
+        f"<div class='mf-facts'>{shown}</div>"
+    )
+
+
+def note(job: Job) -> str:
+    """What a person should know of the job's state: an error, an interruption, or that it runs elsewhere."""
+    if job.status == JobStatus.FAILED:
+        return f"<div class='mf-error' role='alert'>{html.escape(job.error or 'It failed without a word.')}</div>"
+    if job.status == JobStatus.INTERRUPTED:
+        return (
+            f"<div class='mf-note'>Interrupted at epoch {job.current_epoch}: {html.escape(job.error or '')}. "
+            f"<b>Resume</b> or <code>mf.resume({job.job_id!r})</code> goes on from the last checkpoint in this kernel.</div>"
+        )
+    if job.status in ACTIVE and job.pid is not None and (job.host, job.pid) != (socket.gethostname(), os.getpid()):
+        where = f"kernel {html.escape(job.kernel_id[:8])}" if job.kernel_id else f"process {job.pid}"
+        host = "" if job.host == socket.gethostname() else f" on {html.escape(job.host or '?')}"
+        return f"<div class='mf-quiet'>Runs in another {where}{host}{_age_of_news(job)}.</div>"
+    return ""
+
+
+def _age_of_news(job: Job) -> str:
+    if job.heartbeat_at is None:
+        return ""
+    age = (dt.datetime.now(dt.UTC) - job.heartbeat_at).total_seconds()
+    return f", last heard of {span(age)} ago" if age > OLD_NEWS_SECONDS else ""
+
+
+def epochs(job: Job, history: Sequence[dict[str, Any]]) -> str:
+    """The last epochs as a table, the best among them in bold."""
+    if not history:
+        return ""
+    metric = job.watched_metric.removeprefix("val/")
+    watched = "" if metric in ("auroc", "accuracy", "loss") else f"<th>val {html.escape(metric)}</th>"
+    head = (
+        "<th>epoch</th><th>train loss</th><th>val loss</th><th>val AUROC [95 %]</th><th>accuracy</th>"
+        f"{watched}<th>lr</th><th>time</th>"
+    )
+    body = ""
+    for row in history[-TABLE_ROWS:]:
+        best = row["epoch"] == job.best_epoch
+        interval = (
+            f"{number(row.get('val/auroc'))} [{number(row.get('val/auroc_low'))}, {number(row.get('val/auroc_high'))}]"
+        )
+        rate = row.get("lr")
+        cells = [
+            f"{'★ ' if best else ''}{row['epoch']}",
+            number(row.get("train/loss")),
+            number(row.get("val/loss")),
+            interval,
+            number(row.get("val/accuracy")),
+            *([number(row.get(job.watched_metric))] if watched else []),
+            "–" if rate is None else f"{rate:.1e}",
+            span(row.get("seconds") or 0.0),
+        ]
+        body += f"<tr class='{'mf-best' if best else ''}'>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def number(value: float | None) -> str:
+    """Three digits after the point; – for none."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
+def span(seconds: float) -> str:
+    """A length of time in at most two words: `0.4 s`, `35 s`, `3 min`, `2 h 5 min`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

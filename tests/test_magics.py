@@ -1,0 +1,90 @@
+"""`%medfusion` in a real shell: lists, commands, completion, and words instead of tracebacks."""
+
+import subprocess
+import sys
+
+import pytest
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
+
+from medfusion_jupyter.magics import SUBCOMMANDS
+from medfusion_jupyter.store import open_store
+
+
+@pytest.fixture
+def shell(medfusion_home):
+    shell = InteractiveShell.instance()
+    shell.run_line_magic("load_ext", "medfusion")
+    yield shell
+    shell.run_line_magic("unload_ext", "medfusion")
+    InteractiveShell.clear_instance()
+
+
+@pytest.fixture
+def job(medfusion_home):
+    return open_store().jobs.create(
+        "first", model_config={}, data_config={}, training_config={}, total_epochs=3, watched_metric="val/auroc"
+    )
+
+
+def test_help_names_every_subcommand(shell, capsys):
+    for line in ("help", ""):
+        shell.run_line_magic("medfusion", line)
+        shown = capsys.readouterr().out
+        assert all(name in shown for name in SUBCOMMANDS)
+
+
+def test_lists_are_tables(shell, job):
+    assert list(shell.run_line_magic("medfusion", "jobs").index) == [job.job_id]
+    for name in ("models", "datasets", "workflows"):
+        assert len(shell.run_line_magic("medfusion", name)) == 0
+
+
+def test_status_and_monitor_take_the_newest_job_or_the_one_named(shell, job, capsys):
+    shell.run_line_magic("medfusion", "status")
+    assert "job_0001 first: pending, epoch 0/3" in capsys.readouterr().out
+    assert shell.run_line_magic("medfusion", "monitor job_0001").job_id == "job_0001"
+
+
+def test_commands_reach_the_store(shell, job, capsys):
+    shell.run_line_magic("medfusion", "stop job_0001")
+    assert "stop is asked for" in capsys.readouterr().out
+    assert open_store().jobs.get(job.job_id).status == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("jbos", "no %medfusion jbos. Did you mean 'jobs'"),
+        ("stop job_0999", "no job 'job_0999'. The newest: job_0001"),
+        ("resume job_0001", "'resume' is possible when it is paused"),
+        ("stop a b", "takes one job"),
+        ("jobs all", "takes nothing"),
+    ],
+)
+def test_what_cannot_be_is_said_in_words(shell, job, line, words):
+    with pytest.raises(UsageError, match=words):
+        shell.run_line_magic("medfusion", line)
+
+
+def test_without_an_active_job_it_asks_for_one(shell):
+    with pytest.raises(UsageError, match="No job is active. Name one: %medfusion pause JOB"):
+        shell.run_line_magic("medfusion", "pause")
+
+
+def test_completion_offers_subcommands_and_then_jobs(shell, job):
+    shell.user_ns["mo_variable"] = 1
+    assert shell.complete("mo", "%medfusion mo", 13)[1] == ["models", "monitor"]
+    assert shell.complete("", "%medfusion ", 11)[1] == sorted(SUBCOMMANDS)
+    assert shell.complete("", "%medfusion monitor ", 19)[1] == ["job_0001"]
+    assert shell.complete("jo", "%medfusion stop jo", 18)[1] == ["job_0001"]
+
+
+def test_loading_costs_no_torch():
+    code = (
+        "import sys; from IPython.core.interactiveshell import InteractiveShell as S;"
+        "s = S.instance(); s.run_line_magic('load_ext', 'medfusion'); s.run_cell('%medfusion help');"
+        "print([m for m in ('torch', 'pandas', 'sqlalchemy', 'ipywidgets') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip().endswith("[]")

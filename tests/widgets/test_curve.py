@@ -1,0 +1,32 @@
+"""A curve keeps its shape in a bounded number of points."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medfusion_jupyter.widgets.curve import Curve
+
+
+@given(st.lists(st.floats(-5, 5), max_size=3000), st.integers(2, 60), st.integers(1, 400))
+def test_bounded_in_order_and_true_however_it_arrives(values, limit, chunk):
+    limit -= limit % 2
+    curve = Curve(max_points=limit)
+    for start in range(0, len(values), chunk):
+        part = values[start : start + chunk]
+        curve.extend(range(start + 1, start + 1 + len(part)), part)
+    x, y = curve.arrays(1.0)
+    assert len(x) == len(y) <= limit
+    assert (np.diff(x) > 0).all()
+    if values:
+        assert x[-1] == len(values)
+        assert min(values) - 1e-4 <= y.min() <= y.max() <= max(values) + 1e-4
+    if len(values) < limit:
+        assert np.allclose(y, values)
+
+
+def test_gaps_are_left_out():
+    curve = Curve()
+    curve.extend([1, 2, 3], [1.0, None, 3.0])
+    x, y = curve.arrays(2.0)
+    assert (x.tolist(), y.tolist()) == ([0.5, 1.5], [1.0, 3.0])
+    assert curve.last_step == 3

@@ -1,0 +1,242 @@
+"""The monitor shows what the store has, whoever trains, obeys its buttons, and stays small."""
+
+import subprocess
+import sys
+import time
+
+import ipywidgets
+import numpy as np
+import pytest
+
+import medfusion as mf
+from medfusion_jupyter.store import UnknownId
+from medfusion_jupyter.widgets.charts import Charts
+from medfusion_jupyter.widgets.curve import MAX_POINTS
+from medfusion_jupyter.widgets.refresher import refresher
+
+
+def _all_text(monitor):
+    def below(widget):
+        yield widget
+        for child in getattr(widget, "children", ()):
+            yield from below(child)
+
+    return " ".join(widget.value for widget in below(monitor) if isinstance(widget, ipywidgets.HTML))
+
+
+def test_curves_numbers_and_epochs_of_a_running_job(live_run):
+    run = live_run("hannover-icu")
+    run.epoch(1, auroc=0.75)
+    run.epoch(2, auroc=0.874)
+    monitor = mf.monitor(run.job.job_id)
+    charts = monitor.charts
+    assert charts.train.x[-1] == 2.0
+    assert charts.train.y[-1] == np.float32(1 / 20)
+    assert charts.validation.x.tolist() == [1.0, 2.0]
+    assert charts.metric.y.tolist() == pytest.approx([0.75, 0.874])
+    assert np.asarray(charts.band.y).tolist() == [pytest.approx([0.65, 0.774]), pytest.approx([0.85, 0.974])]
+    assert (charts.best.x.tolist(), charts.best.y.tolist()) == ([2.0], pytest.approx([0.874]))
+    shown = _all_text(monitor)
+    for words in (
+        "hannover-icu",
+        "● running on cuda:0",
+        "epoch 2/4",
+        "step 20/40",
+        "1,904 samples/s",
+        "3.1 GB",
+        "3 min left",
+        "0.874 [0.774, 0.974]",
+        "best 0.874 at epoch 2",
+    ):
+        assert words in shown, words
+
+
+def test_it_keeps_up_and_stops_following_at_the_end(live_run):
+    run = live_run()
+    monitor = mf.monitor(run.job.job_id)
+    run.epoch(1)
+    assert monitor.refresh()
+    assert len(monitor.charts.validation.x) == 1
+    run.epoch(2)
+    run.status("completed")
+    assert not monitor.refresh()
+    assert len(monitor.charts.validation.x) == 2
+    assert "✓ completed" in _all_text(monitor)
+    assert monitor.pause.disabled
+    assert monitor.stop.disabled
+
+
+def test_the_thread_refreshes_and_ends_when_there_is_nothing_to_follow(live_run):
+    run = live_run()
+    monitor = mf.monitor(run.job.job_id)
+    thread = refresher._thread
+    assert thread.is_alive()
+    run.epoch(1)
+    run.status("completed")
+    thread.join(20)
+    assert not thread.is_alive()
+    assert "✓ completed" in _all_text(monitor)
+
+
+def test_a_finished_job_is_shown_still(live_run):
+    run = live_run()
+    run.epoch(1)
+    run.status("completed")
+    monitor = mf.monitor(run.job.job_id)
+    assert len(monitor.charts.train.x) == 10
+    assert refresher._thread is None
+
+
+def test_a_job_of_another_kernel_says_so(live_run):
+    run = live_run(host="other-host", kernel_id="0123456789abcdef")
+    shown = _all_text(mf.monitor(run.job.job_id))
+    assert "Runs in another kernel 01234567 on other-host" in shown
+
+
+def test_a_failure_is_shown_in_its_own_words_and_an_interruption_says_what_to_do(live_run):
+    run = live_run()
+    run.status("failed", error="The loss is NaN at step 412 <b>")
+    assert "The loss is NaN at step 412 &lt;b&gt;" in _all_text(mf.monitor(run.job.job_id))
+    other = live_run()
+    other.status("interrupted", error="its process is gone")
+    shown = _all_text(mf.monitor(other.job.job_id))
+    assert "Interrupted at epoch 0" in shown
+    assert f"mf.resume('{other.job.job_id}')" in shown
+
+
+def test_text_of_users_is_escaped(live_run):
+    run = live_run("<script>alert(1)</script>")
+    shown = _all_text(mf.monitor(run.job.job_id))
+    assert "<script>" not in shown
+    assert "&lt;script&gt;" in shown
+
+
+def test_buttons_ask_the_run_and_wait_for_it(live_run, store):
+    run = live_run()
+    monitor = mf.monitor(run.job.job_id)
+    assert (monitor.pause.description, monitor.pause.disabled, monitor.stop.disabled) == ("Pause", False, False)
+    monitor.pause.click()
+    assert monitor.pause.disabled
+    assert "Pausing" in _all_text(monitor)
+    with store.writing() as session:
+        assert [c.command for c in store.jobs.take_commands_in(session, run.job.pk, "t")] == ["pause"]
+    run.status("paused")
+    monitor.refresh()
+    assert (monitor.pause.description, monitor.pause.disabled) == ("Resume", False)
+    assert "Pausing" not in _all_text(monitor)
+    monitor.pause.click()
+    monitor.stop.disabled = False
+    monitor.stop.click()
+    with store.writing() as session:
+        assert [c.command for c in store.jobs.take_commands_in(session, run.job.pk, "t")] == ["resume", "stop"]
+
+
+def test_a_click_that_comes_too_late_is_answered_in_words(live_run):
+    run = live_run()
+    monitor = mf.monitor(run.job.job_id)
+    run.status("completed")
+    monitor.stop.click()
+    assert "is completed: &#x27;stop&#x27; is possible when" in _all_text(monitor)
+
+
+def test_showing_a_job_again_is_the_same_monitor_until_it_is_closed(live_run):
+    run = live_run()
+    monitor = mf.monitor(run.job.job_id)
+    assert mf.monitor(run.job.job_id) is monitor
+    monitor.close()
+    assert mf.monitor(run.job.job_id) is not monitor
+    assert not monitor.refresh()
+
+
+def test_closing_lets_go_of_every_widget(live_run):
+    run = live_run()
+    before = set(ipywidgets.Widget._instances) if hasattr(ipywidgets.Widget, "_instances") else None
+    from ipywidgets.widgets.widget import _instances
+
+    before = set(_instances)
+    monitor = mf.monitor(run.job.job_id)
+    made = len(set(_instances) - before)
+    monitor.close()
+    left = {type(_instances[key]).__name__ for key in set(_instances) - before}
+    assert made > 20
+    assert left <= {"Layout", "HTMLStyle", "ButtonStyle", "LinearScale", "Axis"}
+
+
+def test_an_unknown_job_is_answered_with_those_there_are(live_run):
+    live_run()
+    with pytest.raises(UnknownId, match=r"job_0999.*job_0001"):
+        mf.monitor("job_0999")
+
+
+def test_what_it_holds_does_not_grow_with_the_run(live_run, store):
+    run = live_run()
+    for step in range(1, 20_001):
+        store.writer.append(run.job.pk, "train/loss", step, 1.0)
+    store.writer.flush()
+    monitor = mf.monitor(run.job.job_id)
+    assert len(monitor.charts.train.x) <= MAX_POINTS
+    assert monitor.charts.train.y.dtype == np.float32
+
+
+def test_a_resumed_run_forgets_what_came_after_its_checkpoint(live_run, store):
+    import os
+    import socket
+
+    run = live_run()
+    for epoch in (1, 2, 3):
+        run.epoch(epoch)
+    monitor = mf.monitor(run.job.job_id)
+    run.status("stopped")
+    store.jobs.claim(
+        run.job.job_id, run_token="u", host=socket.gethostname(), pid=os.getpid(), process_started=0.0, kernel_id=None
+    )
+    store.jobs.truncate(run.job.job_id, run_token="u", epoch=1, step=10)
+    monitor.refresh()
+    assert monitor.charts.train.x.max() == 1.0
+
+
+def test_a_store_that_cannot_be_read_is_said_and_tried_again(live_run, store, monkeypatch):
+    run = live_run()
+    monitor = mf.monitor(run.job.job_id)
+    get = store.jobs.get
+    failures = []
+
+    def fail(job_id):
+        failures.append(1)
+        raise OSError("disk <gone>")
+
+    monkeypatch.setattr(store.jobs, "get", fail)
+    until = time.monotonic() + 20
+    while "disk &lt;gone&gt;" not in _all_text(monitor):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    monkeypatch.setattr(store.jobs, "get", get)
+    run.status("completed")
+    while "✓ completed" not in _all_text(monitor):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_charts_are_not_sent_again_when_nothing_changed(monkeypatch):
+    from medfusion_jupyter.widgets.curve import Curve
+
+    charts = Charts("val/auroc")
+    curves = {name: Curve() for name in ("train", "validation", "metric", "low", "high")}
+    for curve in curves.values():
+        curve.extend([1, 2], [0.5, 0.6])
+    charts.draw(curves, steps_per_epoch=1, epochs=2, best=(2, 0.6))
+    changes = []
+    for mark in (charts.train, charts.validation, charts.metric, charts.band, charts.best):
+        mark.observe(changes.append)
+    charts.draw(curves, steps_per_epoch=1, epochs=2, best=(2, 0.6))
+    assert changes == []
+
+
+def test_neither_torch_nor_training_is_loaded(live_run):
+    run = live_run()
+    code = (
+        "import sys, medfusion as mf; mf.monitor(sys.argv[1]);"
+        "print([m for m in ('torch', 'medfusion_jupyter.training') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code, run.job.job_id], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
