@@ -1,118 +1,138 @@
-/** The REST API of the server extension, typed. */
-
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
-import type {
-  IJob,
-  IJobPage,
-  IModel,
-  IPage,
-  ISeries,
-  JobCommand,
-  JobStatus
-} from './records';
+export type Status =
+  | 'pending'
+  | 'initializing'
+  | 'running'
+  | 'paused'
+  | 'completed'
+  | 'failed'
+  | 'stopped'
+  | 'interrupted';
 
-export const API_PATH = 'medfusion/api';
+export const STATUSES: readonly Status[] = [
+  'pending',
+  'initializing',
+  'running',
+  'paused',
+  'completed',
+  'failed',
+  'stopped',
+  'interrupted'
+];
 
-/** What the panel asks of the server; tests put their own in its place. */
-export interface IApi {
-  jobs(query: Api.IJobQuery): Promise<IJobPage>;
-  models(query: Api.IQuery): Promise<IPage<IModel>>;
-  command(jobId: string, command: JobCommand): Promise<IJob>;
-  series(jobId: string, name: string, points: number): Promise<ISeries>;
+export type Command = 'pause' | 'resume' | 'stop';
+
+/** A training job as the server gives it. Times are ISO 8601 in UTC, lengths of time seconds, progress 0 to 1. */
+export interface IJob {
+  job_id: string;
+  name: string;
+  status: Status;
+  progress: number;
+  current_epoch: number;
+  total_epochs: number;
+  current_metrics: { [name: string]: number | null };
+  watched_metric: string;
+  best_epoch: number | null;
+  best_value: number | null;
+  error: string | null;
+  model_config: { [name: string]: string | null };
+  created_at: string;
+  started_at: string | null;
+  completed_at: string | null;
+  duration: number | null;
+  seconds_left: number | null;
+  device: string | null;
+  host: string | null;
+  dataset_fingerprint: string | null;
+  created_by: string | null;
+  commands: Command[];
 }
 
-/** An answer that is an error; the message is the server's own, for people. */
-export class ApiError extends Error {
+/** A trained model as the server gives it. */
+export interface IModel {
+  id: number;
+  name: string;
+  version: number;
+  metrics: { [name: string]: number | null };
+  training_job_id: string | null;
+  created_at: string;
+}
+
+export interface IPage<Item> {
+  items: Item[];
+  next: string | null;
+}
+
+export interface IJobPage extends IPage<IJob> {
+  counts: { [status: string]: number };
+}
+
+/** A request that the server refused; its message is for people. */
+export class RefusedError extends Error {
   constructor(
     readonly status: number,
-    readonly code: string,
     message: string
   ) {
     super(message);
-    this.name = 'ApiError';
   }
 }
 
-export class Api implements IApi {
-  constructor(private readonly _settings: ServerConnection.ISettings) {}
+/** The server's REST interface. */
+export class Api {
+  constructor(readonly settings: ServerConnection.ISettings) {}
 
-  jobs(query: Api.IJobQuery): Promise<IJobPage> {
-    return this._request(`training/list${queryString({ ...query })}`);
+  jobs(query: {
+    status: string;
+    search: string;
+    limit: number;
+  }): Promise<IJobPage> {
+    return this._request(
+      'training/list' +
+        URLExt.objectToQueryString({ ...query, limit: String(query.limit) })
+    );
   }
 
-  models(query: Api.IQuery): Promise<IPage<IModel>> {
-    return this._request(`models${queryString({ ...query })}`);
+  command(command: Command, jobId: string): Promise<IJob> {
+    return this._request(`training/${command}/${jobId}`, { method: 'POST' });
   }
 
-  command(jobId: string, command: JobCommand): Promise<IJob> {
-    const path = `training/${command}/${encodeURIComponent(jobId)}`;
-    return this._request(path, { method: 'POST' });
+  series(
+    jobId: string,
+    name: string,
+    points: number
+  ): Promise<{ steps: number[]; values: (number | null)[] }> {
+    return this._request(
+      `training/${jobId}/metrics` +
+        URLExt.objectToQueryString({ name, points: String(points) })
+    );
   }
 
-  series(jobId: string, name: string, points: number): Promise<ISeries> {
-    const path = `training/${encodeURIComponent(jobId)}/metrics`;
-    return this._request(`${path}${queryString({ name, points })}`);
+  models(query: { search: string; limit: number }): Promise<IPage<IModel>> {
+    return this._request(
+      'models' +
+        URLExt.objectToQueryString({ ...query, limit: String(query.limit) })
+    );
   }
 
-  private async _request<T>(path: string, init: RequestInit = {}): Promise<T> {
-    const url = URLExt.join(this._settings.baseUrl, API_PATH, path);
+  private async _request<Answer>(
+    path: string,
+    init: RequestInit = {}
+  ): Promise<Answer> {
+    const url = URLExt.join(this.settings.baseUrl, 'medfusion/api', path);
     const response = await ServerConnection.makeRequest(
       url,
       init,
-      this._settings
+      this.settings
     );
-    const text = await response.text();
-    const body = parse(text);
+    const body = await response.json().catch(() => null);
     if (!response.ok) {
-      const told = (body ?? {}) as { code?: unknown; message?: unknown };
-      throw new ApiError(
+      throw new RefusedError(
         response.status,
-        typeof told.code === 'string' ? told.code : 'error',
-        typeof told.message === 'string' && told.message
-          ? told.message
-          : `${response.status} ${response.statusText}`
+        body?.message ?? response.statusText
       );
     }
-    if (body === undefined) {
-      // a login page of a proxy comes with 200 too
-      throw new ApiError(
-        response.status,
-        'no-json',
-        'The server sent no JSON. Reload the page and log in again.'
-      );
-    }
-    return body as T;
+    return body;
   }
-}
-
-export namespace Api {
-  export interface IQuery {
-    search?: string;
-    limit?: number;
-    cursor?: string;
-  }
-
-  export interface IJobQuery extends IQuery {
-    status?: JobStatus | '';
-  }
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-function queryString(query: Record<string, string | number | undefined>) {
-  const given = Object.entries(query).filter(
-    ([, value]) => value !== undefined && value !== ''
-  );
-  const pairs = given.map(([key, value]) => [key, String(value)]);
-  return pairs.length
-    ? URLExt.objectToQueryString(Object.fromEntries(pairs))
-    : '';
 }

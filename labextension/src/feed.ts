@@ -1,137 +1,119 @@
-/** The websocket over which the server tells what happens; comes back by itself and goes on where it was. */
-
 import { URLExt } from '@jupyterlab/coreutils';
-import type { ServerConnection } from '@jupyterlab/services';
-import type { IDisposable } from '@lumino/disposable';
-import { type ISignal, Signal } from '@lumino/signaling';
+import { ServerConnection } from '@jupyterlab/services';
+import { IDisposable } from '@lumino/disposable';
+import { ISignal, Signal } from '@lumino/signaling';
 
-import { API_PATH } from './api';
-import { advance, reconnectDelay } from './position';
-import type { FeedMessage } from './records';
+import { IJob } from './api';
+import { reconnectDelay } from './backoff';
 
-export interface IFeed extends IDisposable {
-  readonly message: ISignal<IFeed, FeedMessage>;
-  /** True when the feed is heard, false when it is lost (or was never reached). */
-  readonly heard: ISignal<IFeed, boolean>;
-  start(): void;
-  stop(): void;
-}
+export type FeedMessage =
+  | { type: 'hello'; last: number }
+  | {
+      type: 'event';
+      id: number;
+      kind: string;
+      entity: string;
+      entity_id: string;
+      data: { [name: string]: unknown };
+    }
+  | { type: 'progress'; job: IJob };
 
-export class Feed implements IFeed {
-  constructor(private readonly _settings: ServerConnection.ISettings) {}
+/** The server's websocket of changes. It comes back after a loss, and asks for what it missed. */
+export class Feed implements IDisposable {
+  constructor(private _settings: ServerConnection.ISettings) {}
 
-  get message(): ISignal<IFeed, FeedMessage> {
+  /** What the server told. */
+  get message(): ISignal<this, FeedMessage> {
     return this._message;
   }
 
-  get heard(): ISignal<IFeed, boolean> {
-    return this._heard;
+  /** Emitted with true when the server answers and with false when it is lost. */
+  get connectionChanged(): ISignal<this, boolean> {
+    return this._connectionChanged;
   }
 
   get isDisposed(): boolean {
     return this._isDisposed;
   }
 
-  start(): void {
+  /** Connect, and stay connected until `close`. */
+  open(): void {
     if (this._wanted || this._isDisposed) {
       return;
     }
     this._wanted = true;
-    document.addEventListener('visibilitychange', this._onVisibility);
-    this._open();
+    this._connect();
   }
 
-  stop(): void {
+  /** Hang up; nothing that happens meanwhile is lost, `open` asks for it. */
+  close(): void {
     this._wanted = false;
-    this._attempt = 0;
     window.clearTimeout(this._timer);
-    this._timer = undefined;
-    document.removeEventListener('visibilitychange', this._onVisibility);
-    this._drop();
+    const socket = this._socket;
+    this._socket = null;
+    socket?.close();
   }
 
   dispose(): void {
-    if (this._isDisposed) {
-      return;
-    }
-    this.stop();
+    this.close();
     this._isDisposed = true;
     Signal.clearData(this);
   }
 
-  private _open(): void {
-    const socket = new this._settings.WebSocket(this._url());
+  private _connect(): void {
+    const { wsUrl, appendToken, token, WebSocket } = this._settings;
+    const query: { [name: string]: string } = {};
+    if (this._last !== null) {
+      query.since = String(this._last);
+    }
+    if (appendToken && token !== '') {
+      query.token = token;
+    }
+    const socket = new WebSocket(
+      URLExt.join(wsUrl, 'medfusion/api/feed') +
+        URLExt.objectToQueryString(query)
+    );
     this._socket = socket;
     socket.onmessage = event => {
-      const step = advance(this._last, String(event.data));
-      this._last = step.last;
-      if (step.message?.type === 'hello') {
-        this._attempt = 0;
-        this._heard.emit(true);
-      }
-      if (step.message) {
-        this._message.emit(step.message);
+      if (socket === this._socket) {
+        this._receive(JSON.parse(event.data));
       }
     };
     socket.onclose = () => {
-      this._drop();
-      this._heard.emit(false);
-      this._later();
+      if (socket !== this._socket) {
+        return;
+      }
+      this._socket = null;
+      this._connectionChanged.emit(false);
+      if (this._wanted) {
+        this._timer = window.setTimeout(
+          () => this._connect(),
+          reconnectDelay(this._failures++, Math.random())
+        );
+      }
     };
   }
 
-  private _url(): string {
-    const { wsUrl, token, appendToken } = this._settings;
-    const query: Record<string, string> = {};
-    if (this._last !== null) {
-      query['since'] = String(this._last);
+  private _receive(message: FeedMessage): void {
+    if (message.type === 'hello') {
+      this._failures = 0;
+      // another database, or the same one restored from a backup, counts from elsewhere
+      if (this._last === null || message.last < this._last) {
+        this._last = message.last;
+      }
+      this._connectionChanged.emit(true);
+    } else if (message.type === 'event') {
+      this._last = message.id;
     }
-    // as the connections to kernels do: a browser cannot set headers on a websocket
-    if (appendToken && token !== '') {
-      query['token'] = token;
-    }
-    const path = URLExt.join(wsUrl, API_PATH, 'feed');
-    return Object.keys(query).length
-      ? path + URLExt.objectToQueryString(query)
-      : path;
+    this._message.emit(message);
   }
 
-  private _later(): void {
-    if (!this._wanted || document.hidden) {
-      // nobody looks: the next attempt is made when the page is seen again
-      return;
-    }
-    const delay = reconnectDelay(this._attempt, Math.random());
-    this._attempt += 1;
-    this._timer = window.setTimeout(() => {
-      this._timer = undefined;
-      this._open();
-    }, delay);
-  }
-
-  private _onVisibility = (): void => {
-    if (!document.hidden && !this._socket && this._timer === undefined) {
-      this._attempt = 0;
-      this._open();
-    }
-  };
-
-  private _drop(): void {
-    const socket = this._socket;
-    this._socket = null;
-    if (socket) {
-      socket.onmessage = null;
-      socket.onclose = null;
-      socket.close();
-    }
-  }
-
-  private _attempt = 0;
-  private _heard = new Signal<IFeed, boolean>(this);
-  private _isDisposed = false;
-  private _last: number | null = null;
-  private _message = new Signal<IFeed, FeedMessage>(this);
   private _socket: WebSocket | null = null;
-  private _timer: number | undefined;
   private _wanted = false;
+  private _isDisposed = false;
+  private _failures = 0;
+  private _timer = 0;
+  private _last: number | null = null;
+  private _message = new Signal<this, FeedMessage>(this);
+  private _connectionChanged = new Signal<this, boolean>(this);
 }

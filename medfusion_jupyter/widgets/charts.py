@@ -21,7 +21,7 @@ MARGIN = {"top": 8, "bottom": 34, "left": 46, "right": 12}
 def _picture(marks: list[Any], scales: dict[str, Any], label: str) -> tuple[bqplot.Figure, VBox]:
     axes = [
         bqplot.Axis(scale=scales["x"], label="epoch", grid_lines="none", num_ticks=6),
-        bqplot.Axis(scale=scales["y"], orientation="vertical", grid_lines="none", num_ticks=5, tick_format=".3~g"),
+        bqplot.Axis(scale=scales["y"], side="left", grid_lines="none", num_ticks=5, tick_format=".3~g"),
     ]
     figure = bqplot.Figure(
         marks=marks,

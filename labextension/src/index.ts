@@ -1,0 +1,142 @@
+import {
+  ILayoutRestorer,
+  JupyterFrontEnd,
+  JupyterFrontEndPlugin
+} from '@jupyterlab/application';
+import {
+  Dialog,
+  ICommandPalette,
+  Notification,
+  showDialog
+} from '@jupyterlab/apputils';
+import { Contents } from '@jupyterlab/services';
+import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+
+import { Api, Command } from './api';
+import { Feed } from './feed';
+import { medfusionIcon } from './icon';
+import { PanelModel } from './model';
+import { MedFusionPanel } from './panel';
+
+const QUICKSTART = '01-quickstart.ipynb';
+const QUICKSTART_FOLDERS = ['', 'notebooks'];
+
+namespace CommandIDs {
+  export const open = 'medfusion:open-panel';
+  export const refresh = 'medfusion:refresh';
+  export const pause = 'medfusion:pause-job';
+  export const resume = 'medfusion:resume-job';
+  export const stop = 'medfusion:stop-job';
+}
+
+const plugin: JupyterFrontEndPlugin<void> = {
+  id: 'medfusion-jupyter:panel',
+  description: 'Lists training jobs and models, live.',
+  autoStart: true,
+  optional: [ILayoutRestorer, ICommandPalette, ITranslator],
+  activate
+};
+
+function activate(
+  app: JupyterFrontEnd,
+  restorer: ILayoutRestorer | null,
+  palette: ICommandPalette | null,
+  translator: ITranslator | null
+): void {
+  const trans = (translator ?? nullTranslator).load('medfusion_jupyter');
+  const { commands, serviceManager } = app;
+  const settings = serviceManager.serverSettings;
+  const model = new PanelModel(new Api(settings), new Feed(settings), () =>
+    findQuickstart(serviceManager.contents)
+  );
+  const panel = new MedFusionPanel({
+    model,
+    trans,
+    ask: (command, jobId) =>
+      void commands.execute(`medfusion:${command}-job`, { job_id: jobId }),
+    openNotebook: path => void commands.execute('docmanager:open', { path })
+  });
+  app.shell.add(panel, 'left', { rank: 600, type: 'MedFusion' });
+  restorer?.add(panel, panel.id);
+
+  const said = (error: unknown) =>
+    void Notification.error(
+      error instanceof Error ? error.message : String(error)
+    );
+
+  commands.addCommand(CommandIDs.open, {
+    label: trans.__('Show MedFusion jobs and models'),
+    icon: medfusionIcon,
+    describedBy: { args: { type: 'object', properties: {} } },
+    execute: () => app.shell.activateById(panel.id)
+  });
+  commands.addCommand(CommandIDs.refresh, {
+    label: trans.__('Refresh MedFusion jobs and models'),
+    describedBy: { args: { type: 'object', properties: {} } },
+    execute: () => model.refresh().catch(said)
+  });
+  const ofJob: [string, Command, string][] = [
+    [CommandIDs.pause, 'pause', trans.__('Pause a training job')],
+    [CommandIDs.resume, 'resume', trans.__('Resume a paused training job')],
+    [CommandIDs.stop, 'stop', trans.__('Stop a training job')]
+  ];
+  for (const [id, command, label] of ofJob) {
+    commands.addCommand(id, {
+      label,
+      describedBy: {
+        args: {
+          type: 'object',
+          required: ['job_id'],
+          properties: { job_id: { type: 'string' } }
+        }
+      },
+      execute: async args => {
+        const jobId = String(args['job_id']);
+        if (command === 'stop' && !(await confirmed(jobId))) {
+          return;
+        }
+        await model.command(command, jobId).catch(said);
+      }
+    });
+  }
+  for (const command of [CommandIDs.open, CommandIDs.refresh]) {
+    palette?.addItem({ command, category: 'MedFusion' });
+  }
+
+  async function confirmed(jobId: string): Promise<boolean> {
+    const answer = await showDialog({
+      title: trans.__('Stop %1?', jobId),
+      body: trans.__(
+        'It ends after the batch under way. Its best epoch is kept as a model, and it can be resumed.'
+      ),
+      buttons: [
+        Dialog.cancelButton(),
+        Dialog.warnButton({ label: trans.__('Stop') })
+      ]
+    });
+    return answer.button.accept;
+  }
+}
+
+/** Folders are listed and no path is guessed: a miss would be an error in the browser's console. */
+async function findQuickstart(
+  contents: Contents.IManager
+): Promise<string | null> {
+  for (const folder of QUICKSTART_FOLDERS) {
+    const listing = await contents.get(folder);
+    const entries: Contents.IModel[] = listing.content;
+    if (entries.some(entry => entry.name === QUICKSTART)) {
+      return folder ? `${folder}/${QUICKSTART}` : QUICKSTART;
+    }
+    if (
+      !entries.some(
+        entry => entry.name === 'notebooks' && entry.type === 'directory'
+      )
+    ) {
+      return null;
+    }
+  }
+  return null;
+}
+
+export default plugin;

@@ -1,0 +1,246 @@
+import { Clipboard, Notification } from '@jupyterlab/apputils';
+import { TranslationBundle } from '@jupyterlab/translation';
+import {
+  LabIcon,
+  pauseIcon,
+  runIcon,
+  stopIcon
+} from '@jupyterlab/ui-components';
+import * as React from 'react';
+
+import { Command, IJob, Status } from './api';
+import { ago, metricName, number, polyline, span } from './format';
+
+const SIGNS: { [status in Status]: string } = {
+  pending: '○',
+  initializing: '○',
+  running: '●',
+  paused: '◐',
+  completed: '✓',
+  failed: '✕',
+  stopped: '■',
+  interrupted: '◌'
+};
+const SPARK_WIDTH = 64;
+const SPARK_HEIGHT = 18;
+
+interface IJobRowProps {
+  job: IJob;
+  /** The time that `2 h ago` is counted from, in ms since 1970. */
+  now: number;
+  asked: Command | undefined;
+  spark: readonly number[];
+  trans: TranslationBundle;
+  ask: (command: string, jobId: string) => void;
+}
+
+/** One job: its state in two lines, and what else there is to know of it when its name is clicked. */
+export function JobRow(props: IJobRowProps): React.JSX.Element {
+  const { job, asked, trans } = props;
+  const [open, setOpen] = React.useState(false);
+  const live = ['initializing', 'running', 'paused'].includes(job.status);
+  return (
+    <li
+      className="jp-MedFusion-row"
+      data-job-id={job.job_id}
+      data-status={job.status}
+    >
+      <div className="jp-MedFusion-line">
+        <span
+          className="jp-MedFusion-sign"
+          data-status={job.status}
+          aria-hidden="true"
+        >
+          {SIGNS[job.status]}
+        </span>
+        <button
+          className="jp-MedFusion-name"
+          aria-expanded={open}
+          title={job.name}
+          onClick={() => setOpen(!open)}
+        >
+          {job.name}
+        </button>
+        <span className="jp-MedFusion-quiet">{job.job_id}</span>
+        <Buttons {...props} />
+      </div>
+      <div className="jp-MedFusion-line">
+        <span className="jp-MedFusion-sign" />
+        <span className="jp-MedFusion-words" title={job.error ?? undefined}>
+          {asked ? wordsOfAsked(asked, trans) : words(job, props.now)}
+        </span>
+        <Spark values={props.spark} label={metricName(job.watched_metric)} />
+        {job.status === 'interrupted' && <CopyResume {...props} />}
+      </div>
+      {live && (
+        <div
+          className="jp-MedFusion-track"
+          role="progressbar"
+          aria-label={trans.__('Progress of %1', job.name)}
+          aria-valuemin={0}
+          aria-valuemax={100}
+          aria-valuenow={Math.round(100 * job.progress)}
+        >
+          <div
+            className="jp-MedFusion-fill"
+            style={{ width: `${100 * job.progress}%` }}
+          />
+        </div>
+      )}
+      {open && <Facts {...props} />}
+    </li>
+  );
+}
+
+function wordsOfAsked(asked: Command, trans: TranslationBundle): string {
+  return {
+    pause: trans.__('pausing…'),
+    resume: trans.__('resuming…'),
+    stop: trans.__('stopping…')
+  }[asked];
+}
+
+/** The state of a job in one line. */
+function words(job: IJob, now: number): string {
+  const metric = job.current_metrics[job.watched_metric];
+  const parts: string[] = [job.status];
+  switch (job.status) {
+    case 'initializing':
+    case 'running':
+    case 'paused':
+      if (typeof metric === 'number') {
+        parts.push(`${metricName(job.watched_metric)} ${number(metric)}`);
+      }
+      parts.push(`epoch ${job.current_epoch}/${job.total_epochs}`);
+      if (job.status === 'running' && job.seconds_left !== null) {
+        parts.push(`${span(job.seconds_left)} left`);
+      }
+      break;
+    case 'failed':
+      parts.push(job.error ?? '');
+      break;
+    case 'interrupted':
+      parts[0] = `interrupted at epoch ${job.current_epoch}`;
+      break;
+    case 'completed':
+    case 'stopped':
+      if (job.best_value !== null) {
+        parts.push(
+          `${metricName(job.watched_metric)} ${number(job.best_value)}`
+        );
+      }
+      parts.push(ago(job.completed_at, now));
+      break;
+    case 'pending':
+      parts.push('waits for its turn');
+  }
+  return parts.filter(part => part !== '').join(' · ');
+}
+
+function Buttons(props: IJobRowProps): React.JSX.Element {
+  const { job, asked, trans, ask } = props;
+  const offered: [Command, LabIcon, string][] = [
+    ['pause', pauseIcon, trans.__('Pause %1', job.name)],
+    ['resume', runIcon, trans.__('Resume %1', job.name)],
+    ['stop', stopIcon, trans.__('Stop %1', job.name)]
+  ];
+  return (
+    <>
+      {offered
+        .filter(([command]) => job.commands.includes(command))
+        .map(([command, icon, label]) => (
+          <button
+            key={command}
+            className="jp-MedFusion-button"
+            data-command={command}
+            title={label}
+            aria-label={label}
+            disabled={asked !== undefined}
+            onClick={() => ask(command, job.job_id)}
+          >
+            <icon.react tag="span" width="16px" height="16px" />
+          </button>
+        ))}
+    </>
+  );
+}
+
+function CopyResume({ job, trans }: IJobRowProps): React.JSX.Element {
+  const code = `import medfusion as mf\nmf.resume("${job.job_id}")`;
+  return (
+    <button
+      className="jp-MedFusion-textButton"
+      title={trans.__('Copies the code that goes on with it in a notebook')}
+      onClick={() => {
+        Clipboard.copyToSystem(code);
+        Notification.info(
+          trans.__('Copied: paste it into a notebook and run it.'),
+          { autoClose: 4000 }
+        );
+      }}
+    >
+      {trans.__('copy resume code')}
+    </button>
+  );
+}
+
+function Spark(props: {
+  values: readonly number[];
+  label: string;
+}): React.JSX.Element | null {
+  if (props.values.length < 2) {
+    return null;
+  }
+  return (
+    <svg
+      className="jp-MedFusion-spark"
+      width={SPARK_WIDTH}
+      height={SPARK_HEIGHT}
+      role="img"
+      aria-label={props.label}
+    >
+      <polyline
+        points={polyline(props.values, SPARK_WIDTH, SPARK_HEIGHT)}
+        fill="none"
+        stroke="currentColor"
+        strokeWidth="1.5"
+      />
+    </svg>
+  );
+}
+
+function Facts({ job, now, trans }: IJobRowProps): React.JSX.Element {
+  const encoders = [
+    job.model_config['image_encoder'],
+    job.model_config['tabular_encoder']
+  ];
+  const facts: [string, string | null][] = [
+    [trans.__('model'), encoders.filter(Boolean).join(' + ')],
+    [trans.__('fusion'), job.model_config['fusion'] ?? null],
+    [
+      trans.__('best'),
+      job.best_value === null
+        ? null
+        : `${metricName(job.watched_metric)} ${number(job.best_value)} at epoch ${job.best_epoch}`
+    ],
+    [trans.__('started'), ago(job.started_at, now)],
+    [trans.__('took'), job.duration === null ? null : span(job.duration)],
+    [trans.__('device'), job.device],
+    [trans.__('host'), job.host],
+    [trans.__('cohort'), job.dataset_fingerprint],
+    [trans.__('by'), job.created_by],
+    [trans.__('error'), job.error]
+  ];
+  return (
+    <dl className="jp-MedFusion-facts">
+      {facts
+        .filter(([, value]) => value)
+        .map(([name, value]) => (
+          <React.Fragment key={name}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </React.Fragment>
+        ))}
+    </dl>
+  );
+}

@@ -1,0 +1,110 @@
+import { TranslationBundle } from '@jupyterlab/translation';
+import { UseSignal } from '@jupyterlab/ui-components';
+import * as React from 'react';
+
+import { STATUSES } from './api';
+import { JobRow } from './jobRow';
+import { PanelModel } from './model';
+
+interface IJobsProps {
+  model: PanelModel;
+  trans: TranslationBundle;
+  ask: (command: string, jobId: string) => void;
+  openNotebook: (path: string) => void;
+}
+
+/** The section of training jobs. */
+export function Jobs(props: IJobsProps): React.JSX.Element {
+  const { model, trans } = props;
+  return (
+    <UseSignal signal={model.changed}>
+      {() => (
+        <>
+          <div className="jp-MedFusion-tools">
+            <input
+              type="search"
+              value={model.search}
+              placeholder={trans.__('search…')}
+              aria-label={trans.__('Search jobs')}
+              data-lm-suppress-shortcuts="true"
+              onChange={event =>
+                void model
+                  .find(event.target.value, model.status)
+                  .catch(() => undefined)
+              }
+            />
+            <select
+              value={model.status}
+              aria-label={trans.__('Status of jobs')}
+              onChange={event =>
+                void model
+                  .find(model.search, event.target.value)
+                  .catch(() => undefined)
+              }
+            >
+              <option value="">{trans.__('every status')}</option>
+              {STATUSES.map(status => (
+                <option key={status} value={status}>
+                  {status}
+                  {model.counts[status] ? ` (${model.counts[status]})` : ''}
+                </option>
+              ))}
+            </select>
+          </div>
+          {model.trouble && (
+            <div className="jp-MedFusion-trouble" role="status">
+              {model.trouble}
+            </div>
+          )}
+          <ul className="jp-MedFusion-list" aria-label={trans.__('Jobs')}>
+            {model.jobs.map(job => (
+              <JobRow
+                key={job.job_id}
+                job={job}
+                now={model.now}
+                asked={model.asked(job.job_id)}
+                spark={model.spark(job)}
+                trans={trans}
+                ask={props.ask}
+              />
+            ))}
+          </ul>
+          {model.loaded && model.jobs.length === 0 && <Empty {...props} />}
+          {model.moreJobs && (
+            <button
+              className="jp-MedFusion-textButton jp-MedFusion-more"
+              onClick={() => void model.showMoreJobs().catch(() => undefined)}
+            >
+              {trans.__('Show more')}
+            </button>
+          )}
+        </>
+      )}
+    </UseSignal>
+  );
+}
+
+function Empty(props: IJobsProps): React.JSX.Element {
+  const { model, trans, openNotebook } = props;
+  const quickstart = model.quickstart;
+  if (model.search || model.status) {
+    return (
+      <div className="jp-MedFusion-empty">
+        {trans.__('No job is like that.')}
+      </div>
+    );
+  }
+  return (
+    <div className="jp-MedFusion-empty">
+      <div>{trans.__('No training jobs yet.')}</div>
+      {quickstart !== null && (
+        <button
+          className="jp-MedFusion-textButton"
+          onClick={() => openNotebook(quickstart)}
+        >
+          {trans.__('Open the quickstart notebook')}
+        </button>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,77 @@
+import { TranslationBundle } from '@jupyterlab/translation';
+import { UseSignal } from '@jupyterlab/ui-components';
+import * as React from 'react';
+
+import { IModel } from './api';
+import { ago, withInterval } from './format';
+import { PanelModel } from './model';
+
+/** The section of trained models. */
+export function Models(props: {
+  model: PanelModel;
+  trans: TranslationBundle;
+}): React.JSX.Element {
+  const { model, trans } = props;
+  return (
+    <UseSignal signal={model.changed}>
+      {() => (
+        <>
+          <div className="jp-MedFusion-tools">
+            <input
+              type="search"
+              value={model.modelSearch}
+              placeholder={trans.__('search…')}
+              aria-label={trans.__('Search models')}
+              data-lm-suppress-shortcuts="true"
+              onChange={event =>
+                void model.findModels(event.target.value).catch(() => undefined)
+              }
+            />
+          </div>
+          <ul className="jp-MedFusion-list" aria-label={trans.__('Models')}>
+            {model.models.map(one => (
+              <ModelRow key={one.id} model={one} now={model.now} />
+            ))}
+          </ul>
+          {model.loaded && model.models.length === 0 && (
+            <div className="jp-MedFusion-empty">
+              {model.modelSearch
+                ? trans.__('No model is like that.')
+                : trans.__('No models yet: a job leaves one when it ends.')}
+            </div>
+          )}
+          {model.moreModels && (
+            <button
+              className="jp-MedFusion-textButton jp-MedFusion-more"
+              onClick={() => void model.showMoreModels().catch(() => undefined)}
+            >
+              {trans.__('Show more')}
+            </button>
+          )}
+        </>
+      )}
+    </UseSignal>
+  );
+}
+
+function ModelRow(props: { model: IModel; now: number }): React.JSX.Element {
+  const { model } = props;
+  return (
+    <li className="jp-MedFusion-row" data-model-id={model.id}>
+      <div className="jp-MedFusion-line">
+        <span className="jp-MedFusion-words" title={model.name}>
+          <strong>{model.name}</strong> v{model.version}
+        </span>
+        <span className="jp-MedFusion-quiet">
+          {ago(model.created_at, props.now)}
+        </span>
+      </div>
+      <div className="jp-MedFusion-line">
+        <span className="jp-MedFusion-words">
+          val AUROC {withInterval(model.metrics, 'val/auroc')}
+        </span>
+        <span className="jp-MedFusion-quiet">{model.training_job_id}</span>
+      </div>
+    </li>
+  );
+}

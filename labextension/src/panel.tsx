@@ -1,0 +1,70 @@
+import { ReactWidget, SidePanel } from '@jupyterlab/ui-components';
+import { TranslationBundle } from '@jupyterlab/translation';
+import { Message } from '@lumino/messaging';
+import * as React from 'react';
+
+import { medfusionIcon } from './icon';
+import { Jobs } from './jobs';
+import { PanelModel } from './model';
+import { Models } from './models';
+
+export interface IPanelOptions {
+  model: PanelModel;
+  trans: TranslationBundle;
+  ask: (command: string, jobId: string) => void;
+  openNotebook: (path: string) => void;
+}
+
+/** The side panel. It listens to the server only while it is seen. */
+export class MedFusionPanel extends SidePanel {
+  constructor(private _options: IPanelOptions) {
+    super();
+    const { model, trans, ask, openNotebook } = _options;
+    this.id = 'medfusion-panel';
+    this.addClass('jp-MedFusion-panel');
+    this.title.icon = medfusionIcon;
+    this.title.caption = 'MedFusion';
+    const jobs = ReactWidget.create(
+      <Jobs model={model} trans={trans} ask={ask} openNotebook={openNotebook} />
+    );
+    const models = ReactWidget.create(<Models model={model} trans={trans} />);
+    jobs.title.label = trans.__('Jobs');
+    models.title.label = trans.__('Models');
+    for (const section of [jobs, models]) {
+      section.addClass('jp-MedFusion-section');
+      this.addWidget(section);
+    }
+    document.addEventListener('visibilitychange', this._onVisibility);
+  }
+
+  override dispose(): void {
+    document.removeEventListener('visibilitychange', this._onVisibility);
+    this._options.model.dispose();
+    super.dispose();
+  }
+
+  protected override onAfterShow(msg: Message): void {
+    super.onAfterShow(msg);
+    this._follow();
+  }
+
+  protected override onAfterAttach(msg: Message): void {
+    super.onAfterAttach(msg);
+    this._follow();
+  }
+
+  protected override onAfterHide(msg: Message): void {
+    super.onAfterHide(msg);
+    this._follow();
+  }
+
+  private _follow(): void {
+    if (this.isVisible && !document.hidden) {
+      this._options.model.start();
+    } else {
+      this._options.model.stop();
+    }
+  }
+
+  private _onVisibility = (): void => this._follow();
+}
