@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import medfusion_jupyter.training.loop as loop_module
 from medfusion_jupyter.data.batches import BatchSource
-from medfusion_jupyter.data.table import TableArrays
+from medfusion_jupyter.data.table_encoding import TableArrays
 from medfusion_jupyter.nn import Architecture, FusionModel, ImageEncoder, image_encoders
 from medfusion_jupyter.store import open_store
 from medfusion_jupyter.training.control import Control

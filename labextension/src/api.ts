@@ -22,6 +22,9 @@ export const STATUSES: readonly Status[] = [
   'interrupted'
 ];
 
+/** Of a job that has not ended. */
+export const ACTIVE: readonly Status[] = STATUSES.slice(0, 4);
+
 export type Command = 'pause' | 'resume' | 'stop';
 
 /** A training job as the server gives it. Times are ISO 8601 in UTC, lengths of time seconds, progress 0 to 1. */

@@ -39,12 +39,12 @@ export function ago(moment: string | null, now: number): string {
   return `${Math.floor(seconds / 86400)} d ago`;
 }
 
-/** A metric's name for people: `val AUROC` for `val/auroc`. */
+/** A metric's name for people: `AUROC` for `val/auroc`, and `train loss` for `train/loss`. */
 export function metricName(name: string): string {
-  return name.replace('/', ' ').replace('auroc', 'AUROC');
+  return name.replace('val/', '').replace('/', ' ').replace('auroc', 'AUROC');
 }
 
-/** `0.874 [0.812, 0.921]`, or the value alone where no interval is known. */
+/** `0.874 [0.81, 0.92]`, or the value alone where no interval is known. */
 export function withInterval(
   metrics: { [name: string]: number | null },
   name: string
@@ -53,7 +53,7 @@ export function withInterval(
   const high = metrics[`${name}_high`];
   const value = number(metrics[name]);
   return typeof low === 'number' && typeof high === 'number'
-    ? `${value} [${number(low)}, ${number(high)}]`
+    ? `${value} [${low.toFixed(2)}, ${high.toFixed(2)}]`
     : value;
 }
 

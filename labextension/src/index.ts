@@ -54,6 +54,7 @@ function activate(
     trans,
     ask: (command, jobId) =>
       void commands.execute(`medfusion:${command}-job`, { job_id: jobId }),
+    refresh: () => void commands.execute(CommandIDs.refresh),
     openNotebook: path => void commands.execute('docmanager:open', { path })
   });
   app.shell.add(panel, 'left', { rank: 600, type: 'MedFusion' });
@@ -109,6 +110,7 @@ function activate(
       body: trans.__(
         'It ends after the batch under way. Its best epoch is kept as a model, and it can be resumed.'
       ),
+      defaultButton: 0,
       buttons: [
         Dialog.cancelButton(),
         Dialog.warnButton({ label: trans.__('Stop') })

@@ -8,7 +8,7 @@ import {
 } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
-import { Command, IJob, Status } from './api';
+import { ACTIVE, Command, IJob, Status } from './api';
 import { ago, metricName, number, polyline, span } from './format';
 
 const SIGNS: { [status in Status]: string } = {
@@ -38,6 +38,9 @@ interface IJobRowProps {
 export function JobRow(props: IJobRowProps): React.JSX.Element {
   const { job, asked, trans } = props;
   const [open, setOpen] = React.useState(false);
+  const metric = ACTIVE.includes(job.status)
+    ? (job.current_metrics[job.watched_metric] ?? null)
+    : job.best_value;
   const live = ['initializing', 'running', 'paused'].includes(job.status);
   return (
     <li
@@ -49,7 +52,9 @@ export function JobRow(props: IJobRowProps): React.JSX.Element {
         <span
           className="jp-MedFusion-sign"
           data-status={job.status}
-          aria-hidden="true"
+          role="img"
+          aria-label={job.status}
+          title={job.status}
         >
           {SIGNS[job.status]}
         </span>
@@ -64,12 +69,18 @@ export function JobRow(props: IJobRowProps): React.JSX.Element {
         <span className="jp-MedFusion-quiet">{job.job_id}</span>
         <Buttons {...props} />
       </div>
-      <div className="jp-MedFusion-line">
-        <span className="jp-MedFusion-sign" />
+      {metric !== null && (
+        <div className="jp-MedFusion-line jp-MedFusion-indented">
+          <span className="jp-MedFusion-words">
+            {metricName(job.watched_metric)} {number(metric)}
+          </span>
+          <Spark values={props.spark} label={metricName(job.watched_metric)} />
+        </div>
+      )}
+      <div className="jp-MedFusion-line jp-MedFusion-indented">
         <span className="jp-MedFusion-words" title={job.error ?? undefined}>
-          {asked ? wordsOfAsked(asked, trans) : words(job, props.now)}
+          {asked ? wordsOfAsked(asked, trans) : words(job, props.now, trans)}
         </span>
-        <Spark values={props.spark} label={metricName(job.watched_metric)} />
         {job.status === 'interrupted' && <CopyResume {...props} />}
       </div>
       {live && (
@@ -101,38 +112,29 @@ function wordsOfAsked(asked: Command, trans: TranslationBundle): string {
 }
 
 /** The state of a job in one line. */
-function words(job: IJob, now: number): string {
-  const metric = job.current_metrics[job.watched_metric];
+function words(job: IJob, now: number, trans: TranslationBundle): string {
   const parts: string[] = [job.status];
   switch (job.status) {
     case 'initializing':
     case 'running':
     case 'paused':
-      if (typeof metric === 'number') {
-        parts.push(`${metricName(job.watched_metric)} ${number(metric)}`);
-      }
-      parts.push(`epoch ${job.current_epoch}/${job.total_epochs}`);
+      parts.push(trans.__('epoch %1/%2', job.current_epoch, job.total_epochs));
       if (job.status === 'running' && job.seconds_left !== null) {
-        parts.push(`${span(job.seconds_left)} left`);
+        parts.push(trans.__('%1 left', span(job.seconds_left)));
       }
       break;
     case 'failed':
       parts.push(job.error ?? '');
       break;
     case 'interrupted':
-      parts[0] = `interrupted at epoch ${job.current_epoch}`;
+      parts[0] = trans.__('interrupted at epoch %1', job.current_epoch);
       break;
     case 'completed':
     case 'stopped':
-      if (job.best_value !== null) {
-        parts.push(
-          `${metricName(job.watched_metric)} ${number(job.best_value)}`
-        );
-      }
       parts.push(ago(job.completed_at, now));
       break;
     case 'pending':
-      parts.push('waits for its turn');
+      parts.push(trans.__('waits for its turn'));
   }
   return parts.filter(part => part !== '').join(' · ');
 }
@@ -155,7 +157,7 @@ function Buttons(props: IJobRowProps): React.JSX.Element {
             data-command={command}
             title={label}
             aria-label={label}
-            disabled={asked !== undefined}
+            disabled={asked === 'stop' || (asked && command !== 'stop')}
             onClick={() => ask(command, job.job_id)}
           >
             <icon.react tag="span" width="16px" height="16px" />
@@ -217,6 +219,10 @@ function Facts({ job, now, trans }: IJobRowProps): React.JSX.Element {
   const facts: [string, string | null][] = [
     [trans.__('model'), encoders.filter(Boolean).join(' + ')],
     [trans.__('fusion'), job.model_config['fusion'] ?? null],
+    [
+      trans.__('epochs'),
+      trans.__('%1 of %2', job.current_epoch, job.total_epochs)
+    ],
     [
       trans.__('best'),
       job.best_value === null

@@ -56,7 +56,11 @@ export function Jobs(props: IJobsProps): React.JSX.Element {
               {model.trouble}
             </div>
           )}
-          <ul className="jp-MedFusion-list" aria-label={trans.__('Jobs')}>
+          <ul
+            className="jp-MedFusion-list"
+            role="list"
+            aria-label={trans.__('Jobs')}
+          >
             {model.jobs.map(job => (
               <JobRow
                 key={job.job_id}

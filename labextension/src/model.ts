@@ -2,19 +2,13 @@ import { IDisposable } from '@lumino/disposable';
 import { Poll, Throttler } from '@lumino/polling';
 import { ISignal, Signal } from '@lumino/signaling';
 
-import { Api, Command, IJob, IModel } from './api';
+import { ACTIVE, Api, Command, IJob, IModel } from './api';
 import { Feed, FeedMessage } from './feed';
 
 const PAGE = 50;
 const MOST = 500;
 const SPARK_POINTS = 32;
 const CLOCK = 30000;
-const ACTIVE: readonly string[] = [
-  'pending',
-  'initializing',
-  'running',
-  'paused'
-];
 
 /** What the panel shows. Views subscribe to `changed`; nobody else talks to the server. */
 export class PanelModel implements IDisposable {

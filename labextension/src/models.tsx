@@ -3,8 +3,11 @@ import { UseSignal } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
 import { IModel } from './api';
-import { ago, withInterval } from './format';
+import { ago, metricName, withInterval } from './format';
 import { PanelModel } from './model';
+
+/** What a model is shown by: the first of these that it has. */
+const HEADLINES = ['val/auroc', 'val/accuracy'];
 
 /** The section of trained models. */
 export function Models(props: {
@@ -28,7 +31,11 @@ export function Models(props: {
               }
             />
           </div>
-          <ul className="jp-MedFusion-list" aria-label={trans.__('Models')}>
+          <ul
+            className="jp-MedFusion-list"
+            role="list"
+            aria-label={trans.__('Models')}
+          >
             {model.models.map(one => (
               <ModelRow key={one.id} model={one} now={model.now} />
             ))}
@@ -56,21 +63,22 @@ export function Models(props: {
 
 function ModelRow(props: { model: IModel; now: number }): React.JSX.Element {
   const { model } = props;
+  const metric = HEADLINES.find(name => name in model.metrics) ?? 'val/loss';
   return (
     <li className="jp-MedFusion-row" data-model-id={model.id}>
       <div className="jp-MedFusion-line">
         <span className="jp-MedFusion-words" title={model.name}>
           <strong>{model.name}</strong> v{model.version}
         </span>
-        <span className="jp-MedFusion-quiet">
-          {ago(model.created_at, props.now)}
-        </span>
+        <span className="jp-MedFusion-quiet">{model.training_job_id}</span>
       </div>
       <div className="jp-MedFusion-line">
         <span className="jp-MedFusion-words">
-          val AUROC {withInterval(model.metrics, 'val/auroc')}
+          {metricName(metric)} {withInterval(model.metrics, metric)}
         </span>
-        <span className="jp-MedFusion-quiet">{model.training_job_id}</span>
+        <span className="jp-MedFusion-quiet">
+          {ago(model.created_at, props.now)}
+        </span>
       </div>
     </li>
   );

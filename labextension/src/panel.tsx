@@ -1,4 +1,9 @@
-import { ReactWidget, SidePanel } from '@jupyterlab/ui-components';
+import {
+  ReactWidget,
+  refreshIcon,
+  SidePanel,
+  ToolbarButton
+} from '@jupyterlab/ui-components';
 import { TranslationBundle } from '@jupyterlab/translation';
 import { Message } from '@lumino/messaging';
 import * as React from 'react';
@@ -13,6 +18,7 @@ export interface IPanelOptions {
   trans: TranslationBundle;
   ask: (command: string, jobId: string) => void;
   openNotebook: (path: string) => void;
+  refresh: () => void;
 }
 
 /** The side panel. It listens to the server only while it is seen. */
@@ -34,6 +40,14 @@ export class MedFusionPanel extends SidePanel {
       section.addClass('jp-MedFusion-section');
       this.addWidget(section);
     }
+    this.toolbar.addItem(
+      'refresh',
+      new ToolbarButton({
+        icon: refreshIcon,
+        tooltip: trans.__('Refresh jobs and models'),
+        onClick: _options.refresh
+      })
+    );
     document.addEventListener('visibilitychange', this._onVisibility);
   }
 

@@ -40,7 +40,8 @@ class Batch:
 class BatchSource:
     """The batches of some rows of a cohort.
 
-    mean, std: of each channel in units of the full range; modalities: in the order of the mask's columns.
+    mean, std: of each channel in units of the full range; modalities: in the order of the mask's columns;
+    patients: the patient of each row of the cohort, kept for those of the source.
     """
 
     def __init__(
@@ -55,7 +56,9 @@ class BatchSource:
         mean: Sequence[float],
         std: Sequence[float],
         modalities: Sequence[str],
+        patients: NDArray[np.int64] | None = None,
     ) -> None:
+        self.patients = None if patients is None else patients[rows]
         self.rows = np.asarray(rows, dtype=np.int64)
         self.batch_size = batch_size
         self.device = device

@@ -34,14 +34,17 @@ def midranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.asarray(mean_rank[inverse], dtype=np.float64)
 
 
-def auroc(positive: NDArray[np.bool_], score: NDArray[np.floating]) -> Interval:
-    """Area under the ROC curve with DeLong's 95 % interval.
+def auroc(
+    positive: NDArray[np.bool_], score: NDArray[np.floating], patient: NDArray[np.integer] | None = None
+) -> Interval:
+    """Area under the ROC curve with a 95 % interval: DeLong's, or where patients repeat, Obuchowski's.
 
-    positive: `(N,)` bool; score: `(N,)`, higher for the positive class. The interval is taken on the logit scale, so
-    that it stays within 0 and 1. Undefined (nan) where a class is absent. It assumes independent rows: where patients
-    repeat, use `bootstrap_by_patient`.
+    positive: `(N,)` bool; score: `(N,)`, higher for the positive class; patient: `(N,)` integer codes, by default each row
+    is a patient of its own. The interval is taken on the logit scale, so
+    that it stays within 0 and 1. Undefined (nan) where a class is absent.
 
-    DeLong et al., Biometrics 44 (1988); Sun and Xu, IEEE Signal Processing Letters 21 (2014), for the ranks.
+    DeLong et al., Biometrics 44 (1988); Sun and Xu, IEEE Signal Processing Letters 21 (2014), for the ranks; Obuchowski,
+    Biometrics 53 (1997), for patients with several rows, whose rows are not independent.
     """
     positive = np.asarray(positive, dtype=bool)
     score = np.asarray(score, dtype=np.float64)
@@ -52,11 +55,13 @@ def auroc(positive: NDArray[np.bool_], score: NDArray[np.floating]) -> Interval:
     pooled = midranks(np.concatenate([cases, controls]))
     within_cases, within_controls = midranks(cases), midranks(controls)
     area = float((pooled[:m].sum() - m * (m + 1) / 2) / (m * n))
-    if m < 2 or n < 2:
-        return Interval(area, math.nan, math.nan)
     above = (pooled[:m] - within_cases) / n
     below = 1 - (pooled[m:] - within_controls) / m
-    variance = float(above.var(ddof=1) / m + below.var(ddof=1) / n)
+    groups = np.arange(m + n) if patient is None else np.unique(patient, return_inverse=True)[1]
+    of_cases, of_controls = groups[positive], groups[~positive]
+    if len(np.unique(of_cases)) < 2 or len(np.unique(of_controls)) < 2:
+        return Interval(area, math.nan, math.nan)
+    variance = _variance(area, above, below, of_cases, of_controls)
     # at 0 and 1 the logit is infinite and DeLong's variance is 0, as it is where all scores are tied: half a pair stands
     # for what was not seen
     shrunk = min(max(area, 0.5 / (m * n)), 1 - 0.5 / (m * n))
@@ -67,16 +72,38 @@ def auroc(positive: NDArray[np.bool_], score: NDArray[np.floating]) -> Interval:
     return Interval(area, min(_sigmoid(centre - half), area), max(_sigmoid(centre + half), area))
 
 
-def auroc_of_classes(target: NDArray[np.integer], probability: NDArray[np.floating]) -> Interval:
-    """AUROC of predicted probabilities `(N, K)` for classes `(N,)`.
+def _variance(
+    area: float,
+    above: NDArray[np.float64],
+    below: NDArray[np.float64],
+    of_cases: NDArray[np.integer],
+    of_controls: NDArray[np.integer],
+) -> float:
+    """Variance of the area from the placements of cases and controls, summed within patients; DeLong's where none repeats."""
+    m, n = len(above), len(below)
+    patients = int(max(of_cases.max(), of_controls.max())) + 1
+    cases = np.bincount(of_cases, above - area, minlength=patients)
+    controls = np.bincount(of_controls, below - area, minlength=patients)
+    with_cases, with_controls = len(np.unique(of_cases)), len(np.unique(of_controls))
+    return float(
+        with_cases / (with_cases - 1) * (cases**2).sum() / m**2
+        + with_controls / (with_controls - 1) * (controls**2).sum() / n**2
+        + 2 * patients / (patients - 1) * (cases * controls).sum() / (m * n)
+    )
+
+
+def auroc_of_classes(
+    target: NDArray[np.integer], probability: NDArray[np.floating], patient: NDArray[np.integer] | None = None
+) -> Interval:
+    """AUROC of predicted probabilities `(N, K)` for classes `(N,)`; patient as in `auroc`.
 
     Two classes: that of the second. More: the mean over classes of one against the rest, among the classes that occur
     on both sides, with an interval from the mean of the standard errors (which is on the safe side of independent ones).
     """
     target = np.asarray(target)
     if probability.shape[1] == 2:
-        return auroc(target == 1, probability[:, 1])
-    each = [auroc(target == k, probability[:, k]) for k in range(probability.shape[1])]
+        return auroc(target == 1, probability[:, 1], patient)
+    each = [auroc(target == k, probability[:, k], patient) for k in range(probability.shape[1])]
     defined = [one for one in each if not math.isnan(one.value)]
     if not defined:
         return UNDEFINED

@@ -59,6 +59,7 @@ class InputSpec:
             mean=self.mean,
             std=self.std,
             modalities=self.modalities,
+            patients=cohort.patient_codes,
         )
 
     def architecture(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,7 +104,8 @@ class Job:
 
         until = None if timeout is None else time.monotonic() + timeout
         run = RUNS.get(self.job_id)
-        with tqdm(total=100.0, bar_format="{percentage:3.0f}%|{bar:24}| {desc}") as bar:
+        # standard output: a notebook paints the error stream red
+        with tqdm(total=100.0, file=sys.stdout, bar_format="{percentage:3.0f}%|{bar:24}| {desc}") as bar:
             while True:
                 job = self.record
                 bar.n = round(100 * job.progress, 1)

@@ -33,12 +33,12 @@ def outputs_of(model: FusionModel, source: BatchSource, autocast: AbstractContex
 
 
 def validate(model: FusionModel, source: BatchSource, autocast: AbstractContextManager[Any]) -> dict[str, float]:
-    """Loss, AUROC with its 95 % interval, and accuracy on `source`, each named `val/…`."""
+    """Loss, AUROC with its 95 % interval (which knows rows of one patient) and accuracy on `source`, each named `val/…`."""
     outputs, target = outputs_of(model, source, autocast)
     loss = float(model.head.loss(outputs, target))
     probability: NDArray[np.float32] = model.head.predict(outputs).cpu().numpy()
     classes = target.cpu().numpy()
-    area = auroc_of_classes(classes, probability)
+    area = auroc_of_classes(classes, probability, source.patients)
     return {
         "val/loss": loss,
         "val/auroc": area.value,

@@ -47,7 +47,7 @@ class Charts(HBox):  # type: ignore[misc]
         self._x = bqplot.LinearScale(min=0.0)
         loss = {"x": self._x, "y": bqplot.LinearScale()}
         metric = {"x": self._x, "y": bqplot.LinearScale()}
-        self.train = bqplot.Lines(x=EMPTY, y=EMPTY, scales=loss, colors=[TRAIN], stroke_width=2)
+        self.train = bqplot.Lines(x=EMPTY, y=EMPTY, scales=loss, colors=[TRAIN], stroke_width=1.2, opacities=[0.7])
         self.validation = bqplot.Lines(
             x=EMPTY, y=EMPTY, scales=loss, colors=[VALIDATION], stroke_width=2, marker="circle", marker_size=20
         )

@@ -47,6 +47,32 @@ def test_the_interval_of_auroc_covers_the_truth_about_19_times_in_20():
     assert 0.925 <= covered / 600 <= 0.975
 
 
+def test_it_covers_as_often_where_patients_have_many_rows():
+    generator = np.random.default_rng(2)
+    truth = 0.8413447
+    covered, naive = 0, 0
+    for _ in range(400):
+        rows = generator.integers(1, 9, 80)
+        patient = np.repeat(np.arange(80), rows)
+        # the class may change within a patient, and so may the score, but they hang together
+        leaning = generator.normal(size=80)[patient]
+        positive = generator.random(len(patient)) < np.where(generator.random(80) < 0.5, 0.2, 0.8)[patient]
+        score = (
+            math.sqrt(0.7) * leaning + math.sqrt(0.3) * generator.normal(size=len(patient)) + positive * math.sqrt(2)
+        )
+        one, as_if = auroc(positive, score, patient), auroc(positive, score)
+        covered += one.low <= truth <= one.high
+        naive += as_if.low <= truth <= as_if.high
+    assert 0.91 <= covered / 400 <= 0.98
+    assert naive / 400 < covered / 400 - 0.05
+
+
+def test_without_repeated_patients_it_is_delong_s():
+    generator = np.random.default_rng(3)
+    positive, score = generator.random(50) < 0.5, generator.normal(size=50)
+    assert auroc(positive, score, generator.permutation(50)) == auroc(positive, score)
+
+
 def test_several_classes_are_averaged_one_against_the_rest():
     generator = np.random.default_rng(1)
     target = generator.integers(0, 3, 90)
