@@ -42,7 +42,7 @@ export function Jobs(props: IJobsProps): React.JSX.Element {
                   .catch(() => undefined)
               }
             >
-              <option value="">{trans.__('every status')}</option>
+              <option value="">{trans.__('all')}</option>
               {STATUSES.map(status => (
                 <option key={status} value={status}>
                   {status}
@@ -73,7 +73,7 @@ export function Jobs(props: IJobsProps): React.JSX.Element {
               />
             ))}
           </ul>
-          {model.loaded && model.jobs.length === 0 && <Empty {...props} />}
+          {model.jobsLoaded && model.jobs.length === 0 && <Empty {...props} />}
           {model.moreJobs && (
             <button
               className="jp-MedFusion-textButton jp-MedFusion-more"

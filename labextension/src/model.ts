@@ -38,7 +38,9 @@ export class PanelModel implements IDisposable {
   modelSearch = '';
   /** Why the lists may be old, in words; empty when they are not. */
   trouble = '';
-  loaded = false;
+  /** Whether the lists have been read once: an empty list says something only then. */
+  jobsLoaded = false;
+  modelsLoaded = false;
   /** The time (ms since 1970) that `2 h ago` is counted from. */
   now = Date.now();
   /** Path of the quickstart notebook, where it is there. Looked for when there is no job yet. */
@@ -114,9 +116,10 @@ export class PanelModel implements IDisposable {
       this.counts = page.counts;
       this.moreJobs = page.next !== null && this._jobLimit < MOST;
       this.jobs.forEach(job => this._settle(job));
-      if (!this.loaded && page.items.length === 0) {
+      if (!this.jobsLoaded && page.items.length === 0) {
         this.quickstart = await this._findQuickstart();
       }
+      this.jobsLoaded = true;
     });
   }
 
@@ -128,6 +131,7 @@ export class PanelModel implements IDisposable {
         return;
       }
       this.models = page.items;
+      this.modelsLoaded = true;
       this.moreModels = page.next !== null && this._modelLimit < MOST;
     });
   }
@@ -180,7 +184,6 @@ export class PanelModel implements IDisposable {
     try {
       await work();
       this.trouble = '';
-      this.loaded = true;
     } catch (error) {
       this.trouble = `The lists could not be read: ${error instanceof Error ? error.message : error}`;
       throw error;

@@ -40,7 +40,7 @@ export function Models(props: {
               <ModelRow key={one.id} model={one} now={model.now} />
             ))}
           </ul>
-          {model.loaded && model.models.length === 0 && (
+          {model.modelsLoaded && model.models.length === 0 && (
             <div className="jp-MedFusion-empty">
               {model.modelSearch
                 ? trans.__('No model is like that.')
@@ -65,7 +65,11 @@ function ModelRow(props: { model: IModel; now: number }): React.JSX.Element {
   const { model } = props;
   const metric = HEADLINES.find(name => name in model.metrics) ?? 'val/loss';
   return (
-    <li className="jp-MedFusion-row" data-model-id={model.id}>
+    <li
+      className="jp-MedFusion-row"
+      data-model-id={model.id}
+      title={ago(model.created_at, props.now)}
+    >
       <div className="jp-MedFusion-line">
         <span className="jp-MedFusion-words" title={model.name}>
           <strong>{model.name}</strong> v{model.version}
@@ -75,9 +79,6 @@ function ModelRow(props: { model: IModel; now: number }): React.JSX.Element {
       <div className="jp-MedFusion-line">
         <span className="jp-MedFusion-words">
           {metricName(metric)} {withInterval(model.metrics, metric)}
-        </span>
-        <span className="jp-MedFusion-quiet">
-          {ago(model.created_at, props.now)}
         </span>
       </div>
     </li>

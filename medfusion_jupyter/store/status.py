@@ -36,7 +36,7 @@ MOVES: dict[JobStatus, frozenset[JobStatus]] = {
 """What a run may move its own job to. A finished job goes back to pending only by being claimed for a new run."""
 
 COMMANDS: dict[str, frozenset[JobStatus]] = {
-    "pause": frozenset({JobStatus.RUNNING}),
+    "pause": frozenset({JobStatus.INITIALIZING, JobStatus.RUNNING}),
     "resume": frozenset({JobStatus.PAUSED}),
     "stop": ACTIVE,
 }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import sys
 import time
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 RUNS: dict[str, Run] = {}
 """The runs of this process by job id."""
+
+
+LOOK_SECONDS = 0.25
 
 
 class JobFailed(RuntimeError):
@@ -98,12 +103,32 @@ class Job:
     def wait(self, timeout: float | None = None) -> Job:
         """Return when the job has ended, showing its progress; interrupting the wait leaves the job running.
 
-        timeout: seconds; TimeoutError after it. Raises JobFailed where the job failed or was interrupted.
+        timeout: seconds; TimeoutError after it. Raises JobFailed where the job failed or was interrupted. In a notebook
+        `await job` waits as well, and the monitor's buttons answer meanwhile.
         """
+        run = RUNS.get(self.job_id)
+        for pause in self._until_it_ends(timeout):
+            if run is not None:
+                run.ended.wait(pause)
+            else:
+                time.sleep(pause)
+        return self
+
+    def __await__(self) -> Generator[Any, None, Job]:
+        """As `wait`, without keeping the kernel's loop busy: a kernel serves no click on a widget while a cell blocks."""
+
+        async def waited() -> Job:
+            for pause in self._until_it_ends(None):
+                await asyncio.sleep(pause)
+            return self
+
+        return waited().__await__()
+
+    def _until_it_ends(self, timeout: float | None) -> Iterator[float]:
+        """Show the progress; gives the seconds to wait before each further look."""
         from tqdm import tqdm
 
         until = None if timeout is None else time.monotonic() + timeout
-        run = RUNS.get(self.job_id)
         # standard output: a notebook paints the error stream red
         with tqdm(total=100.0, file=sys.stdout, bar_format="{percentage:3.0f}%|{bar:24}| {desc}") as bar:
             while True:
@@ -117,16 +142,11 @@ class Job:
                     raise TimeoutError(
                         f"{self.job_id} is {job.status} after {timeout} s; it goes on in the background."
                     )
-                pause = 0.25 if left is None else min(0.25, left)
-                if run is not None:
-                    run.ended.wait(pause)
-                else:
-                    time.sleep(pause)
+                yield LOOK_SECONDS if left is None else min(LOOK_SECONDS, left)
         if job.status in (JobStatus.FAILED, JobStatus.INTERRUPTED):
             raise JobFailed(
                 f"{self.job_id} {job.status} at epoch {job.current_epoch}: {job.error or 'its process is gone'}"
             )
-        return self
 
     @property
     def model(self) -> Model:

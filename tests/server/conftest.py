@@ -1,12 +1,13 @@
+"""A jupyter-server with the extension, for the tests of this folder alone: elsewhere its event loop would be in the way."""
+
 import pytest
+from pytest_jupyter.jupyter_server import *  # noqa: F403
 
 from medfusion_jupyter.store import open_store
 
-pytest_plugins = ["pytest_jupyter.jupyter_server"]
-
 
 @pytest.fixture
-def jp_server_config(jp_server_config):
+def jp_server_config():
     return {
         "ServerApp": {
             "jpserver_extensions": {"medfusion_jupyter": True},

@@ -209,6 +209,29 @@ def test_one_modality_alone_trains(train):
     assert train(tabular_encoder=None).wait().model.spec.modalities == ("image",)
 
 
+def test_awaiting_leaves_the_loop_free(train):
+    import asyncio
+
+    async def both():
+        job = train(epochs=3)
+        ticks = 0
+
+        async def tick():
+            nonlocal ticks
+            while True:
+                ticks += 1
+                await asyncio.sleep(0.01)
+
+        beside = asyncio.create_task(tick())
+        done = await job
+        beside.cancel()
+        return done, ticks
+
+    done, ticks = asyncio.run(both())
+    assert done.status == "completed"
+    assert ticks > 1
+
+
 def test_waiting_can_be_given_up(train):
     job = train(epochs=400, patience=None)
     with pytest.raises(TimeoutError, match="goes on in the background"):

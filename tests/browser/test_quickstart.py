@@ -1,0 +1,150 @@
+"""The golden path in a real JupyterLab: run the quickstart, watch, pause, reload, go on, stop from the panel."""
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+STEPS = "() => Number(document.querySelector('.mf-progress').innerText.match(/step ([0-9,]+)/)[1].replace(',', ''))"
+CURVE = "() => document.querySelector('.mf-curve-loss path.line')?.getAttribute('d')?.length ?? 0"
+
+
+def _grown(tab, script, than):
+    tab.page.wait_for_function(f"than => ({script})() > than", arg=than, timeout=60_000)
+    return tab.page.evaluate(script)
+
+
+@pytest.fixture
+def quickstart(lab):
+    """The quickstart, with enough epochs to play with."""
+    text = (NOTEBOOKS / "01-quickstart.ipynb").read_text(encoding="utf-8")
+    assert "epochs=15" in text
+    name = "quickstart.ipynb"
+    (lab.notebooks / name).write_text(text.replace("epochs=15", "epochs=900, patience=None"), encoding="utf-8")
+    return name
+
+
+def test_an_empty_panel_offers_the_quickstart(lab, tab):
+    shutil.copy(NOTEBOOKS / "01-quickstart.ipynb", lab.notebooks)
+    lab.write("empty.ipynb", "1 + 1")
+    tab.open("empty.ipynb")
+    tab.show_panel()
+    tab.page.get_by_text("No training jobs yet.").wait_for()
+    tab.shot("empty-panel")
+    tab.page.get_by_role("button", name="Open the quickstart notebook").click()
+    tab.page.wait_for_selector(".lm-TabBar-tabLabel:has-text('01-quickstart.ipynb')")
+    assert tab.errors == []
+
+
+def test_the_golden_path(lab, tab, quickstart):
+    page = tab.page
+    tab.open(quickstart)
+    tab.show_panel()
+    tab.run_all()
+    page.wait_for_selector(".mf-monitor", timeout=120_000)
+
+    # curves grow while the training runs, here and in the panel
+    row = tab.row("job_0001", "running")
+    row.wait_for(timeout=60_000)
+    before = _grown(tab, CURVE, 0)
+    _grown(tab, CURVE, before)
+    page.wait_for_selector(".mf-epochs tr >> nth=3", timeout=60_000)
+    tab.shot("running")
+
+    # pause from the monitor, though the cell with job.wait() is running; the panel shows it
+    page.locator(".mf-pause").first.click()
+    tab.row("job_0001", "paused").wait_for(timeout=30_000)
+    page.wait_for_selector(".mf-title:has-text('paused')", timeout=30_000)
+    stood = page.evaluate(STEPS)
+    tab.shot("paused")
+
+    # resume from the panel
+    tab.row("job_0001", "paused").locator("[data-command='resume']").click()
+    tab.row("job_0001", "running").wait_for(timeout=30_000)
+    _grown(tab, STEPS, stood)
+
+    # a reload: the monitor goes on, and so does the panel
+    tab.command("docmanager:save")
+    page.wait_for_function("() => !document.querySelector('.jp-mod-current.jp-mod-dirty')")
+    page.reload()
+    tab.ready_busy()
+    page.wait_for_selector(".mf-monitor .mf-progress", timeout=60_000)
+    step = _grown(tab, STEPS, stood)
+    _grown(tab, STEPS, step)
+    tab.show_panel()
+    tab.row("job_0001", "running").wait_for(timeout=30_000)
+    tab.shot("reloaded")
+
+    # stop from the panel; it asks first, and the best epoch becomes a model
+    tab.row("job_0001", "running").locator("[data-command='stop']").click()
+    page.locator(".jp-Dialog button.jp-mod-accept").click()
+    tab.row("job_0001", "stopped").wait_for(timeout=30_000)
+    page.wait_for_selector(".mf-title:has-text('stopped')", timeout=30_000)
+    page.wait_for_selector("#medfusion-panel li[data-model-id]:has-text('quickstart v1')", timeout=30_000)
+    tab.shot("stopped")
+    assert tab.errors == []
+    assert lab.jobs()["job_0001"]["status"] == "stopped"
+
+
+def test_another_notebook_shows_the_job_of_a_dead_kernel(lab, tab):
+    lab.write("other.ipynb", "import medfusion as mf", "mf.monitor('job_0001')", "%load_ext medfusion\n%medfusion jobs")
+    for kernel in lab.ask("api/kernels"):
+        tab.page.request.delete(lab.url(f"api/kernels/{kernel['id']}"))
+    tab.open("other.ipynb")
+    tab.run_all()
+    tab.page.wait_for_selector(".mf-title:has-text('stopped')", timeout=60_000)
+    assert _grown(tab, CURVE, 0) > 100
+    tab.page.wait_for_selector("td:has-text('stopped')")
+    tab.shot("other-notebook")
+    assert tab.errors == []
+
+
+def test_a_killed_kernel_is_seen_as_interrupted_and_the_way_on_is_offered(lab, tab):
+    lab.write(
+        "killed.ipynb",
+        "import medfusion as mf\ncohort = mf.synthetic_cohort(n=400)",
+        "job = mf.train(cohort, name='<b>killed</b>', image_encoder='light_cnn', image_size=32, epochs=900, patience=None)\njob",
+        "import os\nprint('pid', os.getpid())",
+    )
+    tab.open("killed.ipynb")
+    tab.show_panel()
+    tab.run_all()
+    row = tab.row("job_0002", "running")
+    row.wait_for(timeout=90_000)
+    tab.page.wait_for_selector(".mf-epochs tr >> nth=2", timeout=60_000)
+    assert row.get_by_role("button", name="<b>killed</b>", exact=True).inner_text() == "<b>killed</b>"
+    os.kill(lab.jobs()["job_0002"]["pid"], signal.SIGKILL)
+    tab.row("job_0002", "interrupted").wait_for(timeout=30_000)
+    tab.row("job_0002").get_by_role("button", name="copy resume code").wait_for()
+    tab.shot("interrupted")
+
+
+def test_the_panel_is_readable_in_the_dark(lab, tab):
+    lab.write("dark.ipynb", "import medfusion as mf", "mf.monitor('job_0001')")
+    tab.open("dark.ipynb")
+    tab.command("apputils:change-theme", theme="JupyterLab Dark")
+    tab.show_panel()
+    tab.run_all()
+    tab.page.wait_for_selector("body[data-jp-theme-light='false']")
+    tab.page.wait_for_selector(".mf-title:has-text('stopped')", timeout=60_000)
+    _grown(tab, CURVE, 0)
+    tab.row("job_0001").get_by_role("button", name="quickstart", exact=True).click()
+    tab.row("job_0001").locator("dl").wait_for()
+    tab.shot("dark")
+    panel = tab.page.evaluate(
+        "() => { const p = document.querySelector('#medfusion-panel .jp-MedFusion-section');"
+        " return p.scrollWidth <= p.clientWidth; }"
+    )
+    assert panel, "the panel overflows to the side"
+    colours = tab.page.evaluate(
+        "() => ['.mf-curve-loss text', '.mf-progress .mf-facts', '.jp-MedFusion-name'].map("
+        "s => getComputedStyle(document.querySelector(s))).map(c => c.fill !== 'rgb(0, 0, 0)' ? c.fill : c.color)"
+    )
+    for colour in colours:
+        channels = [float(part) for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+        assert min(channels) > 130, f"dark on dark: {colours}"
