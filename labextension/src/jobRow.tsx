@@ -1,6 +1,7 @@
 import { Clipboard, Notification } from '@jupyterlab/apputils';
 import { TranslationBundle } from '@jupyterlab/translation';
 import {
+  copyIcon,
   LabIcon,
   pauseIcon,
   runIcon,
@@ -171,8 +172,9 @@ function CopyResume({ job, trans }: IJobRowProps): React.JSX.Element {
   const code = `import medfusion as mf\nmf.resume("${job.job_id}")`;
   return (
     <button
-      className="jp-MedFusion-textButton"
-      title={trans.__('Copies the code that goes on with it in a notebook')}
+      className="jp-MedFusion-button"
+      aria-label={trans.__('Copy the code that resumes %1', job.name)}
+      title={trans.__('Copy the code that goes on with it in a notebook')}
       onClick={() => {
         Clipboard.copyToSystem(code);
         Notification.info(
@@ -181,7 +183,7 @@ function CopyResume({ job, trans }: IJobRowProps): React.JSX.Element {
         );
       }}
     >
-      {trans.__('copy resume code')}
+      <copyIcon.react tag="span" width="16px" height="16px" />
     </button>
   );
 }

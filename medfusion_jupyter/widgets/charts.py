@@ -20,7 +20,7 @@ MARGIN = {"top": 8, "bottom": 34, "left": 46, "right": 12}
 
 def _picture(marks: list[Any], scales: dict[str, Any], label: str) -> tuple[bqplot.Figure, VBox]:
     axes = [
-        bqplot.Axis(scale=scales["x"], label="epoch", grid_lines="none", num_ticks=6),
+        bqplot.Axis(scale=scales["x"], label="epoch", grid_lines="none", tick_format=".0f"),
         bqplot.Axis(scale=scales["y"], side="left", grid_lines="none", num_ticks=5, tick_format=".3~g"),
     ]
     figure = bqplot.Figure(
@@ -81,7 +81,11 @@ class Charts(HBox):  # type: ignore[misc]
         best: tuple[int, float] | None,
     ) -> None:
         """Show the curves `train`, `validation`, `metric`, `low` and `high`. epochs: the end of the axis."""
-        self._x.max = float(max(1.0, epochs))
+        end = max(1, round(epochs))
+        if self._x.max != end:
+            self._x.max = float(end)
+            for figure in (self.loss_figure, self.metric_figure):
+                figure.axes[0].tick_values = ticks(end)
         _set(self.train, *curves["train"].arrays(steps_per_epoch))
         _set(self.validation, *curves["validation"].arrays(steps_per_epoch))
         x, y = curves["metric"].arrays(steps_per_epoch)
@@ -100,6 +104,14 @@ class Charts(HBox):  # type: ignore[misc]
             _set(self.best, EMPTY, EMPTY)
         if self._title.value != words:
             self._title.value = words
+
+
+def ticks(end: int) -> NDArray[np.float64]:
+    """Whole numbers from 0 to `end`, seven at most, at distances of 1, 2 or 5 times a power of ten."""
+    distance = next(
+        factor * 10**power for power in range(20) for factor in (1, 2, 5) if end // (factor * 10**power) <= 6
+    )
+    return np.arange(0, end + 1, distance, dtype=np.float64)
 
 
 def _set(mark: Any, x: NDArray[np.float32], y: NDArray[np.float32]) -> None:

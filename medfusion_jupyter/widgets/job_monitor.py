@@ -47,7 +47,6 @@ class Monitor(VBox):  # type: ignore[misc]
         self._store = open_store()
         self._refreshing = threading.Lock()
         self._shown: tuple[Any, ...] = ()
-        self._run: str | None = None
         self._asked: str | None = None
         job = self._store.jobs.get(job_id)
         self._metrics = {
@@ -102,21 +101,16 @@ class Monitor(VBox):  # type: ignore[misc]
         self._say(f"The store could not be read, trying again: {problem}")
 
     def close(self) -> None:
-        """Let go of the widgets; the job goes on."""
+        """Let go of the widgets; the job goes on. The refresher finds it closed and follows it no longer."""
+        # no lock is taken here: Python calls this from wherever it collects a forgotten monitor
         self.closed = True
-        refresher.leave(self)
         for child in _below(self):
             child.close()
         super().close()
 
     def _show(self, job: Job) -> None:
-        if self._run != job.run_token:
-            # a new run goes on from its last checkpoint: what came after that is no longer true
-            self._run = job.run_token
-            self._curves = {name: Curve() for name in self._metrics}
-        for name, curve in self._curves.items():
-            series = self._store.metrics.series(self.job_id, self._metrics[name], since=curve.last_step)
-            curve.extend(series.steps, series.values)
+        for name in self._curves:
+            self._extend(name)
         steps_per_epoch = job.total_steps / job.total_epochs if job.total_steps else 1.0
         best = None if job.best_epoch is None or job.best_value is None else (job.best_epoch, job.best_value)
         ended = job.status in (JobStatus.COMPLETED, JobStatus.STOPPED)
@@ -131,6 +125,20 @@ class Monitor(VBox):  # type: ignore[misc]
         _put(self._note, text.note(job))
         _put(self._epochs, text.epochs(job, self._store.jobs.history(self.job_id)))
         self._set_buttons(job)
+
+    def _extend(self, name: str) -> None:
+        """Add what is new to a curve."""
+        curve = self._curves[name]
+        last = curve.last_step
+        if last is not None:
+            new = self._store.metrics.series(self.job_id, self._metrics[name], since=last - 1)
+            if new.steps[:1] == [last]:
+                curve.extend(new.steps[1:], new.values[1:])
+                return
+            # the point is gone: the job was resumed from an earlier checkpoint, and what came after that is forgotten
+            curve = self._curves[name] = Curve()
+        whole = self._store.metrics.series(self.job_id, self._metrics[name])
+        curve.extend(whole.steps, whole.values)
 
     def _set_buttons(self, job: Job) -> None:
         done = {"pause": (JobStatus.PAUSED,), "resume": (JobStatus.RUNNING,), "stop": ()}

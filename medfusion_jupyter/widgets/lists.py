@@ -23,8 +23,8 @@ def jobs(*, status: str | None = None, search: str | None = None, limit: int = 5
             "epoch": f"{job.current_epoch}/{job.total_epochs}",
             "watched": job.watched_metric,
             "best": job.best_value,
-            "created": job.created_at,
-            "duration": job.duration,
+            "created": job.created_at.replace(microsecond=0),
+            "duration": None if job.duration is None else round(job.duration, 1),
             "error": job.error,
         }
         for job in page.items
@@ -47,7 +47,7 @@ def models(*, search: str | None = None, limit: int = 50) -> pd.DataFrame:
             "backbone": model.backbone,
             "job_id": model.training_job_id,
             "epoch": model.trained_epochs,
-            "created": model.created_at,
+            "created": model.created_at.replace(microsecond=0),
             "MB": round(model.file_size / 1e6, 1),
         }
         for model in page.items
@@ -66,7 +66,7 @@ def datasets(*, search: str | None = None, limit: int = 50) -> pd.DataFrame:
             "patients": dataset.num_patients,
             "classes": ", ".join(f"{name} {count}" for name, count in dataset.class_distribution.items()),
             "fingerprint": dataset.fingerprint,
-            "created": dataset.created_at,
+            "created": dataset.created_at.replace(microsecond=0),
         }
         for dataset in page.items
     )
@@ -84,7 +84,7 @@ def workflows(*, search: str | None = None, limit: int = 50) -> pd.DataFrame:
             "version": workflow.version,
             "nodes": len(workflow.nodes),
             "runs": workflow.execution_count,
-            "updated": workflow.updated_at,
+            "updated": workflow.updated_at.replace(microsecond=0),
         }
         for workflow in page.items
     )

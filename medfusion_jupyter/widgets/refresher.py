@@ -41,11 +41,6 @@ class Refresher:
                 self._thread.start()
         self._wake.set()
 
-    def leave(self, one: Followed) -> None:
-        """No longer."""
-        with self._lock:
-            self._followed.discard(one)
-
     def _serve(self) -> None:
         while True:
             with self._lock:
@@ -63,7 +58,8 @@ class Refresher:
     def _refresh(self, one: Followed) -> None:
         try:
             if not one.refresh():
-                self.leave(one)
+                with self._lock:
+                    self._followed.discard(one)
         except Exception as problem:  # whatever it is, it is shown, and the other monitors go on
             log.debug("a monitor could not be refreshed", exc_info=True)
             one.show_problem(problem)

@@ -120,7 +120,7 @@ def test_a_killed_kernel_is_seen_as_interrupted_and_the_way_on_is_offered(lab, t
     assert row.get_by_role("button", name="<b>killed</b>", exact=True).inner_text() == "<b>killed</b>"
     os.kill(lab.jobs()["job_0002"]["pid"], signal.SIGKILL)
     tab.row("job_0002", "interrupted").wait_for(timeout=30_000)
-    tab.row("job_0002").get_by_role("button", name="copy resume code").wait_for()
+    tab.row("job_0002").get_by_role("button", name="Copy the code that resumes").wait_for()
     tab.shot("interrupted")
 
 
@@ -130,7 +130,7 @@ def test_the_panel_is_readable_in_the_dark(lab, tab):
     tab.command("apputils:change-theme", theme="JupyterLab Dark")
     tab.show_panel()
     tab.run_all()
-    tab.page.wait_for_selector("body[data-jp-theme-light='false']")
+    tab.page.wait_for_selector("body[data-jp-theme-light='false']", state="attached")
     tab.page.wait_for_selector(".mf-title:has-text('stopped')", timeout=60_000)
     _grown(tab, CURVE, 0)
     tab.row("job_0001").get_by_role("button", name="quickstart", exact=True).click()

@@ -90,5 +90,5 @@ def test_the_extension_loads_neither_torch_nor_pandas_nor_sqlalchemy():
         "import sys, medfusion_jupyter.server.app;"
         "print([m for m in ('torch', 'pandas', 'sqlalchemy', 'IPython') if m in sys.modules])"
     )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert out.stdout.strip() == "[]"

@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medfusion_jupyter.widgets.charts import ticks
 from medfusion_jupyter.widgets.curve import Curve
 
 
@@ -30,3 +31,13 @@ def test_gaps_are_left_out():
     x, y = curve.arrays(2.0)
     assert (x.tolist(), y.tolist()) == ([0.5, 1.5], [1.0, 3.0])
     assert curve.last_step == 3
+
+
+@given(st.integers(1, 10**9))
+def test_ticks_are_few_round_and_within_the_axis(end):
+    marks = ticks(end)
+    assert 2 <= len(marks) <= 7
+    assert marks[0] == 0
+    assert marks[-1] <= end
+    distance = int(marks[1])
+    assert distance == 1 or str(distance).rstrip("0") in ("1", "2", "5")

@@ -238,5 +238,7 @@ def test_neither_torch_nor_training_is_loaded(live_run):
         "import sys, medfusion as mf; mf.monitor(sys.argv[1]);"
         "print([m for m in ('torch', 'medfusion_jupyter.training') if m in sys.modules])"
     )
-    out = subprocess.run([sys.executable, "-c", code, run.job.job_id], capture_output=True, text=True, check=True)
+    out = subprocess.run(
+        [sys.executable, "-c", code, run.job.job_id], capture_output=True, text=True, check=True, timeout=60
+    )
     assert out.stdout.strip() == "[]"
