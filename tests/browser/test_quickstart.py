@@ -89,6 +89,9 @@ def test_the_golden_path(lab, tab, quickstart):
     tab.shot("stopped")
     assert tab.errors == []
     assert lab.jobs()["job_0001"]["status"] == "stopped"
+    libraries = Path(f"/proc/{lab.process.pid}/maps")
+    if libraries.exists():
+        assert "libtorch" not in libraries.read_text(), "the server has loaded torch"
 
 
 def test_another_notebook_shows_the_job_of_a_dead_kernel(lab, tab):
