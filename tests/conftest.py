@@ -18,6 +18,31 @@ def medfusion_home(tmp_path, monkeypatch):
     return home
 
 
+@pytest.fixture
+def store(medfusion_home):
+    """The store of this test, closed at its end."""
+    from medfusion_jupyter.store import open_store
+
+    store = open_store()
+    yield store
+    store.close()
+
+
+@pytest.fixture(scope="session")
+def here():
+    """This process, as a run that claims a job names it."""
+    import socket
+
+    import psutil
+
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "process_started": psutil.Process().create_time(),
+        "kernel_id": None,
+    }
+
+
 @pytest.fixture(scope="session")
 def hannover():
     """The folder of the Hannover radiographs: $MEDFUSION_TEST_DATA/hannover-cxr, or beside the checkout."""

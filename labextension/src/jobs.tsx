@@ -5,6 +5,7 @@ import * as React from 'react';
 import { STATUSES } from './api';
 import { JobRow } from './jobRow';
 import { PanelModel } from './model';
+import { MoreButton, quietly, SearchBox } from './search';
 
 interface IJobsProps {
   model: PanelModel;
@@ -21,25 +22,17 @@ export function Jobs(props: IJobsProps): React.JSX.Element {
       {() => (
         <>
           <div className="jp-MedFusion-tools">
-            <input
-              type="search"
+            <SearchBox
               value={model.search}
-              placeholder={trans.__('search…')}
-              aria-label={trans.__('Search jobs')}
-              data-lm-suppress-shortcuts="true"
-              onChange={event =>
-                void model
-                  .find(event.target.value, model.status)
-                  .catch(() => undefined)
-              }
+              label={trans.__('Search jobs')}
+              trans={trans}
+              find={words => model.find(words, model.status)}
             />
             <select
               value={model.status}
               aria-label={trans.__('Status of jobs')}
               onChange={event =>
-                void model
-                  .find(model.search, event.target.value)
-                  .catch(() => undefined)
+                quietly(model.find(model.search, event.target.value))
               }
             >
               <option value="">{trans.__('all')}</option>
@@ -75,12 +68,7 @@ export function Jobs(props: IJobsProps): React.JSX.Element {
           </ul>
           {model.jobsLoaded && model.jobs.length === 0 && <Empty {...props} />}
           {model.moreJobs && (
-            <button
-              className="jp-MedFusion-textButton jp-MedFusion-more"
-              onClick={() => void model.showMoreJobs().catch(() => undefined)}
-            >
-              {trans.__('Show more')}
-            </button>
+            <MoreButton trans={trans} more={() => model.showMoreJobs()} />
           )}
         </>
       )}

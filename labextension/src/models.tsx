@@ -5,6 +5,7 @@ import * as React from 'react';
 import { IModel } from './api';
 import { ago, metricName, withInterval } from './format';
 import { PanelModel } from './model';
+import { MoreButton, SearchBox } from './search';
 
 /** What a model is shown by: the first of these that it has. */
 const HEADLINES = ['val/auroc', 'val/accuracy'];
@@ -20,15 +21,11 @@ export function Models(props: {
       {() => (
         <>
           <div className="jp-MedFusion-tools">
-            <input
-              type="search"
+            <SearchBox
               value={model.modelSearch}
-              placeholder={trans.__('search…')}
-              aria-label={trans.__('Search models')}
-              data-lm-suppress-shortcuts="true"
-              onChange={event =>
-                void model.findModels(event.target.value).catch(() => undefined)
-              }
+              label={trans.__('Search models')}
+              trans={trans}
+              find={words => model.findModels(words)}
             />
           </div>
           <ul
@@ -48,12 +45,7 @@ export function Models(props: {
             </div>
           )}
           {model.moreModels && (
-            <button
-              className="jp-MedFusion-textButton jp-MedFusion-more"
-              onClick={() => void model.showMoreModels().catch(() => undefined)}
-            >
-              {trans.__('Show more')}
-            </button>
+            <MoreButton trans={trans} more={() => model.showMoreModels()} />
           )}
         </>
       )}

@@ -3,8 +3,6 @@
 import pytest
 from pytest_jupyter.jupyter_server import *  # noqa: F403
 
-from medfusion_jupyter.store import open_store
-
 
 @pytest.fixture
 def jp_server_config():
@@ -18,32 +16,14 @@ def jp_server_config():
 
 
 @pytest.fixture
-def store(medfusion_home):
-    store = open_store()
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def running_job(store):
+def running_job(store, here):
     """A job that a live run of this process owns."""
-    import os
-    import socket
-
-    import psutil
 
     def make(name="job"):
         job = store.jobs.create(
             name, model_config={}, data_config={}, training_config={}, total_epochs=3, watched_metric="val/auroc"
         )
-        store.jobs.claim(
-            job.job_id,
-            run_token="t",
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            process_started=psutil.Process().create_time(),
-            kernel_id=None,
-        )
+        store.jobs.claim(job.job_id, run_token="t", **here)
         for status in ("initializing", "running"):
             job = store.jobs.update_status(job.job_id, status, run_token="t")
         return job

@@ -1,34 +1,8 @@
-import os
-import socket
-
-import psutil
 import pytest
 
-from medfusion_jupyter.store import open_store
-
-HERE = {
-    "host": socket.gethostname(),
-    "pid": os.getpid(),
-    "process_started": psutil.Process().create_time(),
-    "kernel_id": None,
-}
-
 
 @pytest.fixture
-def here():
-    """This process, as a run that claims a job names it."""
-    return HERE
-
-
-@pytest.fixture
-def store(medfusion_home):
-    store = open_store()
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def new_job(store):
+def new_job(store, here):
     """Make a job; with `status`, one that a run of this process has brought there under the token `t`."""
 
     def make(name="job", status=None, **settings):
@@ -43,7 +17,7 @@ def new_job(store):
         )
         if status is None:
             return job
-        job = store.jobs.claim(job.job_id, run_token="t", **HERE)
+        job = store.jobs.claim(job.job_id, run_token="t", **here)
         way = {
             "pending": [],
             "initializing": ["initializing"],

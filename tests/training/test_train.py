@@ -153,17 +153,16 @@ def test_only_the_best_and_the_last_checkpoint_are_kept(train, medfusion_home):
 
 
 def test_a_damaged_last_checkpoint_is_passed_over(train, at_epoch, caplog):
-    job = train(epochs=400, patience=None)
+    # nothing gets better at this rate: the first epoch stays the best, and another one is the last
+    job = train(epochs=400, patience=None, image_encoder=None, lr=1e-12, warmup=0)
     at_epoch(job, 4)
     job.stop()
     job.wait()
-    kept = sorted(open_store().checkpoints.list(job.job_id), key=lambda c: c.epoch)
-    if len(kept) < 2:
-        pytest.skip("the last epoch was the best one")
-    with open(kept[-1].checkpoint_path, "r+b") as file:
+    best, last = open_store().checkpoints.list(job.job_id)
+    with open(last.checkpoint_path, "r+b") as file:
         file.truncate(100)
     resumed = mf.resume(job.job_id)
-    at_epoch(resumed, kept[0].epoch + 1)
+    at_epoch(resumed, best.epoch + 1)
     assert "The one before it is used" in caplog.text
     resumed.stop()
     resumed.wait()

@@ -1,34 +1,16 @@
-import os
-import socket
-
-import psutil
 import pytest
 
-from medfusion_jupyter.store import open_store
 from medfusion_jupyter.widgets.refresher import refresher
-
-
-@pytest.fixture
-def store(medfusion_home):
-    store = open_store()
-    yield store
-    store.close()
 
 
 class LiveRun:
     """What a training run writes, written by a test."""
 
-    def __init__(self, store, name="job", **where):
+    def __init__(self, store, here, name="job", **where):
         self.store = store
         self.job = store.jobs.create(
             name, model_config={}, data_config={}, training_config={}, total_epochs=4, watched_metric="val/auroc"
         )
-        here = {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "process_started": psutil.Process().create_time(),
-            "kernel_id": None,
-        }
         store.jobs.claim(self.job.job_id, run_token="t", **{**here, **where})
         self.status("initializing")
         self.status("running")
@@ -71,8 +53,8 @@ class LiveRun:
 
 
 @pytest.fixture
-def live_run(store):
-    yield lambda *args, **where: LiveRun(store, *args, **where)
+def live_run(store, here):
+    yield lambda *args, **where: LiveRun(store, here, *args, **where)
     for one in list(refresher._followed):
         one.close()
     thread = refresher._thread
