@@ -13,3 +13,11 @@ def _jupyter_server_extension_points() -> list[dict[str, Any]]:
     from medfusion_jupyter.server.app import MedFusionApp
 
     return [{"module": "medfusion_jupyter.server.app", "app": MedFusionApp}]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":  # `jupyter server extension list` shows it
+        from importlib.metadata import version
+
+        return version("medfusion-jupyter")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
