@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
@@ -29,6 +29,8 @@ from medfusion_jupyter.store.workflows import Workflows
 from medfusion_jupyter.store.write_behind import WriteBehind
 
 BUSY_SECONDS = 10.0
+WRITE_LOCK = 0x6D656466
+"""Key of the PostgreSQL advisory lock that writers hold."""
 
 
 class Store:
@@ -66,6 +68,10 @@ class Store:
     def writing(self) -> Iterator[Session]:
         """A session that holds the write lock from its start, and commits at the end unless an exception leaves it."""
         with Session(self._writes, expire_on_commit=False) as session, session.begin():
+            if self.engine.dialect.name == "postgresql":
+                # as in SQLite, one writer at a time: else a later event could be seen before an earlier one, and a reader
+                # of the change feed would never see that
+                session.execute(select(func.pg_advisory_xact_lock(WRITE_LOCK)))
             yield session
 
     def close(self) -> None:

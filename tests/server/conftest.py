@@ -3,6 +3,8 @@
 import pytest
 from pytest_jupyter.jupyter_server import *  # noqa: F403
 
+from medfusion_jupyter.store import open_store
+
 
 @pytest.fixture
 def jp_server_config():
@@ -13,6 +15,14 @@ def jp_server_config():
         },
         "MedFusionApp": {"feed_seconds": 0.1},
     }
+
+
+@pytest.fixture
+def store(either_database):
+    """The store of this test, on each database in turn."""
+    store = open_store()
+    yield store
+    store.close()
 
 
 @pytest.fixture

@@ -1,5 +1,23 @@
 import pytest
 
+from medfusion_jupyter.store import open_store
+
+
+@pytest.fixture
+def store(either_database):
+    """The store of this test, on each database in turn."""
+    store = open_store()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def sqlite_store(medfusion_home):
+    """The store of a test that is of SQLite alone."""
+    store = open_store()
+    yield store
+    store.close()
+
 
 @pytest.fixture
 def new_job(store, here):

@@ -17,9 +17,9 @@ from medfusion_jupyter.store.migrate import HEAD, SCRIPTS
 from medfusion_jupyter.store.tables import Base
 
 
-def test_it_is_made_under_the_home_with_the_pragmas_that_keep_it_safe(store, medfusion_home):
+def test_it_is_made_under_the_home_with_the_pragmas_that_keep_it_safe(sqlite_store, medfusion_home):
     assert (medfusion_home / "medfusion.db").exists()
-    with store.engine.connect() as connection:
+    with sqlite_store.engine.connect() as connection:
         pragmas = {
             name: connection.execute(text(f"PRAGMA {name}")).scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
@@ -45,8 +45,8 @@ def test_a_second_opening_gives_the_same_store_and_a_new_process_finds_the_rows(
     assert out.stdout.strip() == job.name
 
 
-def test_a_database_of_a_newer_version_is_refused_and_untouched(store, medfusion_home):
-    store.close()
+def test_a_database_of_a_newer_version_is_refused_and_untouched(sqlite_store, medfusion_home):
+    sqlite_store.close()
     path = medfusion_home / "medfusion.db"
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -105,6 +105,8 @@ def test_a_writer_that_is_killed_in_a_transaction_leaves_nothing_of_it(store, ne
     assert store.metrics.names(job.job_id) == []
     store.writer.append(job.pk, "m", 1, 1.0)
     store.writer.flush()
+    if store.engine.dialect.name == "postgresql":
+        return
     with store.engine.connect() as connection:
         assert connection.execute(text("PRAGMA integrity_check")).scalar() == "ok"
 

@@ -64,17 +64,19 @@ def test_samples_of_a_deleted_job_do_not_hold_up_those_of_others(store, new_job)
     assert store.metrics.series(job.job_id, "m").values == [1.0]
 
 
-def test_a_locked_database_loses_nothing(store, new_job, medfusion_home):
-    job = new_job()
+def test_a_locked_database_loses_nothing(sqlite_store, medfusion_home):
+    job = sqlite_store.jobs.create(
+        "job", model_config={}, data_config={}, training_config={}, total_epochs=1, watched_metric="val/loss"
+    )
     other = sqlite3.connect(medfusion_home / "medfusion.db", isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
-    store.writer.append(job.pk, "m", 1, 1.0)
+    sqlite_store.writer.append(job.pk, "m", 1, 1.0)
     release = threading.Timer(1.0, lambda: other.execute("ROLLBACK"))
     release.start()
-    store.writer.flush()
+    sqlite_store.writer.flush()
     release.join()
     other.close()
-    assert store.metrics.series(job.job_id, "m").values == [1.0]
+    assert sqlite_store.metrics.series(job.job_id, "m").values == [1.0]
 
 
 def test_a_beat_that_fails_does_not_end_the_writer(store, new_job, caplog):
