@@ -11,7 +11,7 @@ from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
 from medfusion_jupyter.store import StoreError, UnknownId
-from medfusion_jupyter.store.errors import IllegalTransition
+from medfusion_jupyter.store.errors import BadValue, IllegalTransition
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store import Store
@@ -44,9 +44,9 @@ class StoreHandler(APIHandler):
             raise ApiError(404, "not-found", str(error)) from None
         except IllegalTransition as error:
             raise ApiError(409, "not-now", str(error)) from None
+        except BadValue as error:
+            raise ApiError(400, "bad-request", str(error)) from None
         except StoreError as error:
-            if isinstance(error, ValueError):
-                raise ApiError(400, "bad-request", str(error)) from None
             self.log.error("MedFusion's store: %s", error)
             raise ApiError(503, "store", str(error)) from None
 

@@ -8,11 +8,14 @@ from typing import Any
 from jupyter_server.extension.application import ExtensionApp
 from traitlets import Float, Int
 
+from medfusion_jupyter.server.datasets import Dataset, DatasetList
 from medfusion_jupyter.server.feed import Feed, FeedHub
-from medfusion_jupyter.server.models import Model, ModelList
-from medfusion_jupyter.server.training import Command, Job, JobList, Series
+from medfusion_jupyter.server.models import Alias, Model, ModelList, VersionList
+from medfusion_jupyter.server.system import Info, Live, Ready
+from medfusion_jupyter.server.training import CheckpointList, Command, EventList, Job, JobList, Series
 
 API = "/medfusion/api"
+MODEL = r"(?P<model_id>[0-9]{1,18})"
 JOB = r"(?P<job_id>job_[0-9]{4,18})"
 
 ROUTES: list[tuple[str, type]] = [
@@ -20,8 +23,17 @@ ROUTES: list[tuple[str, type]] = [
     (rf"{API}/training/status/{JOB}", Job),
     (rf"{API}/training/(?P<command>pause|resume|stop)/{JOB}", Command),
     (rf"{API}/training/{JOB}/metrics", Series),
+    (rf"{API}/training/{JOB}/checkpoints", CheckpointList),
+    (rf"{API}/training/{JOB}/events", EventList),
     (rf"{API}/models", ModelList),
-    (rf"{API}/models/(?P<model_id>[0-9]{{1,18}})", Model),
+    (rf"{API}/models/{MODEL}", Model),
+    (rf"{API}/models/{MODEL}/versions", VersionList),
+    (rf"{API}/models/{MODEL}/aliases/(?P<alias>[^/]+)", Alias),
+    (rf"{API}/datasets", DatasetList),
+    (rf"{API}/datasets/(?P<dataset_id>[0-9]{{1,18}})", Dataset),
+    (rf"{API}/system/info", Info),
+    (rf"{API}/system/health/live", Live),
+    (rf"{API}/system/health/ready", Ready),
     (rf"{API}/feed", Feed),
 ]
 

@@ -42,3 +42,47 @@ class Model(StoreHandler):
     async def get(self, model_id: str) -> None:
         model = await self.ask(lambda store: store.models.get(int(model_id)))
         self.finish(json.dumps(model.to_json()))
+
+
+class VersionList(StoreHandler):
+    """GET: every version under the name of a model, newest first."""
+
+    auth_resource = "medfusion:models"
+
+    @web.authenticated
+    @authorized
+    async def get(self, model_id: str) -> None:
+        def work(store: Store) -> dict[str, object]:
+            name = store.models.get(int(model_id)).name
+            return {"items": [model.to_json() for model in store.models.versions(name)]}
+
+        self.finish(json.dumps(await self.ask(work)))
+
+
+class Alias(StoreHandler):
+    """PUT: let an alias, such as `production`, mean this version of the model. DELETE: forget it."""
+
+    auth_resource = "medfusion:models"
+
+    @web.authenticated
+    @authorized
+    async def put(self, model_id: str, alias: str) -> None:
+        user = self.current_user.username
+
+        def work(store: Store) -> dict[str, object]:
+            model = store.models.get(int(model_id))
+            return store.models.set_alias(model.name, alias, model.version, set_by=user).to_json()
+
+        self.finish(json.dumps(await self.ask(work)))
+
+    @web.authenticated
+    @authorized
+    async def delete(self, model_id: str, alias: str) -> None:
+        user = self.current_user.username
+
+        def work(store: Store) -> dict[str, object]:
+            name = store.models.get(int(model_id)).name
+            store.models.remove_alias(name, alias, removed_by=user)
+            return store.models.get(int(model_id)).to_json()
+
+        self.finish(json.dumps(await self.ask(work)))

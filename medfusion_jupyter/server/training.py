@@ -14,6 +14,8 @@ from medfusion_jupyter.store import FINISHED, JobStatus
 if TYPE_CHECKING:
     from medfusion_jupyter.store import Store
 
+MAX_EVENTS = 500
+
 
 class JobList(StoreHandler):
     """GET: a page of jobs, newest first, and the number of jobs in each status."""
@@ -70,6 +72,41 @@ class Command(StoreHandler):
                     f"{job_id} is {job.status}: no kernel trains it now. Run mf.resume({job_id!r}) in a notebook.",
                 )
             return store.jobs.request(job_id, command, requested_by=user).to_json()
+
+        self.finish(json.dumps(await self.ask(work)))
+
+
+class CheckpointList(StoreHandler):
+    """GET: the checkpoints of a job by epoch."""
+
+    auth_resource = "medfusion:training"
+
+    @web.authenticated
+    @authorized
+    async def get(self, job_id: str) -> None:
+        def work(store: Store) -> dict[str, object]:
+            store.jobs.get(job_id)
+            return {"items": [one.to_json() for one in store.checkpoints.list(job_id)]}
+
+        self.finish(json.dumps(await self.ask(work)))
+
+
+class EventList(StoreHandler):
+    """GET: what happened to a job, in order; `after` an event's id, `limit` at most."""
+
+    auth_resource = "medfusion:training"
+
+    @web.authenticated
+    @authorized
+    async def get(self, job_id: str) -> None:
+        after, limit = self.whole_number("after", 0) or 0, self.whole_number("limit", 200) or 0
+        if not 1 <= limit <= MAX_EVENTS:
+            raise ApiError(400, "bad-request", f"limit={limit} is out of range: give 1 to {MAX_EVENTS}.", "limit")
+
+        def work(store: Store) -> dict[str, object]:
+            store.jobs.get(job_id)
+            events = store.events.list(after, limit=limit, entity="job", entity_id=job_id)
+            return {"items": [event.to_json() for event in events]}
 
         self.finish(json.dumps(await self.ask(work)))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, select, update
 
 from medfusion_jupyter.store.errors import RunReplaced, UnknownId
+from medfusion_jupyter.store.job_record import moment
 from medfusion_jupyter.store.tables import CheckpointRow, JobRow
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ class Checkpoint:
     file_size: int
     is_best: bool
     created_at: dt.datetime
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.__dict__, "created_at": moment(self.created_at)}
 
 
 class Checkpoints:

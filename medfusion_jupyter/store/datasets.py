@@ -95,6 +95,15 @@ class Datasets:
             session.flush()
             return Dataset.of(row)
 
+    def get(self, dataset_id: int) -> Dataset:
+        """The dataset with that id. Raises UnknownId."""
+        with self._store.reading() as session:
+            row = session.get(DatasetRow, dataset_id)
+            if row is None:
+                newest = session.scalars(select(DatasetRow.id).order_by(DatasetRow.id.desc()).limit(5)).all()
+                raise UnknownId("dataset", dataset_id, [str(one) for one in newest])
+            return Dataset.of(row)
+
     def get_by_name(self, name: str) -> Dataset:
         """The dataset of that name. Raises UnknownId with the newest names."""
         with self._store.reading() as session:

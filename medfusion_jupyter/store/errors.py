@@ -19,6 +19,10 @@ class UnknownId(StoreError, LookupError):
         self.wanted = wanted
 
 
+class BadValue(StoreError, ValueError):
+    """Something asked for in a way that cannot be."""
+
+
 class IllegalTransition(StoreError):
     """A move that the job's status does not allow."""
 

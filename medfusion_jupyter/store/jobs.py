@@ -14,7 +14,7 @@ import psutil
 from sqlalchemy import delete, func, or_, select
 
 from medfusion_jupyter.store import events
-from medfusion_jupyter.store.errors import IllegalTransition, StoreError
+from medfusion_jupyter.store.errors import BadValue, IllegalTransition, StoreError
 from medfusion_jupyter.store.job_record import Job, public_id
 from medfusion_jupyter.store.job_runs import JobRuns
 from medfusion_jupyter.store.paging import Page, newest_first
@@ -116,10 +116,10 @@ class Jobs(JobRuns):
         """Ask the run of a job to `pause`, `resume` or `stop`; it does so at its next batch.
 
         A pending job that no run has taken is stopped here. Raises IllegalTransition where the job's status does not
-        allow it, and StoreError for an unknown command.
+        allow it, and BadValue for an unknown command.
         """
         if command not in COMMANDS:
-            raise StoreError(f"There is no command {command!r}; choose one of {', '.join(COMMANDS)}.")
+            raise BadValue(f"There is no command {command!r}; choose one of {', '.join(COMMANDS)}.")
         self.mark_interrupted()
         with self._store.writing() as session:
             row = self._row(session, job_id, lock=True)

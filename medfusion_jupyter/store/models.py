@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import builtins
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store import events
-from medfusion_jupyter.store.errors import UnknownId
+from medfusion_jupyter.store.errors import BadValue, UnknownId
 from medfusion_jupyter.store.job_record import moment, public_id
 from medfusion_jupyter.store.paging import Page, newest_first
-from medfusion_jupyter.store.tables import JobRow, ModelRow
+from medfusion_jupyter.store.tables import JobRow, ModelAliasRow, ModelRow
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store.database import Store
@@ -24,7 +26,8 @@ class ModelRecord:
     """A row of `models`.
 
     input_shape: channels, height, width (0 where it takes no image); file_size: bytes; metrics: of validation at the epoch
-    that was kept; trained_epochs: that epoch; training_job_id: such as `job_0012`.
+    that was kept; trained_epochs: that epoch; training_job_id: such as `job_0012`; aliases: what
+    else this version is called, such as `production`.
     """
 
     id: int
@@ -46,15 +49,26 @@ class ModelRecord:
     created_at: dt.datetime
     created_by: str | None
     tags: list[str]
-
-    @classmethod
-    def of(cls, row: ModelRow) -> ModelRecord:
-        values = {name: getattr(row, name) for name in cls.__dataclass_fields__}
-        job = row.training_job_id
-        return cls(**{**values, "training_job_id": None if job is None else public_id(job)})
+    aliases: list[str]
 
     def to_json(self) -> dict[str, Any]:
         return {**self.__dict__, "created_at": moment(self.created_at)}
+
+
+def _records(session: Session, rows: Sequence[ModelRow]) -> list[ModelRecord]:
+    aliases: dict[int, list[str]] = {row.id: [] for row in rows}
+    named = select(ModelAliasRow).where(ModelAliasRow.model_id.in_(aliases)).order_by(ModelAliasRow.alias)
+    for one in session.scalars(named):
+        aliases[one.model_id].append(one.alias)
+    same = [name for name in ModelRecord.__dataclass_fields__ if name not in ("aliases", "training_job_id")]
+    return [
+        ModelRecord(
+            **{name: getattr(row, name) for name in same},
+            training_job_id=None if row.training_job_id is None else public_id(row.training_job_id),
+            aliases=aliases[row.id],
+        )
+        for row in rows
+    ]
 
 
 class Models:
@@ -116,7 +130,7 @@ class Models:
                 session, "registered", "model", str(row.id), {"name": name, "version": row.version}, created_by
             )
             session.flush()
-            return ModelRecord.of(row)
+            return _records(session, [row])[0]
 
     def get(self, model_id: int) -> ModelRecord:
         """The model with that id. Raises UnknownId."""
@@ -125,7 +139,52 @@ class Models:
             if row is None:
                 newest = session.scalars(select(ModelRow.id).order_by(ModelRow.id.desc()).limit(5)).all()
                 raise UnknownId("model", model_id, [str(one) for one in newest])
-            return ModelRecord.of(row)
+            return _records(session, [row])[0]
+
+    def set_alias(self, name: str, alias: str, version: int, set_by: str | None = None) -> ModelRecord:
+        """Let `alias`, such as `production`, mean that version of the model; it means no other one from then on.
+
+        Raises UnknownId for a version that is not there, and BadValue for an alias that reads like a version.
+        """
+        if not alias or len(alias) > 100 or alias.removeprefix("v").isdigit():
+            raise BadValue(f"alias={alias[:40]!r} cannot be one: give 1 to 100 characters that are no version number.")
+        model = self.get_by_name(name, version=version)
+        with self._store.writing() as session:
+            row = session.get(ModelAliasRow, (name, alias))
+            if row is None:
+                session.add(ModelAliasRow(name=name, alias=alias, model_id=model.id))
+            else:
+                row.model_id = model.id
+            data = {"name": name, "alias": alias, "version": version}
+            events.record(session, "aliased", "model", str(model.id), data, set_by)
+        return self.get(model.id)
+
+    def remove_alias(self, name: str, alias: str, removed_by: str | None = None) -> None:
+        """Forget an alias. Raises UnknownId with the aliases that the name has."""
+        with self._store.writing() as session:
+            row = session.get(ModelAliasRow, (name, alias))
+            if row is None:
+                there = session.scalars(select(ModelAliasRow.alias).where(ModelAliasRow.name == name)).all()
+                raise UnknownId("alias of the model " + name, alias, there)
+            session.delete(row)
+            data = {"name": name, "alias": alias}
+            events.record(session, "unaliased", "model", str(row.model_id), data, removed_by)
+
+    def get_by_alias(self, name: str, alias: str) -> ModelRecord:
+        """The version that `alias` means. Raises UnknownId with the aliases that the name has."""
+        with self._store.reading() as session:
+            row = session.get(ModelAliasRow, (name, alias))
+            if row is None:
+                there = session.scalars(select(ModelAliasRow.alias).where(ModelAliasRow.name == name)).all()
+                raise UnknownId("alias of the model " + name, alias, there)
+            return self.get(row.model_id)
+
+    def versions(self, name: str) -> builtins.list[ModelRecord]:
+        """Every version under `name`, newest first. Raises UnknownId where there is none."""
+        self.get_by_name(name)
+        query = select(ModelRow).where(ModelRow.name == name).order_by(ModelRow.version.desc())
+        with self._store.reading() as session:
+            return _records(session, session.scalars(query).all())
 
     def get_by_name(self, name: str, *, version: int | None = None) -> ModelRecord:
         """The newest version under `name`, or the one named. Raises UnknownId with the names or versions there are."""
@@ -134,7 +193,7 @@ class Models:
             chosen = query if version is None else query.where(ModelRow.version == version)
             row = session.scalars(chosen.limit(1)).one_or_none()
             if row is not None:
-                return ModelRecord.of(row)
+                return _records(session, [row])[0]
             versions = [f"v{one.version}" for one in session.scalars(query.limit(5))]
             if versions:
                 raise UnknownId("version of the model " + name, f"v{version}", versions)
@@ -154,6 +213,5 @@ class Models:
                 )
             )
         with self._store.reading() as session:
-            return newest_first(
-                session, query, ModelRow.id, limit=limit, cursor=cursor, to_item=lambda row: ModelRecord.of(row[0])
-            )
+            page = newest_first(session, query, ModelRow.id, limit=limit, cursor=cursor, to_item=lambda row: row[0])
+            return Page(_records(session, page.items), page.next)

@@ -9,13 +9,13 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import Select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from medfusion_jupyter.store.errors import StoreError
+from medfusion_jupyter.store.errors import BadValue
 
 Item = TypeVar("Item")
 MAX_LIMIT = 500
 
 
-class BadCursor(StoreError, ValueError):
+class BadCursor(BadValue):
     """A page that cannot be given: a cursor that no page has handed out, or a limit out of range."""
 
 

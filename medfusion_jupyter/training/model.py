@@ -152,7 +152,13 @@ class Model:
         )
 
 
-def load_model(name: str, version: int | None = None) -> Model:
-    """A model of the store by name; the newest version unless one is named. Raises UnknownId with the names there are."""
-    record = open_store().models.get_by_name(name, version=version)
+def load_model(name: str, version: int | None = None, *, alias: str | None = None) -> Model:
+    """A model of the store by name: the newest version, the one of that number, or the one that `alias` means.
+
+    Raises UnknownId with the names, versions or aliases that there are, and ModelError where both are given.
+    """
+    models = open_store().models
+    if alias is not None and version is not None:
+        raise ModelError(f"version={version} and alias={alias!r} are both given: keep one.")
+    record = models.get_by_name(name, version=version) if alias is None else models.get_by_alias(name, alias)
     return Model.load(Path(record.model_path), version=record.version)

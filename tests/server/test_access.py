@@ -1,5 +1,7 @@
 """Nobody gets in without a token, and what is not authorised is refused, on every verb of every route."""
 
+import re
+
 import pytest
 from jupyter_server.auth import Authorizer
 from jupyter_server.utils import url_path_join
@@ -21,12 +23,11 @@ def _offered():
                 yield route, handler, verb
 
 
-def _path(route):
-    import re
+SAMPLES = {"job_id": "job_0001", "command": "pause", "model_id": "1", "alias": "production", "dataset_id": "1"}
 
-    path = re.sub(r"\(\?P<job_id>.*?\)", "job_0001", route)
-    path = re.sub(r"\(\?P<command>.*?\)", "pause", path)
-    return re.sub(r"\(\?P<model_id>.*?\)", "1", path)
+
+def _path(route):
+    return re.sub(r"\(\?P<(\w+)>.*?\)(?=/|$)", lambda group: SAMPLES[group[1]], route)
 
 
 def test_every_handler_is_tried_here():
@@ -39,7 +40,7 @@ async def test_without_a_token_every_verb_is_refused(jp_serverapp, jp_base_url, 
     for headers in ({}, {"Authorization": "token wrong"}):
         with pytest.raises(HTTPClientError) as caught:
             await http_server_client.fetch(
-                url, method=verb, body="" if verb == "POST" else None, headers=headers, follow_redirects=False
+                url, method=verb, body="" if verb in ("POST", "PUT") else None, headers=headers, follow_redirects=False
             )
         assert caught.value.code in (302, 403)
 
@@ -62,10 +63,10 @@ def denied(jp_web_app):
 @pytest.mark.parametrize(("route", "verb"), [(r, v) for r, h, v in _offered() if h.__name__ != "Feed"])
 async def test_who_is_not_authorised_is_refused_and_the_resource_is_named(jp_fetch, denied, route, verb):
     with pytest.raises(HTTPClientError) as caught:
-        await jp_fetch(*_path(route).strip("/").split("/"), method=verb, body="" if verb == "POST" else None)
+        await jp_fetch(*_path(route).strip("/").split("/"), method=verb, body="" if verb in ("POST", "PUT") else None)
     assert caught.value.code == 403
     handler = dict(ROUTES)[route]
-    assert denied == [("write" if verb == "POST" else "read", handler.auth_resource)]
+    assert denied == [("read" if verb == "GET" else "write", handler.auth_resource)]
 
 
 async def test_the_feed_is_refused_without_a_token(jp_serverapp, jp_base_url, http_server, jp_http_port):

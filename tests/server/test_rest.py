@@ -9,7 +9,7 @@ from tornado.httpclient import HTTPClientError
 @pytest.fixture
 def ask(jp_fetch):
     async def fetch(*path, method="GET", **params):
-        body = "" if method == "POST" else None
+        body = "" if method in ("POST", "PUT") else None
         answer = await jp_fetch("medfusion", "api", *path, method=method, params=params, body=body)
         return json.loads(answer.body)
 
@@ -129,3 +129,57 @@ async def test_models_are_listed_and_given(ask, store):
     assert [model["name"] for model in page["items"]] == ["icu"]
     assert (await ask("models", str(made.id)))["metrics"] == {"val/auroc": 0.874}
     assert (await ask("models", search="x"))["items"] == []
+
+
+async def test_checkpoints_and_events_of_a_job(ask, refused, store, running_job):
+    job = running_job()
+    store.checkpoints.add(
+        job.job_id, run_token="t", epoch=1, step=9, metrics={"val/auroc": 0.8}, path="p", file_size=5, is_best=True
+    )
+    (checkpoint,) = (await ask("training", job.job_id, "checkpoints"))["items"]
+    assert (checkpoint["epoch"], checkpoint["is_best"], checkpoint["file_size"]) == (1, True, 5)
+    events = (await ask("training", job.job_id, "events"))["items"]
+    assert [event["kind"] for event in events] == ["created", "status", "status"]
+    after = str(events[0]["id"])
+    assert len((await ask("training", job.job_id, "events", after=after, limit="1"))["items"]) == 1
+    assert (await refused("training", job.job_id, "events", limit="501"))[0] == 400
+    for what in ("checkpoints", "events"):
+        assert (await refused("training", "job_0999", what))[0] == 404
+
+
+async def test_versions_and_aliases_of_a_model(ask, refused, store):
+    model = {"path": "p", "file_size": 1, "format": "f", "backbone": "b", "num_classes": 2, "input_shape": []}
+    first, second = (store.models.register("icu", **model, metrics={}) for _ in range(2))
+    assert [one["version"] for one in (await ask("models", str(first.id), "versions"))["items"]] == [2, 1]
+    assert (await ask("models", str(first.id), "aliases", "production", method="PUT"))["aliases"] == ["production"]
+    await ask("models", str(second.id), "aliases", "production", method="PUT")
+    assert (await ask("models", str(first.id)))["aliases"] == []
+    assert (await refused("models", str(first.id), "aliases", "v3", method="PUT"))[0] == 400
+    assert (await ask("models", str(second.id), "aliases", "production", method="DELETE"))["aliases"] == []
+    assert (await refused("models", str(second.id), "aliases", "production", method="DELETE"))[0] == 404
+
+
+async def test_datasets_are_listed_and_given(ask, refused, store):
+    made = store.datasets.save(
+        "cxr", data_path="p", fingerprint="a", num_samples=3, num_classes=2, class_distribution={"no": 1, "yes": 2}
+    )
+    assert [one["name"] for one in (await ask("datasets", search="CX"))["items"]] == ["cxr"]
+    assert (await ask("datasets", str(made.id)))["class_distribution"] == {"no": 1, "yes": 2}
+    assert (await refused("datasets", "99"))[0] == 404
+
+
+async def test_health_and_info_show_no_password(ask, store, either_database):
+    assert await ask("system", "health", "live") == {"status": "live"}
+    assert (await ask("system", "health", "ready"))["status"] == "ready"
+    info = await ask("system", "info")
+    assert info["database"].startswith(either_database)
+    assert "medfusion-jupyter" in info["versions"]
+
+
+async def test_a_database_that_does_not_answer_is_not_ready(ask, refused, monkeypatch, tmp_path):
+    (tmp_path / "broken.db").write_text("no database, " * 100)
+    monkeypatch.setenv("MEDFUSION_DATABASE_URL", f"sqlite:///{tmp_path}/broken.db")
+    assert (await ask("system", "health", "live"))["status"] == "live"
+    code, body = await refused("system", "health", "ready")
+    assert (code, body["code"]) == (503, "store")
+    assert "broken.db" in body["message"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from medfusion_jupyter.store import NameTaken, UnknownId
+from medfusion_jupyter.store import NameTaken, StoreError, UnknownId
 
 MODEL = {
     "path": "p",
@@ -74,3 +74,27 @@ def test_one_checkpoint_is_the_best(store, new_job):
     assert store.jobs.get(job.job_id).checkpoint_path == "e3"
     store.checkpoints.remove(store.checkpoints.best(job.job_id).id)
     assert [c.epoch for c in store.checkpoints.list(job.job_id)] == [1, 2]
+
+
+def test_an_alias_means_one_version_at_a_time(store):
+    first, second = (store.models.register("icu", **MODEL, metrics={}) for _ in range(2))
+    assert store.models.set_alias("icu", "production", 1, set_by="ada").aliases == ["production"]
+    assert store.models.get_by_alias("icu", "production").id == first.id
+    store.models.set_alias("icu", "production", 2)
+    assert store.models.get_by_alias("icu", "production").id == second.id
+    assert [(one.version, one.aliases) for one in store.models.versions("icu")] == [(2, ["production"]), (1, [])]
+    assert [event.actor for event in store.events.list(entity="model") if event.kind == "aliased"] == ["ada", None]
+    store.models.remove_alias("icu", "production")
+    with pytest.raises(UnknownId, match="'production'"):
+        store.models.get_by_alias("icu", "production")
+    with pytest.raises(UnknownId, match="'production'"):
+        store.models.remove_alias("icu", "production")
+
+
+@pytest.mark.parametrize("alias", ["", "7", "v7", "x" * 101])
+def test_an_alias_is_no_version_number(store, alias):
+    store.models.register("icu", **MODEL, metrics={})
+    with pytest.raises(StoreError, match="cannot be one"):
+        store.models.set_alias("icu", alias, 1)
+    with pytest.raises(UnknownId, match="v9"):
+        store.models.set_alias("icu", "production", 9)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import medfusion as mf
+from medfusion_jupyter.store import open_store
 from medfusion_jupyter.training import Model, ModelError
 
 
@@ -62,8 +63,14 @@ def test_versions_count_up_and_the_newest_is_the_default(model, train):
     train(name="m", epochs=1).wait()
     assert mf.load_model("m").version == 2
     assert mf.load_model("m", version=1).version == 1
+    open_store().models.set_alias("m", "production", 1)
+    assert mf.load_model("m", alias="production").version == 1
     with pytest.raises(LookupError, match="'n'"):
         mf.load_model("n")
+    with pytest.raises(LookupError, match="'staging'. The newest: production"):
+        mf.load_model("m", alias="staging")
+    with pytest.raises(ModelError, match="keep one"):
+        mf.load_model("m", 1, alias="production")
 
 
 def test_a_damaged_model_is_refused(model, tmp_path):

@@ -39,6 +39,15 @@ def test_a_job_runs_to_its_end_and_everything_is_in_the_store(train, cohort):
     assert model.metrics["val/auroc"] == record.best_value
 
 
+def test_the_whole_way_on_postgresql(postgresql_server, monkeypatch, train):
+    monkeypatch.setenv("MEDFUSION_DATABASE_URL", postgresql_server())
+    job = train(epochs=2, name="shared").wait()
+    assert job.status == "completed"
+    assert list(job.metrics("train/loss").index) == list(range(1, job.record.total_steps + 1))
+    assert mf.load_model("shared").epoch == job.record.best_epoch
+    open_store().close()
+
+
 def test_train_loss_of_an_epoch_is_the_mean_over_its_steps(train):
     job = train(epochs=2).wait()
     steps = job.record.total_steps // 2

@@ -1,0 +1,48 @@
+"""The server's own state over REST: is it alive, can it reach its database."""
+
+from __future__ import annotations
+
+import json
+
+from jupyter_server.auth.decorator import authorized
+from tornado import web
+
+from medfusion_jupyter.server.api import StoreHandler
+
+
+class Live(StoreHandler):
+    """GET: the server answers. The database is not asked."""
+
+    auth_resource = "medfusion:system"
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        self.finish(json.dumps({"status": "live"}))
+
+
+class Ready(StoreHandler):
+    """GET: the database answers; 503 where it does not."""
+
+    auth_resource = "medfusion:system"
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        last = await self.ask(lambda store: store.events.last_id())
+        self.finish(json.dumps({"status": "ready", "last_event": last}))
+
+
+class Info(StoreHandler):
+    """GET: versions, and which database it is; a password in its URL is not shown."""
+
+    auth_resource = "medfusion:system"
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        from importlib.metadata import version
+
+        database = await self.ask(lambda store: store.engine.url.render_as_string(hide_password=True))
+        packages = ("medfusion-jupyter", "jupyter-server", "sqlalchemy")
+        self.finish(json.dumps({"database": database, "versions": {name: version(name) for name in packages}}))
