@@ -11,7 +11,7 @@ from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
 from medfusion_jupyter.store import StoreError, UnknownId
-from medfusion_jupyter.store.errors import BadValue, IllegalTransition
+from medfusion_jupyter.store.errors import BadValue, IllegalTransition, InUse
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store import Store
@@ -42,7 +42,7 @@ class StoreHandler(APIHandler):
             return await asyncio.get_running_loop().run_in_executor(self.settings["medfusion_executor"], in_thread)
         except UnknownId as error:
             raise ApiError(404, "not-found", str(error)) from None
-        except IllegalTransition as error:
+        except (IllegalTransition, InUse) as error:
             raise ApiError(409, "not-now", str(error)) from None
         except BadValue as error:
             raise ApiError(400, "bad-request", str(error)) from None

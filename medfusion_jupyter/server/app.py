@@ -12,7 +12,7 @@ from medfusion_jupyter.server.datasets import Dataset, DatasetList
 from medfusion_jupyter.server.feed import Feed, FeedHub
 from medfusion_jupyter.server.models import Alias, Model, ModelList, VersionList
 from medfusion_jupyter.server.system import Info, Live, Ready
-from medfusion_jupyter.server.training import CheckpointList, Command, EventList, Job, JobList, Series
+from medfusion_jupyter.server.training import CheckpointList, Command, EventList, Job, JobDeletion, JobList, Series
 
 API = "/medfusion/api"
 MODEL = r"(?P<model_id>[0-9]{1,18})"
@@ -22,6 +22,7 @@ ROUTES: list[tuple[str, type]] = [
     (rf"{API}/training/list", JobList),
     (rf"{API}/training/status/{JOB}", Job),
     (rf"{API}/training/(?P<command>pause|resume|stop)/{JOB}", Command),
+    (rf"{API}/training/{JOB}", JobDeletion),
     (rf"{API}/training/{JOB}/metrics", Series),
     (rf"{API}/training/{JOB}/checkpoints", CheckpointList),
     (rf"{API}/training/{JOB}/events", EventList),

@@ -33,7 +33,7 @@ class ModelList(StoreHandler):
 
 
 class Model(StoreHandler):
-    """GET: one model."""
+    """GET: one model. DELETE: forget it with its files; 409 while an alias means it."""
 
     auth_resource = "medfusion:models"
 
@@ -42,6 +42,13 @@ class Model(StoreHandler):
     async def get(self, model_id: str) -> None:
         model = await self.ask(lambda store: store.models.get(int(model_id)))
         self.finish(json.dumps(model.to_json()))
+
+    @web.authenticated
+    @authorized
+    async def delete(self, model_id: str) -> None:
+        user = self.current_user.username
+        await self.ask(lambda store: store.models.delete(int(model_id), deleted_by=user))
+        self.set_status(204)
 
 
 class VersionList(StoreHandler):

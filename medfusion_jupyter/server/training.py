@@ -41,6 +41,19 @@ class JobList(StoreHandler):
         self.finish(json.dumps(await self.ask(work)))
 
 
+class JobDeletion(StoreHandler):
+    """DELETE: forget a finished job with its metrics, checkpoints and files."""
+
+    auth_resource = "medfusion:training"
+
+    @web.authenticated
+    @authorized
+    async def delete(self, job_id: str) -> None:
+        user = self.current_user.username
+        await self.ask(lambda store: store.jobs.delete(job_id, deleted_by=user))
+        self.set_status(204)
+
+
 class Job(StoreHandler):
     """GET: one job."""
 

@@ -25,6 +25,8 @@ from medfusion_jupyter.store.location import database_url, network_file_system
 from medfusion_jupyter.store.metrics import Metrics
 from medfusion_jupyter.store.migrate import bring_up_to_date
 from medfusion_jupyter.store.models import Models
+from medfusion_jupyter.store.stored_files import recover
+from medfusion_jupyter.store.tables import JobRow, ModelRow
 from medfusion_jupyter.store.workflows import Workflows
 from medfusion_jupyter.store.write_behind import WriteBehind
 
@@ -57,6 +59,7 @@ class Store:
         self.workflows = Workflows(self)
         self.events = Events(self)
         self.writer = WriteBehind(self)
+        recover(self._is_stored)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -73,6 +76,12 @@ class Store:
                 # of the change feed would never see that
                 session.execute(select(func.pg_advisory_xact_lock(WRITE_LOCK)))
             yield session
+
+    def _is_stored(self, path: Path) -> bool:
+        with self.reading() as session:
+            job = select(JobRow.id).where(JobRow.job_id == path.name)
+            model = select(ModelRow.id).where(ModelRow.model_path == str(path))
+            return session.scalar(job if path.parent.name == "jobs" else model) is not None
 
     def close(self) -> None:
         """Commit what is pending and let go of the database."""

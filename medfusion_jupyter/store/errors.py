@@ -48,6 +48,15 @@ class NameTaken(StoreError):
         super().__init__(f"There is a {kind} named {name!r} already: choose another name.")
 
 
+class InUse(StoreError):
+    """Something that cannot be deleted, because other things stand on it."""
+
+    def __init__(self, what: str, dependants: Collection[str]) -> None:
+        super().__init__(
+            f"{what} cannot be deleted: {', '.join(dependants)} depend on it. Delete or change those first."
+        )
+
+
 class DatabaseTooNew(StoreError):
     """The database was written by a newer version of MedFusion."""
 

@@ -12,13 +12,16 @@ from typing import Any
 
 import psutil
 from sqlalchemy import delete, func, or_, select
+from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store import events
-from medfusion_jupyter.store.errors import BadValue, IllegalTransition, StoreError
+from medfusion_jupyter.store.errors import BadValue, IllegalTransition, InUse
 from medfusion_jupyter.store.job_record import Job, public_id
 from medfusion_jupyter.store.job_runs import JobRuns
+from medfusion_jupyter.store.location import home
 from medfusion_jupyter.store.paging import Page, newest_first
 from medfusion_jupyter.store.status import ACTIVE, COMMANDS, FINISHED, JobStatus
+from medfusion_jupyter.store.stored_files import discarding
 from medfusion_jupyter.store.tables import CheckpointRow, JobCommandRow, JobRow, ModelRow, now
 
 SILENT_SECONDS = 20.0
@@ -161,21 +164,26 @@ class Jobs(JobRuns):
         return marked
 
     def delete(self, job_id: str, deleted_by: str | None = None) -> None:
-        """Forget a finished job with its metrics and checkpoint rows. Raises StoreError where a model stands on it."""
-        with self._store.writing() as session:
+        """Forget a finished job with its metrics, checkpoints and files. Raises InUse where a model or job stands on it."""
+        self.mark_interrupted()
+        with self._store.reading() as session:
+            # before its files are moved aside: a live run writes there
+            self._refuse_deletion(session, self._row(session, job_id))
+        with discarding([home() / "jobs" / job_id]), self._store.writing() as session:
             row = self._row(session, job_id, lock=True)
-            if JobStatus(row.status) in ACTIVE:
-                raise IllegalTransition(job_id, current=row.status, wanted="delete", allowed=sorted(FINISHED))
-            models = session.scalars(select(ModelRow).where(ModelRow.training_job_id == row.id)).all()
-            children = session.scalars(select(JobRow.job_id).where(JobRow.parent_job_id == row.id)).all()
-            standing = [f"model {model.name} v{model.version}" for model in models] + [
-                f"job {child}" for child in children
-            ]
-            if standing:
-                raise StoreError(f"{job_id} cannot be deleted: {', '.join(standing)} depend on it. Delete those first.")
+            self._refuse_deletion(session, row)
             session.execute(delete(CheckpointRow).where(CheckpointRow.job_id == row.id))
             session.delete(row)
             events.record(session, "deleted", "job", job_id, {"name": row.name}, deleted_by)
+
+    def _refuse_deletion(self, session: Session, row: JobRow) -> None:
+        if JobStatus(row.status) in ACTIVE:
+            raise IllegalTransition(row.job_id, current=row.status, wanted="delete", allowed=sorted(FINISHED))
+        models = session.scalars(select(ModelRow).where(ModelRow.training_job_id == row.id)).all()
+        children = session.scalars(select(JobRow.job_id).where(JobRow.parent_job_id == row.id)).all()
+        standing = [f"model {model.name} v{model.version}" for model in models] + [f"job {child}" for child in children]
+        if standing:
+            raise InUse(row.job_id, standing)
 
     def counts(self) -> dict[str, int]:
         """Number of jobs by status, of those that there are."""

@@ -6,15 +6,17 @@ import builtins
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store import events
-from medfusion_jupyter.store.errors import BadValue, UnknownId
+from medfusion_jupyter.store.errors import BadValue, InUse, UnknownId
 from medfusion_jupyter.store.job_record import moment, public_id
 from medfusion_jupyter.store.paging import Page, newest_first
+from medfusion_jupyter.store.stored_files import discarding
 from medfusion_jupyter.store.tables import JobRow, ModelAliasRow, ModelRow
 
 if TYPE_CHECKING:
@@ -201,6 +203,17 @@ class Models:
                 select(ModelRow.name).group_by(ModelRow.name).order_by(func.max(ModelRow.id).desc()).limit(5)
             ).scalars()
             raise UnknownId("model", name, list(newest))
+
+    def delete(self, model_id: int, deleted_by: str | None = None) -> None:
+        """Forget a version of a model with its files. Raises InUse where an alias means it."""
+        model = self.get(model_id)
+        if model.aliases:
+            raise InUse(f"{model.name} v{model.version}", [f"alias {alias}" for alias in model.aliases])
+        with discarding([Path(model.model_path)]), self._store.writing() as session:
+            session.execute(delete(ModelRow).where(ModelRow.id == model_id))
+            session.execute(update(JobRow).where(JobRow.model_path == model.model_path).values(model_path=None))
+            data = {"name": model.name, "version": model.version}
+            events.record(session, "deleted", "model", str(model_id), data, deleted_by)
 
     def list(self, *, search: str | None = None, limit: int = 50, cursor: str | None = None) -> Page[ModelRecord]:
         """Models, newest first. search: part of the name or description, in any case."""

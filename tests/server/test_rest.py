@@ -5,13 +5,15 @@ import json
 import pytest
 from tornado.httpclient import HTTPClientError
 
+from medfusion_jupyter.store import home
+
 
 @pytest.fixture
 def ask(jp_fetch):
     async def fetch(*path, method="GET", **params):
         body = "" if method in ("POST", "PUT") else None
         answer = await jp_fetch("medfusion", "api", *path, method=method, params=params, body=body)
-        return json.loads(answer.body)
+        return json.loads(answer.body) if answer.body else None
 
     return fetch
 
@@ -183,3 +185,25 @@ async def test_a_database_that_does_not_answer_is_not_ready(ask, refused, monkey
     code, body = await refused("system", "health", "ready")
     assert (code, body["code"]) == (503, "store")
     assert "broken.db" in body["message"]
+
+
+async def test_finished_jobs_and_models_are_deleted(ask, refused, store, running_job):
+    job = running_job()
+    assert (await refused("training", job.job_id, method="DELETE"))[0] == 409
+    store.jobs.update_status(job.job_id, "stopped", run_token="t")
+    model = store.models.register(
+        "icu",
+        path=str(home() / "models" / "m"),
+        file_size=1,
+        format="f",
+        backbone="b",
+        num_classes=2,
+        input_shape=[],
+        metrics={},
+        job_id=job.job_id,
+    )
+    code, body = await refused("training", job.job_id, method="DELETE")
+    assert (code, "model icu v1" in body["message"]) == (409, True)
+    assert await ask("models", str(model.id), method="DELETE") is None
+    assert await ask("training", job.job_id, method="DELETE") is None
+    assert (await refused("training", "status", job.job_id))[0] == 404
