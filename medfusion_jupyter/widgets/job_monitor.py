@@ -48,6 +48,7 @@ class Monitor(VBox):  # type: ignore[misc]
         self._refreshing = threading.Lock()
         self._shown: tuple[Any, ...] = ()
         self._asked: str | None = None
+        self._trouble = False
         job = self._store.jobs.get(job_id)
         self._metrics = {
             "train": "train/loss",
@@ -90,6 +91,9 @@ class Monitor(VBox):  # type: ignore[misc]
             if self.closed:
                 return False
             job = self._store.jobs.get(self.job_id)
+            if self._trouble:
+                self._trouble = False
+                self._say("")
             seen = (job.status, job.heartbeat_at, job.current_step, job.run_token, job.error)
             if seen != self._shown or job.status in ACTIVE:
                 self._show(job)
@@ -97,7 +101,8 @@ class Monitor(VBox):  # type: ignore[misc]
             return job.status not in FINISHED
 
     def show_problem(self, problem: Exception) -> None:
-        """Say that the store could not be read; the next refresh tries again."""
+        """Say that the store could not be read; the next refresh tries again, and takes the words back."""
+        self._trouble = True
         self._say(f"The store could not be read, trying again: {problem}")
 
     def close(self) -> None:

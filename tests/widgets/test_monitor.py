@@ -215,6 +215,7 @@ def test_a_store_that_cannot_be_read_is_said_and_tried_again(live_run, store, mo
     while "✓ completed" not in _all_text(monitor):
         assert time.monotonic() < until
         time.sleep(0.01)
+    assert "disk" not in _all_text(monitor)
 
 
 def test_charts_are_not_sent_again_when_nothing_changed(monkeypatch):
