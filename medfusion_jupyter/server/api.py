@@ -11,12 +11,22 @@ from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
 from medfusion_jupyter.store import StoreError, UnknownId
-from medfusion_jupyter.store.errors import BadValue, IllegalTransition, InUse
+from medfusion_jupyter.store.errors import BadValue, Conflict, IllegalTransition, InUse, NameTaken
 
 if TYPE_CHECKING:
-    from medfusion_jupyter.store import Store
+    from pydantic import BaseModel
+
+    from medfusion_jupyter.store import Page, Store
 
 Answer = TypeVar("Answer")
+Shape = TypeVar("Shape", bound="BaseModel")
+
+MAX_BODY_BYTES = 10_000_000
+
+
+def as_page(page: Page[Any]) -> dict[str, object]:
+    """A page of records as JSON."""
+    return {"items": [item.to_json() for item in page.items], "next": page.next}
 
 
 class ApiError(web.HTTPError):
@@ -42,13 +52,42 @@ class StoreHandler(APIHandler):
             return await asyncio.get_running_loop().run_in_executor(self.settings["medfusion_executor"], in_thread)
         except UnknownId as error:
             raise ApiError(404, "not-found", str(error)) from None
-        except (IllegalTransition, InUse) as error:
+        except (Conflict, IllegalTransition, InUse, NameTaken) as error:
             raise ApiError(409, "not-now", str(error)) from None
         except BadValue as error:
             raise ApiError(400, "bad-request", str(error)) from None
         except StoreError as error:
             self.log.error("MedFusion's store: %s", error)
             raise ApiError(503, "store", str(error)) from None
+
+    def reply(self, body: object) -> None:
+        """Answer with JSON."""
+        self.finish(json.dumps(body))
+
+    def page_arguments(self) -> dict[str, Any]:
+        """`limit`, `search` and `cursor` of a list, as its repository takes them."""
+        return {
+            "limit": self.whole_number("limit", 50),
+            "search": self.get_query_argument("search", None),
+            "cursor": self.get_query_argument("cursor", None),
+        }
+
+    async def body_as(self, shape: type[Shape]) -> Shape:
+        """The request's JSON, validated. Raises ApiError 400 where it is no JSON, 413 where it is huge, 422 naming the field."""
+        from pydantic import ValidationError
+
+        if len(self.request.body) > MAX_BODY_BYTES:
+            raise ApiError(
+                413, "too-large", f"The request has {len(self.request.body):,} bytes; {MAX_BODY_BYTES:,} is the most."
+            )
+        try:
+            return shape.model_validate_json(self.request.body)
+        except ValidationError as refused:
+            first = refused.errors()[0]
+            if first["type"] == "json_invalid":
+                raise ApiError(400, "bad-request", f"The request is no JSON: {first['msg']}.") from None
+            field = ".".join(str(part) for part in first["loc"]) or None
+            raise ApiError(422, "invalid", f"{field or 'The request'}: {first['msg']}.", field) from None
 
     def whole_number(self, name: str, default: int | None) -> int | None:
         """The query argument as a whole number. Raises ApiError 400."""

@@ -13,8 +13,10 @@ from medfusion_jupyter.server.feed import Feed, FeedHub
 from medfusion_jupyter.server.models import Alias, Model, ModelList, VersionList
 from medfusion_jupyter.server.system import Info, Live, Ready
 from medfusion_jupyter.server.training import CheckpointList, Command, EventList, Job, JobDeletion, JobList, Series
+from medfusion_jupyter.server.workflows import Workflow, WorkflowList, WorkflowRestoration, WorkflowVersionList
 
 API = "/medfusion/api"
+WORKFLOW = r"(?P<workflow_id>[0-9]{1,18})"
 MODEL = r"(?P<model_id>[0-9]{1,18})"
 JOB = r"(?P<job_id>job_[0-9]{4,18})"
 
@@ -32,6 +34,10 @@ ROUTES: list[tuple[str, type]] = [
     (rf"{API}/models/{MODEL}/aliases/(?P<alias>[^/]+)", Alias),
     (rf"{API}/datasets", DatasetList),
     (rf"{API}/datasets/(?P<dataset_id>[0-9]{{1,18}})", Dataset),
+    (rf"{API}/workflows", WorkflowList),
+    (rf"{API}/workflows/{WORKFLOW}", Workflow),
+    (rf"{API}/workflows/{WORKFLOW}/versions", WorkflowVersionList),
+    (rf"{API}/workflows/{WORKFLOW}/versions/(?P<version>[0-9]{{1,9}})/restore", WorkflowRestoration),
     (rf"{API}/system/info", Info),
     (rf"{API}/system/health/live", Live),
     (rf"{API}/system/health/ready", Ready),

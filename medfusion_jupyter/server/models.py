@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from medfusion_jupyter.server.api import StoreHandler
+from medfusion_jupyter.server.api import StoreHandler, as_page
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store import Store
@@ -22,14 +21,8 @@ class ModelList(StoreHandler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        limit = self.whole_number("limit", 50) or 0
-        search, cursor = self.get_query_argument("search", None), self.get_query_argument("cursor", None)
-
-        def work(store: Store) -> dict[str, object]:
-            page = store.models.list(search=search, limit=limit, cursor=cursor)
-            return {"items": [model.to_json() for model in page.items], "next": page.next}
-
-        self.finish(json.dumps(await self.ask(work)))
+        arguments = self.page_arguments()
+        self.reply(await self.ask(lambda store: as_page(store.models.list(**arguments))))
 
 
 class Model(StoreHandler):
@@ -41,7 +34,7 @@ class Model(StoreHandler):
     @authorized
     async def get(self, model_id: str) -> None:
         model = await self.ask(lambda store: store.models.get(int(model_id)))
-        self.finish(json.dumps(model.to_json()))
+        self.reply(model.to_json())
 
     @web.authenticated
     @authorized
@@ -63,7 +56,7 @@ class VersionList(StoreHandler):
             name = store.models.get(int(model_id)).name
             return {"items": [model.to_json() for model in store.models.versions(name)]}
 
-        self.finish(json.dumps(await self.ask(work)))
+        self.reply(await self.ask(work))
 
 
 class Alias(StoreHandler):
@@ -80,7 +73,7 @@ class Alias(StoreHandler):
             model = store.models.get(int(model_id))
             return store.models.set_alias(model.name, alias, model.version, set_by=user).to_json()
 
-        self.finish(json.dumps(await self.ask(work)))
+        self.reply(await self.ask(work))
 
     @web.authenticated
     @authorized
@@ -92,4 +85,4 @@ class Alias(StoreHandler):
             store.models.remove_alias(name, alias, removed_by=user)
             return store.models.get(int(model_id)).to_json()
 
-        self.finish(json.dumps(await self.ask(work)))
+        self.reply(await self.ask(work))

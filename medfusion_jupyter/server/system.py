@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
@@ -18,7 +16,7 @@ class Live(StoreHandler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        self.finish(json.dumps({"status": "live"}))
+        self.reply({"status": "live"})
 
 
 class Ready(StoreHandler):
@@ -30,7 +28,7 @@ class Ready(StoreHandler):
     @authorized
     async def get(self) -> None:
         last = await self.ask(lambda store: store.events.last_id())
-        self.finish(json.dumps({"status": "ready", "last_event": last}))
+        self.reply({"status": "ready", "last_event": last})
 
 
 class Info(StoreHandler):
@@ -45,4 +43,4 @@ class Info(StoreHandler):
 
         database = await self.ask(lambda store: store.engine.url.render_as_string(hide_password=True))
         packages = ("medfusion-jupyter", "jupyter-server", "sqlalchemy")
-        self.finish(json.dumps({"database": database, "versions": {name: version(name) for name in packages}}))
+        self.reply({"database": database, "versions": {name: version(name) for name in packages}})

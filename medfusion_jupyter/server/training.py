@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from medfusion_jupyter.server.api import ApiError, StoreHandler
+from medfusion_jupyter.server.api import ApiError, StoreHandler, as_page
 from medfusion_jupyter.store import FINISHED, JobStatus
 
 if TYPE_CHECKING:
@@ -31,14 +30,12 @@ class JobList(StoreHandler):
             raise ApiError(
                 400, "bad-request", f"There is no status {status[:40]!r}; choose one of {allowed}.", "status"
             )
-        limit = self.whole_number("limit", 50) or 0
-        search, cursor = self.get_query_argument("search", None), self.get_query_argument("cursor", None)
+        arguments = self.page_arguments()
 
         def work(store: Store) -> dict[str, object]:
-            page = store.jobs.list(status=status, search=search, limit=limit, cursor=cursor)
-            return {"items": [job.to_json() for job in page.items], "next": page.next, "counts": store.jobs.counts()}
+            return {**as_page(store.jobs.list(status=status, **arguments)), "counts": store.jobs.counts()}
 
-        self.finish(json.dumps(await self.ask(work)))
+        self.reply(await self.ask(work))
 
 
 class JobDeletion(StoreHandler):
@@ -63,7 +60,7 @@ class Job(StoreHandler):
     @authorized
     async def get(self, job_id: str) -> None:
         job = await self.ask(lambda store: store.jobs.get(job_id))
-        self.finish(json.dumps(job.to_json()))
+        self.reply(job.to_json())
 
 
 class Command(StoreHandler):
@@ -86,7 +83,7 @@ class Command(StoreHandler):
                 )
             return store.jobs.request(job_id, command, requested_by=user).to_json()
 
-        self.finish(json.dumps(await self.ask(work)))
+        self.reply(await self.ask(work))
 
 
 class CheckpointList(StoreHandler):
@@ -101,7 +98,7 @@ class CheckpointList(StoreHandler):
             store.jobs.get(job_id)
             return {"items": [one.to_json() for one in store.checkpoints.list(job_id)]}
 
-        self.finish(json.dumps(await self.ask(work)))
+        self.reply(await self.ask(work))
 
 
 class EventList(StoreHandler):
@@ -121,7 +118,7 @@ class EventList(StoreHandler):
             events = store.events.list(after, limit=limit, entity="job", entity_id=job_id)
             return {"items": [event.to_json() for event in events]}
 
-        self.finish(json.dumps(await self.ask(work)))
+        self.reply(await self.ask(work))
 
 
 class Series(StoreHandler):
@@ -142,4 +139,4 @@ class Series(StoreHandler):
             series = store.metrics.series(job_id, name, since=since, points=points)
             return {"name": series.name, "steps": series.steps, "values": series.values}
 
-        self.finish(json.dumps(await self.ask(work)))
+        self.reply(await self.ask(work))

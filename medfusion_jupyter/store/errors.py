@@ -48,6 +48,15 @@ class NameTaken(StoreError):
         super().__init__(f"There is a {kind} named {name!r} already: choose another name.")
 
 
+class Conflict(StoreError):
+    """Two changes of one thing: the later was made on what is no longer there."""
+
+    def __init__(self, what: str, *, seen: int, now: int) -> None:
+        super().__init__(
+            f"{what} was changed meanwhile: you saw version {seen}, it is at {now}. Load it again and repeat the change."
+        )
+
+
 class InUse(StoreError):
     """Something that cannot be deleted, because other things stand on it."""
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import builtins
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store import events
-from medfusion_jupyter.store.errors import NameTaken, UnknownId
+from medfusion_jupyter.store.errors import Conflict, InUse, NameTaken, UnknownId
 from medfusion_jupyter.store.job_record import moment
 from medfusion_jupyter.store.paging import Page, newest_first
-from medfusion_jupyter.store.tables import WorkflowRow, WorkflowVersionRow
+from medfusion_jupyter.store.tables import JobRow, WorkflowExecutionRow, WorkflowRow, WorkflowVersionRow, now
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store.database import Store
@@ -41,6 +43,20 @@ class Workflow:
 
     def to_json(self) -> dict[str, Any]:
         return {k: moment(v) if isinstance(v, dt.datetime) else v for k, v in self.__dict__.items()}
+
+
+@dataclass(frozen=True)
+class WorkflowVersion:
+    """One save of a workflow."""
+
+    version: int
+    nodes: list[Any]
+    edges: list[Any]
+    created_at: dt.datetime
+    created_by: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.__dict__, "created_at": moment(self.created_at)}
 
 
 class Workflows:
@@ -74,11 +90,97 @@ class Workflows:
     def get(self, workflow_id: int) -> Workflow:
         """The workflow with that id. Raises UnknownId."""
         with self._store.reading() as session:
-            row = session.get(WorkflowRow, workflow_id)
-            if row is None:
-                newest = session.scalars(select(WorkflowRow.id).order_by(WorkflowRow.id.desc()).limit(5)).all()
-                raise UnknownId("workflow", workflow_id, [str(one) for one in newest])
+            return Workflow.of(self._row(session, workflow_id))
+
+    def update(
+        self,
+        workflow_id: int,
+        *,
+        seen_version: int,
+        name: str | None = None,
+        description: str | None = None,
+        nodes: Sequence[Mapping[str, Any]] | None = None,
+        edges: Sequence[Mapping[str, Any]] | None = None,
+        updated_by: str | None = None,
+    ) -> Workflow:
+        """Save a workflow; what is None stays. Each save is a version that is kept.
+
+        seen_version: the version that the change was made on. Raises Conflict where it is not the newest, and NameTaken.
+        """
+        with self._store.writing() as session:
+            row = self._row(session, workflow_id)
+            if row.version != seen_version:
+                raise Conflict(f"The workflow {row.name!r}", seen=seen_version, now=row.version)
+            if name is not None and name != row.name:
+                if session.scalar(select(WorkflowRow.id).where(WorkflowRow.name == name)) is not None:
+                    raise NameTaken("workflow", name)
+                row.name = name
+            if description is not None:
+                row.description = description
+            if nodes is not None:
+                row.nodes = [dict(node) for node in nodes]
+            if edges is not None:
+                row.edges = [dict(edge) for edge in edges]
+            self._save_version(session, row, updated_by)
+            events.record(session, "updated", "workflow", str(row.id), {"version": row.version}, updated_by)
+            session.flush()
             return Workflow.of(row)
+
+    def versions(self, workflow_id: int) -> builtins.list[WorkflowVersion]:
+        """Every save of a workflow, newest first. Raises UnknownId."""
+        query = select(WorkflowVersionRow).where(WorkflowVersionRow.workflow_id == workflow_id)
+        with self._store.reading() as session:
+            self._row(session, workflow_id)
+            return [
+                WorkflowVersion(row.version, row.nodes, row.edges, row.created_at, row.created_by)
+                for row in session.scalars(query.order_by(WorkflowVersionRow.version.desc()))
+            ]
+
+    def restore(self, workflow_id: int, version: int, *, restored_by: str | None = None) -> Workflow:
+        """Save the graph of an earlier version as the newest one. Raises UnknownId with the versions there are."""
+        with self._store.writing() as session:
+            row = self._row(session, workflow_id)
+            query = select(WorkflowVersionRow).where(WorkflowVersionRow.workflow_id == workflow_id)
+            old = session.scalars(query.where(WorkflowVersionRow.version == version)).one_or_none()
+            if old is None:
+                there = session.scalars(query.order_by(WorkflowVersionRow.version.desc()).limit(5)).all()
+                raise UnknownId(f"version of the workflow {row.name}", version, [str(one.version) for one in there])
+            row.nodes, row.edges = old.nodes, old.edges
+            self._save_version(session, row, restored_by)
+            data = {"version": row.version, "from": version}
+            events.record(session, "restored", "workflow", str(row.id), data, restored_by)
+            session.flush()
+            return Workflow.of(row)
+
+    def delete(self, workflow_id: int, *, deleted_by: str | None = None) -> None:
+        """Forget a workflow with its versions and executions. Raises InUse where a job came of one of its executions."""
+        with self._store.writing() as session:
+            row = self._row(session, workflow_id)
+            jobs = session.scalars(
+                select(JobRow.job_id)
+                .join(WorkflowExecutionRow, WorkflowExecutionRow.id == JobRow.workflow_execution_id)
+                .where(WorkflowExecutionRow.workflow_id == workflow_id)
+            ).all()
+            if jobs:
+                raise InUse(f"The workflow {row.name!r}", [f"job {job}" for job in jobs])
+            session.delete(row)
+            events.record(session, "deleted", "workflow", str(workflow_id), {"name": row.name}, deleted_by)
+
+    def _row(self, session: Session, workflow_id: int) -> WorkflowRow:
+        row = session.get(WorkflowRow, workflow_id, with_for_update=True)
+        if row is None:
+            newest = session.scalars(select(WorkflowRow.id).order_by(WorkflowRow.id.desc()).limit(5)).all()
+            raise UnknownId("workflow", workflow_id, [str(one) for one in newest])
+        return row
+
+    def _save_version(self, session: Session, row: WorkflowRow, saved_by: str | None) -> None:
+        row.version += 1
+        row.updated_at = now()
+        session.add(
+            WorkflowVersionRow(
+                workflow_id=row.id, version=row.version, nodes=row.nodes, edges=row.edges, created_by=saved_by
+            )
+        )
 
     def list(self, *, search: str | None = None, limit: int = 50, cursor: str | None = None) -> Page[Workflow]:
         """Workflows, newest first. search: part of the name, in any case."""

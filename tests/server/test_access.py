@@ -23,7 +23,15 @@ def _offered():
                 yield route, handler, verb
 
 
-SAMPLES = {"job_id": "job_0001", "command": "pause", "model_id": "1", "alias": "production", "dataset_id": "1"}
+SAMPLES = {
+    "job_id": "job_0001",
+    "command": "pause",
+    "model_id": "1",
+    "alias": "production",
+    "dataset_id": "1",
+    "workflow_id": "1",
+    "version": "1",
+}
 
 
 def _path(route):

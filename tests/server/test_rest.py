@@ -10,8 +10,9 @@ from medfusion_jupyter.store import home
 
 @pytest.fixture
 def ask(jp_fetch):
-    async def fetch(*path, method="GET", **params):
-        body = "" if method in ("POST", "PUT") else None
+    async def fetch(*path, method="GET", body=None, **params):
+        if body is None and method in ("POST", "PUT"):
+            body = ""
         answer = await jp_fetch("medfusion", "api", *path, method=method, params=params, body=body)
         return json.loads(answer.body) if answer.body else None
 
@@ -20,9 +21,9 @@ def ask(jp_fetch):
 
 @pytest.fixture
 def refused(ask):
-    async def fetch(*path, method="GET", **params):
+    async def fetch(*path, method="GET", body=None, **params):
         with pytest.raises(HTTPClientError) as caught:
-            await ask(*path, method=method, **params)
+            await ask(*path, method=method, body=body, **params)
         body = json.loads(caught.value.response.body)
         assert set(body) == {"code", "message", "field"}
         return caught.value.code, body
@@ -207,3 +208,51 @@ async def test_finished_jobs_and_models_are_deleted(ask, refused, store, running
     assert await ask("models", str(model.id), method="DELETE") is None
     assert await ask("training", job.job_id, method="DELETE") is None
     assert (await refused("training", "status", job.job_id))[0] == 404
+
+
+async def test_a_workflow_is_stored_saved_in_versions_restored_and_deleted(ask, refused, store):
+    made = await ask("workflows", method="POST", body=json.dumps({"name": "fuse 🫁", "nodes": [{"id": "a"}]}))
+    assert (made["name"], made["version"], made["nodes"]) == ("fuse 🫁", 1, [{"id": "a"}])
+    path = ("workflows", str(made["id"]))
+    saved = await ask(*path, method="PUT", body=json.dumps({"version": 1, "nodes": [], "description": "<b>"}))
+    assert (saved["version"], saved["nodes"], saved["name"]) == (2, [], "fuse 🫁")
+    # a second client that still sees version 1 loses nothing of the first
+    code, body = await refused(*path, method="PUT", body=json.dumps({"version": 1, "name": "mine"}))
+    assert (code, "you saw version 1, it is at 2" in body["message"]) == (409, True)
+    back = await ask(*path, "versions", "1", "restore", method="POST")
+    assert (back["version"], back["nodes"]) == (3, [{"id": "a"}])
+    assert [one["version"] for one in (await ask(*path, "versions"))["items"]] == [3, 2, 1]
+    assert (await refused(*path, "versions", "9", "restore", method="POST"))[0] == 404
+    other = await ask("workflows", method="POST", body=json.dumps({"name": "other"}))
+    assert (
+        await refused("workflows", str(other["id"]), method="PUT", body=json.dumps({"version": 1, "name": "fuse 🫁"}))
+    )[0] == 409
+    assert [one["name"] for one in (await ask("workflows", search="FUSE"))["items"]] == ["fuse 🫁"]
+    await ask(*path, method="DELETE")
+    assert (await refused(*path))[0] == 404
+    assert [event.kind for event in store.events.list(entity="workflow", entity_id=str(made["id"]))] == [
+        "created", "updated", "restored", "deleted"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "field"),
+    [
+        ("{", 400, None),
+        ("", 400, None),
+        ("[]", 422, None),
+        ('{"nodes": []}', 422, "name"),
+        ('{"name": ""}', 422, "name"),
+        ('{"name": "  "}', 422, "name"),
+        (json.dumps({"name": "x" * 10_000}), 422, "name"),
+        ('{"name": 7}', 422, "name"),
+        ('{"name": "a", "colour": 1}', 422, "colour"),
+        ('{"name": "a", "nodes": {}}', 422, "nodes"),
+        ('{"name": "a", "nodes": [1]}', 422, "nodes.0"),
+        (json.dumps({"name": "a", "description": "x" * 11_000_000}), 413, None),
+    ],
+)
+async def test_a_body_that_cannot_be_is_refused_by_field_and_nothing_is_stored(ask, refused, body, code, field):
+    answer = await refused("workflows", method="POST", body=body)
+    assert (answer[0], answer[1]["field"]) == (code, field)
+    assert (await ask("workflows"))["items"] == []
