@@ -98,7 +98,8 @@ class Monitor(VBox):  # type: ignore[misc]
             if seen != self._shown or job.status in ACTIVE:
                 self._show(job)
                 self._shown = seen
-            return job.status not in FINISHED
+            # an interrupted job may be resumed at any moment, from any kernel
+            return job.status not in FINISHED or job.status == JobStatus.INTERRUPTED
 
     def show_problem(self, problem: Exception) -> None:
         """Say that the store could not be read; the next refresh tries again, and takes the words back."""

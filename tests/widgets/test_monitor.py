@@ -104,6 +104,20 @@ def test_a_failure_is_shown_in_its_own_words_and_an_interruption_says_what_to_do
     assert f"mf.resume('{other.job.job_id}')" in shown
 
 
+def test_an_interrupted_job_that_another_kernel_resumes_is_followed(live_run, store):
+    run = live_run()
+    run.status("interrupted", error="its process is gone")
+    monitor = mf.monitor(run.job.job_id)
+    assert monitor.refresh()
+    store.jobs.claim(
+        run.job.job_id, run_token="u", host="elsewhere", pid=1, process_started=0.0, kernel_id="0123456789abcdef"
+    )
+    assert monitor.refresh()
+    shown = _all_text(monitor)
+    assert "pending" in shown
+    assert "Runs in another kernel 01234567 on elsewhere" in shown
+
+
 def test_text_of_users_is_escaped(live_run):
     run = live_run("<script>alert(1)</script>")
     shown = _all_text(mf.monitor(run.job.job_id))
