@@ -25,7 +25,7 @@ def discarding(paths: Iterable[Path]) -> Iterator[None]:
     The deletion of the row is to be committed within the block. Raises StoreError for a path outside MEDFUSION_HOME.
     """
     root = home().resolve()
-    bin = root / TRASH / uuid.uuid4().hex
+    folder = root / TRASH / uuid.uuid4().hex
     moved: list[tuple[Path, Path]] = []
     try:
         for path in paths:
@@ -33,7 +33,7 @@ def discarding(paths: Iterable[Path]) -> Iterator[None]:
             if not there.is_relative_to(root) or there == root:
                 raise StoreError(f"{path} is not in {root}: nothing outside MEDFUSION_HOME is deleted.")
             if there.exists():
-                aside = bin / there.relative_to(root)
+                aside = folder / there.relative_to(root)
                 aside.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(there, aside)
                 moved.append((there, aside))
@@ -41,21 +41,21 @@ def discarding(paths: Iterable[Path]) -> Iterator[None]:
     except BaseException:
         for there, aside in reversed(moved):
             os.replace(aside, there)
-        shutil.rmtree(bin, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         raise
-    shutil.rmtree(bin, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def recover(is_wanted: Callable[[Path], bool]) -> None:
     """Put back what a killed deletion moved aside, where `is_wanted(path)` says that its row is still there; clear the rest."""
     root = home().resolve()
-    for bin in (root / TRASH).glob("*"):
-        if time.time() - bin.stat().st_mtime < LEFT_BEHIND_SECONDS:
+    for folder in (root / TRASH).glob("*"):
+        if time.time() - folder.stat().st_mtime < LEFT_BEHIND_SECONDS:
             continue
         # the rows name folders two or three levels down: jobs/<job_id>, models/<job_id>/<run>
-        for aside in [*bin.glob("jobs/*"), *bin.glob("models/*/*")]:
-            there = root / aside.relative_to(bin)
+        for aside in [*folder.glob("jobs/*"), *folder.glob("models/*/*")]:
+            there = root / aside.relative_to(folder)
             if is_wanted(there) and not there.exists():
                 there.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(aside, there)
-        shutil.rmtree(bin, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)

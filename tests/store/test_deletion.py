@@ -42,6 +42,23 @@ def test_a_job_goes_with_its_rows_and_files(store, job, medfusion_home):
     assert (store.events.list()[-1].kind, store.events.list()[-1].actor) == ("deleted", "ada")
 
 
+def test_where_the_database_fails_the_files_are_back(store, job, medfusion_home, monkeypatch):
+    seen = []
+
+    def fail(*args, **kwargs):
+        seen.append((medfusion_home / "jobs" / job.job_id).exists())
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("medfusion_jupyter.store.jobs.events.record", fail)
+        with pytest.raises(OSError, match="the disk is full"):
+            store.jobs.delete(job.job_id)
+    assert seen == [False]
+    assert (medfusion_home / "jobs" / job.job_id / "epoch-0001.safetensors").read_text() == "weights"
+    assert store.jobs.get(job.job_id).status == "stopped"
+    assert not list((medfusion_home / "trash").glob("*"))
+
+
 def test_what_stands_on_it_keeps_it_and_its_files(store, job, model, medfusion_home):
     store.models.set_alias("icu", "production", 1)
     with pytest.raises(InUse, match="model icu v1 depend"):

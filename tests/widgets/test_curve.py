@@ -41,3 +41,12 @@ def test_ticks_are_few_round_and_within_the_axis(end):
     assert marks[-1] <= end
     distance = int(marks[1])
     assert distance == 1 or str(distance).rstrip("0") in ("1", "2", "5")
+
+
+def test_points_stand_for_stretches_of_the_same_length():
+    curve = Curve(max_points=20)
+    curve.extend(range(1, 1001), [float(step) for step in range(1, 1001)])
+    x, y = curve.arrays(1.0)
+    gaps = np.diff(x)[:-1]
+    assert set(gaps.tolist()) == {64.0}
+    assert np.allclose(y[:-1], x[:-1] - 31.5)
