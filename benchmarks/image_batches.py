@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from medfusion_jupyter.data import PixelCache
-from medfusion_jupyter.data.augment import Augmentation
 from medfusion_jupyter.data.batches import BatchSource
+from medfusion_jupyter.settings.augmentation import Augmentation
 
 COUNT, SIDE, SIZE, BATCH, ROUNDS = 1000, 224, 64, 32, 7
 AUGMENTATION = Augmentation()

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from medfusion_jupyter.data import synthetic_cohort
 from medfusion_jupyter.evaluation import Evaluation, evaluate
 from medfusion_jupyter.training import train
 
-SETTINGS = {"image_encoder": "light_cnn", "image_size": 32, "fusion": "gated", "lr": 2e-3, "augment": {"flip": 0.5}}
+SETTINGS: dict[str, Any] = {
+    "image_encoder": "light_cnn",
+    "image_size": 32,
+    "fusion": "gated",
+    "lr": 2e-3,
+    "augment": {"flip": 0.5},
+}
 
 
 def demo(*, rows: int, epochs: int) -> Evaluation:

@@ -15,7 +15,7 @@ from medfusion_jupyter.store import StoreError
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from medfusion_jupyter.store import Job
+    from medfusion_jupyter.store import JobSummary
 
 LISTS = ("jobs", "models", "datasets", "workflows")
 OF_A_JOB = ("monitor", "pause", "resume", "stop", "status")
@@ -72,7 +72,7 @@ class MedFusionMagics(Magics):
         return _steer(command, job)
 
 
-def _job(job_id: str | None, command: str) -> Job:
+def _job(job_id: str | None, command: str) -> JobSummary:
     from medfusion_jupyter.store import open_store
 
     jobs = open_store().jobs
@@ -87,7 +87,7 @@ def _job(job_id: str | None, command: str) -> Job:
     raise UsageError(f"No job is active. Name one: %medfusion {command} JOB; %medfusion jobs lists them.")
 
 
-def _steer(command: str, job: Job) -> Any:
+def _steer(command: str, job: JobSummary) -> Any:
     from medfusion_jupyter.store import FINISHED, open_store
 
     if command == "resume" and job.status in FINISHED:
@@ -101,7 +101,7 @@ def _steer(command: str, job: Job) -> Any:
     return None
 
 
-def _line(job: Job) -> str:
+def _line(job: JobSummary) -> str:
     best = f", best {job.watched_metric} {job.best_value:.3f} at epoch {job.best_epoch}" if job.best_value else ""
     error = f": {job.error}" if job.error else ""
     return f"{job.job_id} {job.name}: {job.status}, epoch {job.current_epoch}/{job.total_epochs}{best}{error}"

@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medfusion_jupyter.data.augment import Augmentation, augment
+from medfusion_jupyter.data.augment import augment
 from medfusion_jupyter.data.pixel_cache import PixelCache
 from medfusion_jupyter.data.table_encoding import TableArrays
+from medfusion_jupyter.settings.augmentation import Augmentation
 
 DEVICE_SHARE = 0.25
 """Pixels stay on a GPU for the whole run where they take at most this share of its free memory."""

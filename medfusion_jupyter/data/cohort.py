@@ -301,7 +301,13 @@ class Cohort:
         The card comes last, so that a folder that has one is whole. In a folder named by the fingerprint the table is the same.
         """
         folder = Path(folder)
-        card = {"name": self.name, "best_auroc": self.best_auroc, "roles": self.roles(), "classes": self.classes}
+        card = {
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "best_auroc": self.best_auroc,
+            "roles": self.roles(),
+            "classes": self.classes,
+        }
         if not (folder / TABLE).exists():
             write_text(folder / TABLE, self._used().to_csv(index=False))
         write_json(folder / CARD, card)

@@ -1,4 +1,4 @@
-"""What every REST handler shares: the way to the store, and one shape of error."""
+"""What every REST handler shares: the way to the store, who asks, and one shape of error."""
 
 from __future__ import annotations
 
@@ -7,14 +7,23 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from jupyter_server.auth.identity import IdentityProvider
 from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
-from medfusion_jupyter.store import StoreError, UnknownId
-from medfusion_jupyter.store.errors import BadValue, Conflict, IllegalTransition, InUse, NameTaken
+from medfusion_jupyter.store.errors import (
+    BadValue,
+    Conflict,
+    IllegalTransition,
+    InUse,
+    NameTaken,
+    NotYours,
+    StoreError,
+    UnknownId,
+)
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    from pydantic import BaseModel, ValidationError
 
     from medfusion_jupyter.store import Page, Store
 
@@ -42,16 +51,13 @@ class StoreHandler(APIHandler):
 
     async def ask(self, work: Callable[[Store], Answer]) -> Answer:
         """Do `work` with the store in a thread. What the store refuses becomes the client's error."""
-
-        def in_thread() -> Answer:
-            from medfusion_jupyter.store import open_store  # loads SQLAlchemy, at the first request only
-
-            return work(open_store())
-
+        in_thread, executor = self.settings["medfusion_store"], self.settings["medfusion_executor"]
         try:
-            return await asyncio.get_running_loop().run_in_executor(self.settings["medfusion_executor"], in_thread)
+            return await asyncio.get_running_loop().run_in_executor(executor, lambda: work(in_thread()))
         except UnknownId as error:
             raise ApiError(404, "not-found", str(error)) from None
+        except NotYours as error:
+            raise ApiError(403, "not-yours", str(error)) from None
         except (Conflict, IllegalTransition, InUse, NameTaken) as error:
             raise ApiError(409, "not-now", str(error)) from None
         except BadValue as error:
@@ -60,19 +66,41 @@ class StoreHandler(APIHandler):
             self.log.error("MedFusion's store: %s", error)
             raise ApiError(503, "store", str(error)) from None
 
+    @property
+    def person(self) -> str:
+        """Who asks: the user that the identity provider tells apart from others, else the owner of the server's process.
+
+        Jupyter's own providers let in whoever has the token or password, under a name made up for the browser.
+        """
+        provider = type(self.identity_provider)
+        if provider.__module__ == IdentityProvider.__module__ or (
+            provider.generate_anonymous_user is IdentityProvider.generate_anonymous_user
+            and provider.get_user is IdentityProvider.get_user
+        ):
+            from medfusion_jupyter.store.people import current_person
+
+            return current_person()
+        name: str = self.current_user.username
+        return name
+
     def reply(self, body: object) -> None:
         """Answer with JSON."""
         self.finish(json.dumps(body))
 
-    def page_arguments(self) -> dict[str, Any]:
-        """`limit`, `search` and `cursor` of a list, as its repository takes them."""
-        return {
-            "limit": self.whole_number("limit", 50),
-            "search": self.get_query_argument("search", None),
-            "cursor": self.get_query_argument("cursor", None),
-        }
+    def query_as(self, shape: type[Shape]) -> Shape:
+        """The query's arguments, validated. Raises ApiError 400 naming the argument."""
+        from pydantic import ValidationError
 
-    async def body_as(self, shape: type[Shape]) -> Shape:
+        # Jupyter's own arguments: the token, and the time against a browser's cache
+        ours = [name for name in self.request.query_arguments if name != "token" and not name.isdigit()]
+        try:
+            # in JSON's way: a query is text, and text stands for numbers
+            return shape.model_validate_strings({name: self.get_query_argument(name, strip=False) for name in ours})
+        except ValidationError as refused:
+            field, message = _first(refused)
+            raise ApiError(400, "bad-request", message, field) from None
+
+    def body_as(self, shape: type[Shape]) -> Shape:
         """The request's JSON, validated. Raises ApiError 400 where it is no JSON, 413 where it is huge, 422 naming the field."""
         from pydantic import ValidationError
 
@@ -86,17 +114,8 @@ class StoreHandler(APIHandler):
             first = refused.errors()[0]
             if first["type"] == "json_invalid":
                 raise ApiError(400, "bad-request", f"The request is no JSON: {first['msg']}.") from None
-            field = ".".join(str(part) for part in first["loc"]) or None
-            raise ApiError(422, "invalid", f"{field or 'The request'}: {first['msg']}.", field) from None
-
-    def whole_number(self, name: str, default: int | None) -> int | None:
-        """The query argument as a whole number. Raises ApiError 400."""
-        text = self.get_query_argument(name, None)
-        if text is None:
-            return default
-        if not text.isascii() or not text.isdigit() or len(text) > 18:
-            raise ApiError(400, "bad-request", f"{name}={text[:40]!r} is no whole number of 0 or more.", name)
-        return int(text)
+            field, message = _first(refused)
+            raise ApiError(422, "invalid", message, field) from None
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """One JSON shape for every error; no traceback leaves the server."""
@@ -105,10 +124,36 @@ class StoreHandler(APIHandler):
         if isinstance(error, ApiError):
             body = error.body
         elif isinstance(error, web.HTTPError):
-            body["code"] = {401: "unauthenticated", 403: "forbidden", 404: "not-found", 405: "no-such-method"}.get(
-                error.status_code, "error"
-            )
+            body["code"] = {
+                400: "bad-request",
+                401: "unauthenticated",
+                403: "forbidden",
+                404: "not-found",
+                405: "no-such-method",
+            }.get(error.status_code, "error")
             if error.log_message:
                 body["message"] = error.log_message % error.args if error.args else error.log_message
         self.set_header("Content-Type", "application/json")
         self.finish(json.dumps(body))
+
+
+class NotFound(StoreHandler):
+    """Every verb of a path under the API that is no route."""
+
+    auth_resource = "medfusion:system"
+
+    async def prepare(self, *args: Any, **kwargs: Any) -> None:
+        """Refuse: who is not let in does not learn what is there."""
+        await super().prepare(*args, **kwargs)
+        if not self.current_user:
+            raise web.HTTPError(403)
+        raise ApiError(
+            404, "not-found", f"There is nothing at {self.request.path[:200]}; openapi.json lists what there is."
+        )
+
+
+def _first(refused: ValidationError) -> tuple[str | None, str]:
+    first = refused.errors()[0]
+    field = ".".join(str(part) for part in first["loc"]) or None
+    reason = first["msg"].removeprefix("Value error, ")
+    return field, f"{field or 'The request'}: {reason}."

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_server.auth.decorator import authorized, ws_authenticated
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.base.websocket import WebSocketMixin
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-from medfusion_jupyter.store import StoreError
+from medfusion_jupyter.store.errors import StoreError
+
+if TYPE_CHECKING:
+    from medfusion_jupyter.store import Store
 
 log = logging.getLogger("medfusion")
 
@@ -61,9 +65,10 @@ class Feed(WebSocketMixin, WebSocketHandler, JupyterHandler):
 class FeedHub:
     """Looks at the database for all listeners together."""
 
-    def __init__(self, executor: Executor, seconds: float) -> None:
+    def __init__(self, executor: Executor, seconds: float, open_store: Callable[[], Store]) -> None:
         self._executor = executor
         self._seconds = seconds
+        self._open_store = open_store
         self._sent: dict[Feed, int | None] = {}
         self._heard: dict[str, Any] = {}
         self._task: asyncio.Task[None] | None = None
@@ -102,7 +107,7 @@ class FeedHub:
         wanted = [client.since for client, sent in self._sent.items() if sent is None and client.since is not None]
         after = min([*known, *wanted], default=None)
         loop = asyncio.get_running_loop()
-        last, events, jobs = await loop.run_in_executor(self._executor, _look, after)
+        last, events, jobs = await loop.run_in_executor(self._executor, lambda: _look(self._open_store(), after))
         for client in [client for client, sent in self._sent.items() if sent is None]:
             client.push({"type": "hello", "last": last})
             since = client.since if client.since is not None else last
@@ -126,10 +131,7 @@ class FeedHub:
         return len(events) == EVENTS_AT_ONCE
 
 
-def _look(after: int | None) -> tuple[int, list[dict[str, Any]], list[dict[str, Any]]]:
-    from medfusion_jupyter.store import open_store
-
-    store = open_store()
+def _look(store: Store, after: int | None) -> tuple[int, list[dict[str, Any]], list[dict[str, Any]]]:
     # this first: it may mark jobs as interrupted, which the events below then tell
     jobs = [job.to_json() for job in store.jobs.active()]
     last = store.events.last_id()

@@ -1,56 +1,166 @@
-"""Models over REST: list and one."""
+"""Models over REST: list, one, changes, versions, aliases, statistics, and their files both ways."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import uuid
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from jupyter_server.auth.decorator import authorized
 from tornado import web
+from tornado.web import stream_request_body
 
-from medfusion_jupyter.server.api import StoreHandler, as_page
+from medfusion_jupyter.server.api import ApiError, StoreHandler, as_page
+from medfusion_jupyter.server.operation import operation
 
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from medfusion_jupyter.server.requests import ModelChanges, ModelQuery, ModelUpload
     from medfusion_jupyter.store import Store
 
+CHUNK_BYTES = 1 << 20
 
-class ModelList(StoreHandler):
-    """GET: a page of models, newest first."""
+
+class ModelHandler(StoreHandler):
+    """Base of the handlers of models."""
 
     auth_resource = "medfusion:models"
 
-    @web.authenticated
-    @authorized
+
+class ModelSearch(ModelHandler):
+    """The list under the name that a client may look for."""
+
+    @operation("A page of models, newest first", query="ModelQuery", answer="ModelPage")
+    async def get(self, query: ModelQuery) -> None:
+        self.reply(await self.ask(lambda store: as_page(store.models.list(**query.model_dump()))))
+
+
+@stream_request_body
+class ModelList(ModelSearch):
+    """The list, and where a model is uploaded: an archive is written to the disk as it comes in, for it may be large."""
+
+    _file: BinaryIO | None = None
+    _path: Path | None = None
+
+    async def prepare(self, *args: Any, **kwargs: Any) -> None:
+        """Let nobody in who may not upload, before a byte is kept."""
+        await super().prepare(*args, **kwargs)
+        if not self.current_user:
+            raise web.HTTPError(403)
+        self.request.connection.set_max_body_size(self.settings["medfusion_max_upload_bytes"])  # type: ignore[union-attr]
+        if self.request.method == "POST":
+            from medfusion_jupyter.store.location import home
+
+            self._path = home() / "uploads" / f"{uuid.uuid4().hex}.zip"
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(self._path, "wb")  # noqa: SIM115 (closed when the request ends)
+
+    def data_received(self, chunk: bytes) -> None:
+        """Keep what has come."""
+        if self._file is not None:
+            self._file.write(chunk)
+
+    @operation(
+        "Store a model from a zip archive of model.safetensors and model.json, as `download` gives it",
+        query="ModelUpload",
+        body="application/zip",
+        answer="Model",
+        status=201,
+        errors=(404, 413, 422),
+    )
+    async def post(self, query: ModelUpload) -> None:
+        assert self._file is not None
+        assert self._path is not None
+        self._file.close()
+        path, person = self._path, self.person
+
+        def work(store: Store) -> dict[str, Any]:
+            from medfusion_jupyter.store.model_archive import BadArchive, unpack
+
+            try:
+                kept = unpack(path)
+            except BadArchive as refused:
+                raise ApiError(422, "invalid", str(refused)) from None
+            return store.models.register(**query.model_dump(), **kept, by=person).to_json()
+
+        self.reply(await self.ask(work))
+
+    def on_finish(self) -> None:
+        """Leave nothing of an upload behind."""
+        super().on_finish()
+        self._clear()
+
+    def on_connection_close(self) -> None:
+        """The client has gone in the middle of it."""
+        super().on_connection_close()
+        self._clear()
+
+    def _clear(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+
+class ModelStatistics(ModelHandler):
+    @operation("Numbers over all models", answer="ModelStatistics")
     async def get(self) -> None:
-        arguments = self.page_arguments()
-        self.reply(await self.ask(lambda store: as_page(store.models.list(**arguments))))
+        self.reply(await self.ask(lambda store: asdict(store.models.statistics())))
 
 
-class Model(StoreHandler):
-    """GET: one model. DELETE: forget it with its files; 409 while an alias means it."""
-
-    auth_resource = "medfusion:models"
-
-    @web.authenticated
-    @authorized
+class Model(ModelHandler):
+    @operation("One version of a model", answer="Model")
     async def get(self, model_id: str) -> None:
-        model = await self.ask(lambda store: store.models.get(int(model_id)))
-        self.reply(model.to_json())
+        self.reply((await self.ask(lambda store: store.models.get(int(model_id)))).to_json())
 
-    @web.authenticated
-    @authorized
+    @operation("Describe or tag a version of a model", body="ModelChanges", answer="Model", errors=(409,))
+    async def put(self, model_id: str, body: ModelChanges) -> None:
+        person = self.person
+
+        def work(store: Store) -> dict[str, Any]:
+            changes = body.model_dump(exclude={"updated_at"})
+            return store.models.update(int(model_id), seen=body.updated_at, by=person, **changes).to_json()
+
+        self.reply(await self.ask(work))
+
+    @operation("Forget a version of a model with its files", status=204, errors=(409,))
     async def delete(self, model_id: str) -> None:
-        user = self.current_user.username
-        await self.ask(lambda store: store.models.delete(int(model_id), deleted_by=user))
-        self.set_status(204)
+        person = self.person
+        await self.ask(lambda store: store.models.delete(int(model_id), by=person))
 
 
-class VersionList(StoreHandler):
-    """GET: every version under the name of a model, newest first."""
+class ModelDownload(ModelHandler):
+    @operation("The model's files as a zip archive", answer="application/zip", errors=(409,))
+    async def get(self, model_id: str) -> None:
+        def work(store: Store) -> tuple[Path, str]:
+            from medfusion_jupyter.store.model_archive import pack
 
-    auth_resource = "medfusion:models"
+            model = store.models.get(int(model_id))
+            return pack(Path(model.model_path)), f"{model.name} v{model.version}.zip"
 
-    @web.authenticated
-    @authorized
+        archive, name = await self.ask(work)
+        plain = "".join(c if c.isascii() and (c.isalnum() or c in " ._-") else "_" for c in name)
+        self.set_header("Content-Type", "application/zip")
+        self.set_header("Content-Length", str(archive.stat().st_size))
+        self.set_header(
+            "Content-Disposition", f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+        )
+        loop, executor = asyncio.get_running_loop(), self.settings["medfusion_executor"]
+        try:
+            with open(archive, "rb") as file:
+                while chunk := await loop.run_in_executor(executor, file.read, CHUNK_BYTES):
+                    self.write(chunk)
+                    await self.flush()
+        finally:
+            archive.unlink(missing_ok=True)
+        await self.finish()
+
+
+class VersionList(ModelHandler):
+    @operation("Every version under the name of a model, newest first", answer="ModelList")
     async def get(self, model_id: str) -> None:
         def work(store: Store) -> dict[str, object]:
             name = store.models.get(int(model_id)).name
@@ -59,30 +169,24 @@ class VersionList(StoreHandler):
         self.reply(await self.ask(work))
 
 
-class Alias(StoreHandler):
-    """PUT: let an alias, such as `production`, mean this version of the model. DELETE: forget it."""
-
-    auth_resource = "medfusion:models"
-
-    @web.authenticated
-    @authorized
+class Alias(ModelHandler):
+    @operation("Let an alias, such as production, mean this version of the model", answer="Model", errors=(400,))
     async def put(self, model_id: str, alias: str) -> None:
-        user = self.current_user.username
+        person = self.person
 
         def work(store: Store) -> dict[str, object]:
             model = store.models.get(int(model_id))
-            return store.models.set_alias(model.name, alias, model.version, set_by=user).to_json()
+            return store.models.set_alias(model.name, alias, model.version, by=person).to_json()
 
         self.reply(await self.ask(work))
 
-    @web.authenticated
-    @authorized
+    @operation("Forget an alias", answer="Model", errors=(400,))
     async def delete(self, model_id: str, alias: str) -> None:
-        user = self.current_user.username
+        person = self.person
 
         def work(store: Store) -> dict[str, object]:
             name = store.models.get(int(model_id)).name
-            store.models.remove_alias(name, alias, removed_by=user)
+            store.models.remove_alias(name, alias, by=person)
             return store.models.get(int(model_id)).to_json()
 
         self.reply(await self.ask(work))

@@ -1,98 +1,139 @@
-"""Training jobs over REST: list, one, commands, metric series."""
+"""Training jobs over REST: list, one, start, commands, live changes, metric series, checkpoints, events."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from jupyter_server.auth.decorator import authorized
-from tornado import web
+from typing import TYPE_CHECKING, Any
 
 from medfusion_jupyter.server.api import ApiError, StoreHandler, as_page
-from medfusion_jupyter.store import FINISHED, JobStatus
+from medfusion_jupyter.server.operation import operation
+from medfusion_jupyter.store.status import FINISHED, JobStatus
 
 if TYPE_CHECKING:
+    from medfusion_jupyter.server.launcher import Launcher
+    from medfusion_jupyter.server.requests import EventQuery, JobChanges, JobQuery, NewJob, SeriesQuery
+    from medfusion_jupyter.store import Job as JobRecord
     from medfusion_jupyter.store import Store
 
-MAX_EVENTS = 500
 
-
-class JobList(StoreHandler):
-    """GET: a page of jobs, newest first, and the number of jobs in each status."""
+class TrainingHandler(StoreHandler):
+    """Base of the handlers of training jobs."""
 
     auth_resource = "medfusion:training"
 
-    @web.authenticated
-    @authorized
-    async def get(self) -> None:
-        status = self.get_query_argument("status", None) or None
-        if status is not None and status not in list(JobStatus):
-            allowed = ", ".join(JobStatus)
-            raise ApiError(
-                400, "bad-request", f"There is no status {status[:40]!r}; choose one of {allowed}.", "status"
-            )
-        arguments = self.page_arguments()
+    @property
+    def launcher(self) -> Launcher:
+        """Starts queued jobs."""
+        launcher: Launcher = self.settings["medfusion_launcher"]
+        return launcher
+
+
+class JobList(TrainingHandler):
+    @operation("A page of jobs, and the number of jobs in each status", query="JobQuery", answer="JobPage")
+    async def get(self, query: JobQuery) -> None:
+        wanted = query.model_dump(exclude={"order"})
 
         def work(store: Store) -> dict[str, object]:
-            return {**as_page(store.jobs.list(status=status, **arguments)), "counts": store.jobs.counts()}
+            page = store.jobs.list(**wanted, falling=query.order == "falling")
+            return {**as_page(page), "counts": store.jobs.counts()}
 
         self.reply(await self.ask(work))
 
 
-class JobDeletion(StoreHandler):
-    """DELETE: forget a finished job with its metrics, checkpoints and files."""
+class Start(TrainingHandler):
+    @operation(
+        "Queue a training job: a kernel of its own trains it when its turn has come",
+        body="NewJob",
+        answer="Job",
+        status=201,
+        errors=(404,),
+    )
+    async def post(self, body: NewJob) -> None:
+        from medfusion_jupyter.settings.training import ConfigError, TrainingSettings
 
-    auth_resource = "medfusion:training"
+        person = self.person
+        try:
+            settings = TrainingSettings.of(
+                {**body.config, **({"name": body.name} if body.name else {}), "description": body.description}
+            )
+        except ConfigError as refused:
+            raise ApiError(422, "invalid", str(refused), "config") from None
 
-    @web.authenticated
-    @authorized
-    async def delete(self, job_id: str) -> None:
-        user = self.current_user.username
-        await self.ask(lambda store: store.jobs.delete(job_id, deleted_by=user))
-        self.set_status(204)
+        def work(store: Store) -> JobRecord:
+            dataset = store.datasets.get_by_name(body.dataset)
+            made = store.jobs.create(
+                settings.name or f"{dataset.name}-{settings.fusion}",
+                description=settings.description,
+                model_config=settings.parts(),
+                data_config={"dataset": dataset.name},
+                training_config=settings.model_dump(mode="json"),
+                total_epochs=settings.epochs,
+                watched_metric=settings.watch,
+                dataset_fingerprint=dataset.fingerprint,
+                by=person,
+            )
+            return store.queue.add(made.job_id, priority=body.priority, not_before=body.not_before, by=person)
+
+        job = await self.ask(work)
+        self.launcher.wake()
+        self.reply(job.to_json())
 
 
-class Job(StoreHandler):
-    """GET: one job."""
-
-    auth_resource = "medfusion:training"
-
-    @web.authenticated
-    @authorized
+class Job(TrainingHandler):
+    @operation("One job", answer="Job")
     async def get(self, job_id: str) -> None:
         job = await self.ask(lambda store: store.jobs.get(job_id))
         self.reply(job.to_json())
 
 
-class Command(StoreHandler):
-    """POST: ask the run of a job to pause, resume or stop."""
+class JobChange(TrainingHandler):
+    @operation(
+        "Rename a job, change its turn in the queue, or settings of its run while it runs",
+        body="JobChanges",
+        answer="Job",
+        errors=(409,),
+    )
+    async def patch(self, job_id: str, body: JobChanges) -> None:
+        person = self.person
+        settings = body.model_dump(include={"lr", "epochs", "patience"}, exclude_none=True)
 
-    auth_resource = "medfusion:training"
-
-    @web.authenticated
-    @authorized
-    async def post(self, command: str, job_id: str) -> None:
-        user = self.current_user.username
-
-        def work(store: Store) -> dict[str, object]:
-            job = store.jobs.get(job_id)
-            if command == "resume" and job.status in FINISHED:
-                raise ApiError(
-                    409,
-                    "not-now",
-                    f"{job_id} is {job.status}: no kernel trains it now. Run mf.resume({job_id!r}) in a notebook.",
-                )
-            return store.jobs.request(job_id, command, requested_by=user).to_json()
+        def work(store: Store) -> dict[str, Any]:
+            if body.priority is not None or body.not_before is not None:
+                store.queue.reschedule(job_id, priority=body.priority, not_before=body.not_before, by=person)
+            if settings:
+                store.jobs.request(job_id, "set", settings, by=person)
+            if body.name is not None or body.description is not None:
+                store.jobs.update(job_id, name=body.name, description=body.description, by=person)
+            return store.jobs.get(job_id).to_json()
 
         self.reply(await self.ask(work))
 
+    @operation("Forget a finished job with its metrics, checkpoints and files", status=204, errors=(409,))
+    async def delete(self, job_id: str) -> None:
+        person = self.person
+        await self.ask(lambda store: store.jobs.delete(job_id, by=person))
 
-class CheckpointList(StoreHandler):
-    """GET: the checkpoints of a job by epoch."""
 
-    auth_resource = "medfusion:training"
+class Command(TrainingHandler):
+    @operation(
+        "Ask the run of a job to pause, resume or stop; a job that ended before its time is queued to go on",
+        answer="Job",
+        errors=(409,),
+    )
+    async def post(self, command: str, job_id: str) -> None:
+        person = self.person
 
-    @web.authenticated
-    @authorized
+        def work(store: Store) -> dict[str, Any]:
+            if command == "resume" and store.jobs.get(job_id).status in FINISHED - {JobStatus.COMPLETED}:
+                return store.queue.add(job_id, by=person).to_json()
+            return store.jobs.request(job_id, command, by=person).to_json()
+
+        answer = await self.ask(work)
+        self.launcher.wake()
+        self.reply(answer)
+
+
+class CheckpointList(TrainingHandler):
+    @operation("The checkpoints of a job by epoch", answer="CheckpointList")
     async def get(self, job_id: str) -> None:
         def work(store: Store) -> dict[str, object]:
             store.jobs.get(job_id)
@@ -101,42 +142,24 @@ class CheckpointList(StoreHandler):
         self.reply(await self.ask(work))
 
 
-class EventList(StoreHandler):
-    """GET: what happened to a job, in order; `after` an event's id, `limit` at most."""
-
-    auth_resource = "medfusion:training"
-
-    @web.authenticated
-    @authorized
-    async def get(self, job_id: str) -> None:
-        after, limit = self.whole_number("after", 0) or 0, self.whole_number("limit", 200) or 0
-        if not 1 <= limit <= MAX_EVENTS:
-            raise ApiError(400, "bad-request", f"limit={limit} is out of range: give 1 to {MAX_EVENTS}.", "limit")
-
+class EventList(TrainingHandler):
+    @operation("What happened to a job, in order", query="EventQuery", answer="EventList")
+    async def get(self, job_id: str, query: EventQuery) -> None:
         def work(store: Store) -> dict[str, object]:
             store.jobs.get(job_id)
-            events = store.events.list(after, limit=limit, entity="job", entity_id=job_id)
-            return {"items": [event.to_json() for event in events]}
+            found = store.events.list(query.after, limit=query.limit, entity="job", entity_id=job_id)
+            return {"items": [event.to_json() for event in found]}
 
         self.reply(await self.ask(work))
 
 
-class Series(StoreHandler):
-    """GET: one metric of a job by step."""
-
-    auth_resource = "medfusion:training"
-
-    @web.authenticated
-    @authorized
-    async def get(self, job_id: str) -> None:
-        name = self.get_query_argument("name")
-        since, points = self.whole_number("since", None), self.whole_number("points", None)
-        if points is not None and points < 2:
-            raise ApiError(400, "bad-request", f"points={points} is too few: give 2 or more.", "points")
-
+class Series(TrainingHandler):
+    @operation("One metric of a job by step: whole, thinned, or what is new", query="SeriesQuery", answer="Series")
+    async def get(self, job_id: str, query: SeriesQuery) -> None:
         def work(store: Store) -> dict[str, object]:
-            store.jobs.get(job_id)
-            series = store.metrics.series(job_id, name, since=since, points=points)
+            series = store.metrics.series(job_id, query.name, since=query.since, points=query.points)
+            if not series.steps:
+                store.jobs.get(job_id)  # raises where there is no such job
             return {"name": series.name, "steps": series.steps, "values": series.values}
 
         self.reply(await self.ask(work))

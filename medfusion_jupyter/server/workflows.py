@@ -4,94 +4,65 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jupyter_server.auth.decorator import authorized
-from tornado import web
-
 from medfusion_jupyter.server.api import StoreHandler, as_page
+from medfusion_jupyter.server.operation import operation
 
 if TYPE_CHECKING:
+    from medfusion_jupyter.server.requests import NewWorkflow, SavedWorkflow, WorkflowQuery
     from medfusion_jupyter.store import Store
 
 
-class WorkflowList(StoreHandler):
-    """GET: a page of workflows, newest first. POST: store one, `{"name", "description", "nodes", "edges"}`."""
+class WorkflowHandler(StoreHandler):
+    """Base of the handlers of workflows."""
 
     auth_resource = "medfusion:workflows"
 
-    @web.authenticated
-    @authorized
-    async def get(self) -> None:
-        arguments = self.page_arguments()
-        self.reply(await self.ask(lambda store: as_page(store.workflows.list(**arguments))))
 
-    @web.authenticated
-    @authorized
-    async def post(self) -> None:
-        from medfusion_jupyter.server.workflow_bodies import NewWorkflow
+class WorkflowList(WorkflowHandler):
+    @operation("A page of workflows, newest first", query="WorkflowQuery", answer="WorkflowPage")
+    async def get(self, query: WorkflowQuery) -> None:
+        self.reply(await self.ask(lambda store: as_page(store.workflows.list(**query.model_dump()))))
 
-        body = await self.body_as(NewWorkflow)
-        user = self.current_user.username
-        made = await self.ask(lambda store: store.workflows.create(**body.model_dump(), created_by=user))
-        self.set_status(201)
+    @operation(
+        "Store a workflow and its first version", body="NewWorkflow", answer="Workflow", status=201, errors=(409,)
+    )
+    async def post(self, body: NewWorkflow) -> None:
+        person = self.person
+        made = await self.ask(lambda store: store.workflows.create(**body.model_dump(), by=person))
         self.reply(made.to_json())
 
 
-class Workflow(StoreHandler):
-    """GET: one workflow. PUT: save it, with `version` as it was seen; 409 where it was changed meanwhile. DELETE: forget it."""
-
-    auth_resource = "medfusion:workflows"
-
-    @web.authenticated
-    @authorized
+class Workflow(WorkflowHandler):
+    @operation("One workflow", answer="Workflow")
     async def get(self, workflow_id: str) -> None:
         self.reply((await self.ask(lambda store: store.workflows.get(int(workflow_id)))).to_json())
 
-    @web.authenticated
-    @authorized
-    async def put(self, workflow_id: str) -> None:
-        from medfusion_jupyter.server.workflow_bodies import SavedWorkflow
-
-        body = await self.body_as(SavedWorkflow)
-        changes = body.model_dump(exclude={"version"})
-        user = self.current_user.username
+    @operation("Save a workflow: each save is a version", body="SavedWorkflow", answer="Workflow", errors=(409,))
+    async def put(self, workflow_id: str, body: SavedWorkflow) -> None:
+        person = self.person
 
         def work(store: Store) -> dict[str, Any]:
-            saved = store.workflows.update(int(workflow_id), seen_version=body.version, updated_by=user, **changes)
-            return saved.to_json()
+            changes = body.model_dump(exclude={"version"})
+            return store.workflows.update(int(workflow_id), seen_version=body.version, by=person, **changes).to_json()
 
         self.reply(await self.ask(work))
 
-    @web.authenticated
-    @authorized
+    @operation("Forget a workflow with its versions and executions", status=204, errors=(409,))
     async def delete(self, workflow_id: str) -> None:
-        user = self.current_user.username
-        await self.ask(lambda store: store.workflows.delete(int(workflow_id), deleted_by=user))
-        self.set_status(204)
+        person = self.person
+        await self.ask(lambda store: store.workflows.delete(int(workflow_id), by=person))
 
 
-class WorkflowVersionList(StoreHandler):
-    """GET: every save of a workflow, newest first."""
-
-    auth_resource = "medfusion:workflows"
-
-    @web.authenticated
-    @authorized
+class WorkflowVersionList(WorkflowHandler):
+    @operation("Every save of a workflow, newest first", answer="WorkflowVersionList")
     async def get(self, workflow_id: str) -> None:
         versions = await self.ask(lambda store: store.workflows.versions(int(workflow_id)))
         self.reply({"items": [version.to_json() for version in versions]})
 
 
-class WorkflowRestoration(StoreHandler):
-    """POST: save the graph of an earlier version as the newest one."""
-
-    auth_resource = "medfusion:workflows"
-
-    @web.authenticated
-    @authorized
+class WorkflowRestoration(WorkflowHandler):
+    @operation("Save the graph of an earlier version as the newest one", answer="Workflow", errors=(409,))
     async def post(self, workflow_id: str, version: str) -> None:
-        user = self.current_user.username
-
-        def work(store: Store) -> dict[str, Any]:
-            return store.workflows.restore(int(workflow_id), int(version), restored_by=user).to_json()
-
-        self.reply(await self.ask(work))
+        person = self.person
+        restored = await self.ask(lambda store: store.workflows.restore(int(workflow_id), int(version), by=person))
+        self.reply(restored.to_json())

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from medfusion_jupyter.store.errors import UnknownId as UnknownId
     from medfusion_jupyter.store.events import Event as Event
     from medfusion_jupyter.store.job_record import Job as Job
+    from medfusion_jupyter.store.job_record import JobSummary as JobSummary
     from medfusion_jupyter.store.location import home as home
     from medfusion_jupyter.store.metrics import Series as Series
     from medfusion_jupyter.store.models import ModelRecord as ModelRecord
@@ -43,6 +44,7 @@ _MODULE_OF = {
     "IllegalTransition": "errors",
     "Job": "job_record",
     "JobStatus": "status",
+    "JobSummary": "job_record",
     "ModelRecord": "models",
     "NameTaken": "errors",
     "Page": "paging",

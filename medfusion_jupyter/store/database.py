@@ -20,11 +20,13 @@ from medfusion_jupyter.store.checkpoints import Checkpoints
 from medfusion_jupyter.store.datasets import Datasets
 from medfusion_jupyter.store.errors import StoreError
 from medfusion_jupyter.store.events import Events
+from medfusion_jupyter.store.job_queue import JobQueue
 from medfusion_jupyter.store.jobs import Jobs
 from medfusion_jupyter.store.location import database_url, network_file_system
 from medfusion_jupyter.store.metrics import Metrics
 from medfusion_jupyter.store.migrate import bring_up_to_date
 from medfusion_jupyter.store.models import Models
+from medfusion_jupyter.store.people import configured_admins, refuse_stranger
 from medfusion_jupyter.store.stored_files import recover
 from medfusion_jupyter.store.tables import JobRow, ModelRow
 from medfusion_jupyter.store.workflows import Workflows
@@ -51,7 +53,9 @@ class Store:
                 f"The database {make_url(url).render_as_string()} cannot be opened: {error.orig}. "
                 "Is the folder writable? MEDFUSION_HOME names another one."
             ) from error
+        self.admins = configured_admins()
         self.jobs = Jobs(self)
+        self.queue = JobQueue(self)
         self.metrics = Metrics(self)
         self.checkpoints = Checkpoints(self)
         self.models = Models(self)
@@ -76,6 +80,10 @@ class Store:
                 # of the change feed would never see that
                 session.execute(select(func.pg_advisory_xact_lock(WRITE_LOCK)))
             yield session
+
+    def refuse_stranger(self, owner: str | None, by: str, what: str) -> None:
+        """Raise NotYours where `by` neither owns `what` nor is one of `admins`."""
+        refuse_stranger(owner, by, self.admins, what)
 
     def _is_stored(self, path: Path) -> bool:
         with self.reading() as session:

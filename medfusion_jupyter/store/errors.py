@@ -51,10 +51,17 @@ class NameTaken(StoreError):
 class Conflict(StoreError):
     """Two changes of one thing: the later was made on what is no longer there."""
 
-    def __init__(self, what: str, *, seen: int, now: int) -> None:
+    def __init__(self, what: str, *, seen: object, now: object) -> None:
         super().__init__(
-            f"{what} was changed meanwhile: you saw version {seen}, it is at {now}. Load it again and repeat the change."
+            f"{what} was changed meanwhile: you saw {seen}, it is at {now}. Load it again and repeat the change."
         )
+
+
+class NotYours(StoreError):
+    """A change of something that another person owns."""
+
+    def __init__(self, what: str, *, owner: str, by: str) -> None:
+        super().__init__(f"{what} belongs to {owner}: {by} may look at it, but only {owner} or an admin may change it.")
 
 
 class InUse(StoreError):

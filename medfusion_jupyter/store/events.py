@@ -11,7 +11,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store.job_record import moment
+from medfusion_jupyter.store.paging import Page, newest_first
 from medfusion_jupyter.store.tables import EventRow
+from medfusion_jupyter.store.texts import valid_text
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store.database import Store
@@ -28,6 +30,11 @@ class Event:
     entity_id: str
     data: dict[str, Any]
     actor: str | None
+
+    @classmethod
+    def of(cls, row: EventRow) -> Event:
+        """From its row."""
+        return cls(row.id, row.at, row.kind, row.entity, row.entity_id, row.data, row.actor)
 
     def to_json(self) -> dict[str, Any]:
         return {**self.__dict__, "at": moment(self.at)}
@@ -66,7 +73,25 @@ class Events:
         if entity_id is not None:
             query = query.where(EventRow.entity_id == entity_id)
         with self._store.reading() as session:
-            return [
-                Event(row.id, row.at, row.kind, row.entity, row.entity_id, row.data, row.actor)
-                for row in session.scalars(query)
-            ]
+            return [Event.of(row) for row in session.scalars(query)]
+
+    def page(
+        self,
+        *,
+        entity: str | None = None,
+        entity_id: str | None = None,
+        actor: str | None = None,
+        kind: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Event]:
+        """Events, newest first: the audit trail. Each argument that is not None must be the event's own."""
+        query = select(EventRow)
+        wanted = {"entity": entity, "entity_id": entity_id, "actor": actor, "kind": kind}
+        for column, value in wanted.items():
+            if value is not None:
+                query = query.where(getattr(EventRow, column) == valid_text(column, value))
+        with self._store.reading() as session:
+            return newest_first(
+                session, query, EventRow.id, limit=limit, cursor=cursor, to_item=lambda row: Event.of(row[0])
+            )

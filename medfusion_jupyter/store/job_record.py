@@ -1,13 +1,12 @@
-"""A job as the store hands it out."""
+"""A job as the store hands it out: in short for lists, or whole."""
 
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 from medfusion_jupyter.store.status import COMMANDS, JobStatus
-from medfusion_jupyter.store.tables import JobRow
 
 
 def moment(value: dt.datetime | None) -> str | None:
@@ -16,11 +15,13 @@ def moment(value: dt.datetime | None) -> str | None:
 
 
 @dataclass(frozen=True)
-class Job:
-    """A row of `training_jobs`.
+class JobSummary:
+    """A row of `training_jobs` without its long parts: what a list shows.
 
     pk: primary key; job_id: its public form, such as `job_0012`. progress: 0 to 1. current_epoch: the epoch at work, from 1;
-    0 before the first. duration, seconds_left: seconds. total_steps: of all epochs. run_token: names the run that owns the job.
+    0 before the first. duration, seconds_left: seconds. total_steps: of all epochs. queue: where it is to run in a kernel
+    that a server starts, None for a job of a notebook; priority: the highest of a queue is launched first; not_before: it is
+    not launched earlier; gpu: number of the GPU that it was given.
     """
 
     pk: int
@@ -39,37 +40,32 @@ class Job:
     best_value: float | None
     error: str | None
     model_config: dict[str, Any]
-    data_config: dict[str, Any]
-    training_config: dict[str, Any]
-    versions: dict[str, Any]
     created_at: dt.datetime
     started_at: dt.datetime | None
     completed_at: dt.datetime | None
     duration: float | None
-    model_path: str | None
-    checkpoint_path: str | None
     dataset_fingerprint: str | None
     parent_job_id: str | None
     created_by: str | None
     host: str | None
-    pid: int | None
     kernel_id: str | None
     heartbeat_at: dt.datetime | None
     device: str | None
     samples_per_second: float | None
     seconds_left: float | None
     memory_bytes: int | None
-    run_token: str | None
+    queue: str | None
+    priority: int
+    not_before: dt.datetime | None
+    launched_at: dt.datetime | None
+    gpu: int | None
 
     @classmethod
-    def of(cls, row: JobRow) -> Job:
-        same = {
-            field.name: getattr(row, field.name)
-            for field in fields(cls)
-            if field.name not in ("pk", "status", "parent_job_id")
-        }
+    def of(cls, row: Any) -> Self:
+        """From a row of the table, or one with the columns that the fields need."""
+        values = {name: getattr(row, name) for name in _fields(cls)}
         parent = None if row.parent_job_id is None else public_id(row.parent_job_id)
-        return cls(pk=row.id, status=JobStatus(row.status), parent_job_id=parent, **same)
+        return cls(**{**values, "pk": row.id, "status": JobStatus(row.status), "parent_job_id": parent})
 
     @property
     def commands(self) -> list[str]:
@@ -78,9 +74,36 @@ class Job:
 
     def to_json(self) -> dict[str, Any]:
         """As the server sends it: without the run's token, with the commands that are possible now."""
-        out = {k: moment(v) if isinstance(v, dt.datetime) else v for k, v in asdict(self).items()}
-        del out["pk"], out["run_token"]
+        out = {name: getattr(self, name) for name in _fields(type(self)) if name not in _INTERNAL}
+        for name in _MOMENTS:
+            out[name] = moment(out[name])
         return {**out, "commands": self.commands}
+
+
+@dataclass(frozen=True)
+class Job(JobSummary):
+    """A row of `training_jobs`. run_token: names the run that owns the job."""
+
+    data_config: dict[str, Any]
+    training_config: dict[str, Any]
+    versions: dict[str, Any]
+    model_path: str | None
+    checkpoint_path: str | None
+    pid: int | None
+    run_token: str | None
+
+
+_NAMES: dict[type, tuple[str, ...]] = {
+    cls: tuple(field.name for field in fields(cls) if field.name != "pk") for cls in (JobSummary, Job)
+}
+_INTERNAL = frozenset({"run_token", "queue"})
+_MOMENTS = ("created_at", "started_at", "completed_at", "heartbeat_at", "not_before", "launched_at")
+SUMMARY_COLUMNS = ("id", *_NAMES[JobSummary])
+"""Columns of the table that a JobSummary is made of."""
+
+
+def _fields(cls: type) -> tuple[str, ...]:
+    return _NAMES[cls]
 
 
 def public_id(pk: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,10 +10,11 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store import events
-from medfusion_jupyter.store.errors import IllegalTransition, RunReplaced, UnknownId
+from medfusion_jupyter.store.errors import IllegalTransition, RunReplaced
+from medfusion_jupyter.store.job_moves import begin_anew, find_job, move
 from medfusion_jupyter.store.job_record import Job
-from medfusion_jupyter.store.status import FINISHED, MOVES, JobStatus
-from medfusion_jupyter.store.tables import CheckpointRow, JobCommandRow, JobRow, MetricRow, now
+from medfusion_jupyter.store.status import FINISHED, JobStatus
+from medfusion_jupyter.store.tables import CheckpointRow, JobCommandRow, JobRow, LatestMetricRow, MetricRow, now
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store.database import Store
@@ -49,23 +49,35 @@ class JobRuns:
         self._store = store
 
     def claim(
-        self, job_id: str, *, run_token: str, host: str, pid: int, process_started: float, kernel_id: str | None
+        self,
+        job_id: str,
+        *,
+        run_token: str,
+        host: str,
+        pid: int,
+        process_started: float,
+        kernel_id: str | None,
+        launched: bool = False,
     ) -> Job:
         """Make `run_token` the owner of a job that is pending without an owner, or finished; it is pending then.
 
-        process_started: seconds since 1970, tells a process from a later one of the same number. Raises
-        IllegalTransition where another live run owns the job.
+        process_started: seconds since 1970, tells a process from a later one of the same number. launched: by the kernel that
+        a server started for it; any other run takes a queued job out of its queue. Raises IllegalTransition where another
+        live run owns the job, or where it is no longer the launched kernel's.
         """
         with self._store.writing() as session:
-            row = self._row(session, job_id, lock=True)
-            if JobStatus(row.status) not in FINISHED and row.run_token is not None:
+            row = find_job(session, job_id, lock=True)
+            unowned = JobStatus(row.status) in FINISHED or row.run_token is None
+            if not unowned or (launched and (row.status != JobStatus.PENDING or row.launched_at is None)):
                 raise IllegalTransition(job_id, current=row.status, wanted="a new run", allowed=sorted(FINISHED))
-            if row.status != JobStatus.PENDING:
-                row.previous_status, row.status = row.status, JobStatus.PENDING
-                events.record(session, "status", "job", job_id, {"from": row.previous_status, "to": row.status})
+            launched_at = row.launched_at
+            begin_anew(session, row, row.created_by)
+            if launched:
+                row.launched_at = launched_at
+            else:
+                row.queue = row.gpu = None
             row.run_token, row.host, row.pid, row.kernel_id = run_token, host, pid, kernel_id
             row.process_started, row.heartbeat_at = process_started, now()
-            row.error = row.completed_at = row.duration = None
             # commands to an earlier run are not for this one
             session.execute(
                 update(JobCommandRow)
@@ -87,7 +99,7 @@ class JobRuns:
     ) -> Job:
         """Move a job on. Raises IllegalTransition for a move that its status does not allow, RunReplaced for another's job."""
         with self._store.writing() as session:
-            row = self._row(session, job_id, lock=True)
+            row = find_job(session, job_id, lock=True)
             if row.run_token != run_token:
                 raise RunReplaced(job_id)
             if error is not None:
@@ -96,14 +108,14 @@ class JobRuns:
                 row.model_path = model_path
             if checkpoint_path is not None:
                 row.checkpoint_path = checkpoint_path
-            self._move(session, row, JobStatus(status))
+            move(session, row, JobStatus(status), row.created_by)
             session.flush()
             return Job.of(row)
 
     def update_progress(self, job_id: str, *, run_token: str, **progress: Any) -> None:
         """Note how far the run is; the names are those of PROGRESS_COLUMNS."""
         with self._store.writing() as session:
-            row = self._row(session, job_id)
+            row = find_job(session, job_id)
             if not self.beat_in(session, row.id, run_token, progress):
                 raise RunReplaced(job_id)
 
@@ -122,7 +134,7 @@ class JobRuns:
             setattr(row, column, value)
         if row.status == JobStatus.INTERRUPTED and row.previous_status is not None:
             row.error = row.completed_at = row.duration = None
-            self._move(session, row, JobStatus(row.previous_status))
+            move(session, row, JobStatus(row.previous_status))
         return True
 
     def finish_epoch(self, job_id: str, *, run_token: str, epoch: int, row: Mapping[str, Any]) -> None:
@@ -135,7 +147,16 @@ class JobRuns:
                 **job.current_metrics,
                 **{k: v for k, v in row.items() if k not in ("epoch", "seconds")},
             }
-            events.record(session, "epoch", "job", job_id, dict(row))
+            _keep_latest(session, job.id, row)
+            events.record(session, "epoch", "job", job_id, dict(row), job.created_by)
+
+    def note_changes(self, job_id: str, *, run_token: str, changes: Mapping[str, Any]) -> None:
+        """Keep settings that the run has taken over, for a later resume too."""
+        with self._store.writing() as session:
+            job = self._owned(session, job_id, run_token)
+            job.training_config = {**job.training_config, **changes}
+            job.total_epochs = changes.get("epochs", job.total_epochs)
+            events.record(session, "changed", "job", job_id, changes, job.created_by)
 
     def set_best(self, job_id: str, *, run_token: str, epoch: int, value: float) -> None:
         """Note the best epoch so far by the watched metric."""
@@ -165,35 +186,21 @@ class JobRuns:
         return [Command(row.command, row.arguments) for row in rows]
 
     def _owned(self, session: Session, job_id: str, run_token: str) -> JobRow:
-        row = self._row(session, job_id, lock=True)
+        row = find_job(session, job_id, lock=True)
         if row.run_token != run_token:
             raise RunReplaced(job_id)
         return row
 
-    def _move(self, session: Session, row: JobRow, status: JobStatus) -> None:
-        before = JobStatus(row.status)
-        if status not in MOVES[before]:
-            allowed = sorted(state for state, moves in MOVES.items() if status in moves)
-            raise IllegalTransition(row.job_id, current=before, wanted=status, allowed=allowed)
-        row.previous_status, row.status = before, status
-        at = now()
-        if status == JobStatus.RUNNING and row.started_at is None:
-            row.started_at = at
-        if status in FINISHED:
-            # of an interrupted run the last that is known of it is its heartbeat
-            row.completed_at = row.heartbeat_at if status == JobStatus.INTERRUPTED else at
-            row.seconds_left = None
-            if row.started_at is not None and row.completed_at is not None:
-                row.duration = max(dt.timedelta(), row.completed_at - row.started_at).total_seconds()
-        if status == JobStatus.COMPLETED:
-            row.progress = 1.0
-        data = {"from": before, "to": status, **({"error": row.error} if row.error else {})}
-        events.record(session, "status", "job", row.job_id, data)
 
-    def _row(self, session: Session, job_id: str, *, lock: bool = False) -> JobRow:
-        query = select(JobRow).where(JobRow.job_id == job_id)
-        row = session.scalars(query.with_for_update() if lock else query).one_or_none()
-        if row is None:
-            there = session.scalars(select(JobRow.job_id).order_by(JobRow.id.desc()).limit(5)).all()
-            raise UnknownId("job", job_id, there)
-        return row
+def _keep_latest(session: Session, pk: int, metrics: Mapping[str, Any]) -> None:
+    for name, value in metrics.items():
+        if not name.startswith(("train/", "val/")):
+            continue
+        kept = session.get(LatestMetricRow, (pk, name))
+        is_number = value is not None and value - value == 0
+        if kept is not None and is_number:
+            kept.value = value
+        elif kept is not None:
+            session.delete(kept)  # what is not a number has no place in an order
+        elif is_number:
+            session.add(LatestMetricRow(job_id=pk, name=name, value=value))

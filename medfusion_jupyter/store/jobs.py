@@ -4,34 +4,39 @@ from __future__ import annotations
 
 import builtins
 import datetime as dt
-import getpass
 import socket
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
 import psutil
-from sqlalchemy import delete, func, or_, select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store import events
 from medfusion_jupyter.store.errors import BadValue, IllegalTransition, InUse
-from medfusion_jupyter.store.job_record import Job, public_id
+from medfusion_jupyter.store.job_list import page_of_jobs
+from medfusion_jupyter.store.job_moves import count, find_job, move
+from medfusion_jupyter.store.job_record import Job, JobSummary, public_id
 from medfusion_jupyter.store.job_runs import JobRuns
 from medfusion_jupyter.store.location import home
-from medfusion_jupyter.store.paging import Page, newest_first
-from medfusion_jupyter.store.status import ACTIVE, COMMANDS, FINISHED, JobStatus
+from medfusion_jupyter.store.paging import Page
+from medfusion_jupyter.store.people import current_person
+from medfusion_jupyter.store.status import ACTIVE, ASKABLE, CHANGEABLE, FINISHED, JobStatus
 from medfusion_jupyter.store.stored_files import discarding
-from medfusion_jupyter.store.tables import CheckpointRow, JobCommandRow, JobRow, ModelRow, now
+from medfusion_jupyter.store.tables import CheckpointRow, JobCommandRow, JobCountRow, JobRow, ModelRow, now
+from medfusion_jupyter.store.texts import valid_name, valid_text
 
 SILENT_SECONDS = 20.0
 """A live run is heard of each second; one that is silent for so long is gone."""
 GONE_SECONDS = 3.0
 """The same where its process cannot be seen on this host. Not at once: it may live in another container of that name."""
+LAUNCH_SECONDS = 180.0
+"""A kernel that a server started for a job has claimed it by then, on a slow disk too."""
 
 
 class Jobs(JobRuns):
-    """Repository of training jobs. What only the run that owns a job may write is in `JobRuns`."""
+    """Repository of training jobs. What only the run that owns a job may write is in `JobRuns`, the queue in `JobQueue`."""
 
     def create(
         self,
@@ -45,15 +50,15 @@ class Jobs(JobRuns):
         description: str = "",
         parent_job_id: str | None = None,
         dataset_fingerprint: str | None = None,
-        created_by: str | None = None,
         versions: Mapping[str, str] | None = None,
+        by: str | None = None,
     ) -> Job:
-        """Store a pending job. created_by: by default the user of this process."""
+        """Store a pending job. by: its owner, by default the person this process works for. Raises BadValue."""
         with self._store.writing() as session:
             row = JobRow(
                 job_id=uuid.uuid4().hex,  # until the primary key is known
-                name=name,
-                description=description,
+                name=valid_name("name", name),
+                description=valid_text("description", description),
                 model_config=dict(model_config),
                 data_config=dict(data_config),
                 training_config=dict(training_config),
@@ -64,12 +69,13 @@ class Jobs(JobRuns):
                 current_metrics={},
                 history=[],
                 dataset_fingerprint=dataset_fingerprint,
-                parent_job_id=None if parent_job_id is None else self._row(session, parent_job_id).id,
-                created_by=created_by or getpass.getuser(),
+                parent_job_id=None if parent_job_id is None else find_job(session, parent_job_id).id,
+                created_by=by or current_person(),
             )
             session.add(row)
             session.flush()
             row.job_id = public_id(row.id)
+            count(session, JobStatus.PENDING, 1)
             events.record(session, "created", "job", row.job_id, {"name": name, "status": row.status}, row.created_by)
             session.flush()
             return Job.of(row)
@@ -78,23 +84,42 @@ class Jobs(JobRuns):
         """The job as it is now. Raises UnknownId, naming the newest ids."""
         self.mark_interrupted()
         with self._store.reading() as session:
-            return Job.of(self._row(session, job_id))
+            return Job.of(find_job(session, job_id))
 
     def list(
-        self, *, status: str | None = None, search: str | None = None, limit: int = 50, cursor: str | None = None
-    ) -> Page[Job]:
-        """Jobs, newest first. search: part of the name or id, in any case. Raises BadCursor for a bad limit or cursor."""
+        self,
+        *,
+        status: str | None = None,
+        search: str | None = None,
+        created_by: str | None = None,
+        metric: str | None = None,
+        at_least: float | None = None,
+        at_most: float | None = None,
+        sort: str = "created",
+        falling: bool = True,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[JobSummary]:
+        """Jobs in order, by default newest first.
+
+        status, created_by: only those; search: part of the name or id, in any case. metric: name of one, such as `val/auroc`;
+        only jobs whose last finished epoch has it, where given from at_least to at_most. sort: `created`, `name` or `metric`;
+        falling: the largest first. Raises BadCursor for a bad limit or cursor, BadValue for a sort that is not one of these.
+        """
         self.mark_interrupted()
-        query = select(JobRow)
-        if status is not None:
-            query = query.where(JobRow.status == status)
-        if search:
-            query = query.where(
-                or_(JobRow.name.icontains(search, autoescape=True), JobRow.job_id.icontains(search, autoescape=True))
-            )
         with self._store.reading() as session:
-            return newest_first(
-                session, query, JobRow.id, limit=limit, cursor=cursor, to_item=lambda row: Job.of(row[0])
+            return page_of_jobs(
+                session,
+                status=status,
+                search=search,
+                created_by=created_by,
+                metric=metric,
+                at_least=at_least,
+                at_most=at_most,
+                sort=sort,
+                falling=falling,
+                limit=limit,
+                cursor=cursor,
             )
 
     def active(self) -> builtins.list[Job]:
@@ -107,76 +132,125 @@ class Jobs(JobRuns):
     def history(self, job_id: str) -> builtins.list[dict[str, Any]]:
         """One dictionary a finished epoch, in order."""
         with self._store.reading() as session:
-            return list(self._row(session, job_id).history)
+            return list(find_job(session, job_id).history)
 
-    def request(
+    def counts(self) -> dict[str, int]:
+        """Number of jobs by status, of those that there are."""
+        with self._store.reading() as session:
+            rows = session.execute(select(JobCountRow.status, JobCountRow.number).where(JobCountRow.number > 0))
+            return {str(status): int(number) for status, number in rows}
+
+    def update(
+        self, job_id: str, *, name: str | None = None, description: str | None = None, by: str | None = None
+    ) -> Job:
+        """Rename or describe a job; what is None stays. Raises NotYours, and BadValue for a text that cannot be stored."""
+        by = by or current_person()
+        with self._store.writing() as session:
+            row = find_job(session, job_id, lock=True)
+            self._store.refuse_stranger(row.created_by, by, row.job_id)
+            changes = {}
+            if name is not None:
+                changes["name"] = row.name = valid_name("name", name)
+            if description is not None:
+                changes["description"] = row.description = valid_text("description", description)
+            events.record(session, "updated", "job", row.job_id, changes, by)
+            session.flush()
+            return Job.of(row)
+
+    def plan(
         self,
         job_id: str,
-        command: str,
-        arguments: Mapping[str, Any] | None = None,
-        requested_by: str | None = None,
+        *,
+        model_config: Mapping[str, Any],
+        data_config: Mapping[str, Any],
+        dataset_fingerprint: str,
+    ) -> None:
+        """Note what a job that was launched from the queue will train, found out before its run begins."""
+        with self._store.writing() as session:
+            row = find_job(session, job_id, lock=True)
+            if row.status != JobStatus.PENDING or row.run_token is not None:
+                raise IllegalTransition(row.job_id, current=row.status, wanted="plan", allowed=[JobStatus.PENDING])
+            row.model_config, row.data_config = dict(model_config), dict(data_config)
+            row.dataset_fingerprint = dataset_fingerprint
+
+    def request(
+        self, job_id: str, command: str, arguments: Mapping[str, Any] | None = None, *, by: str | None = None
     ) -> Job:
-        """Ask the run of a job to `pause`, `resume` or `stop`; it does so at its next batch.
+        """Ask the run of a job for one of ASKABLE: `pause`, `resume`, `stop`, or `set` with settings; it obeys at its next batch.
 
         A pending job that no run has taken is stopped here. Raises IllegalTransition where the job's status does not
-        allow it, and BadValue for an unknown command.
+        allow it, NotYours for another person's job, and BadValue for an unknown command.
         """
-        if command not in COMMANDS:
-            raise BadValue(f"There is no command {command!r}; choose one of {', '.join(COMMANDS)}.")
+        by = by or current_person()
+        if command not in ASKABLE:
+            raise BadValue(f"There is no command {command!r}; choose one of {', '.join(ASKABLE)}.")
+        if command == "set" and (not arguments or not arguments.keys() <= CHANGEABLE):
+            raise BadValue(f"set={arguments!r}: name some of {', '.join(sorted(CHANGEABLE))}.")
         self.mark_interrupted()
         with self._store.writing() as session:
-            row = self._row(session, job_id, lock=True)
-            if JobStatus(row.status) not in COMMANDS[command]:
-                allowed = sorted(COMMANDS[command])
+            row = find_job(session, job_id, lock=True)
+            self._store.refuse_stranger(row.created_by, by, row.job_id)
+            if JobStatus(row.status) not in ASKABLE[command]:
+                allowed = sorted(ASKABLE[command])
                 raise IllegalTransition(row.job_id, current=row.status, wanted=command, allowed=allowed)
             if row.run_token is None and command == "stop":
-                self._move(session, row, JobStatus.STOPPED)
+                move(session, row, JobStatus.STOPPED, by)
             else:
-                session.add(
-                    JobCommandRow(
-                        job_id=row.id,
-                        command=command,
-                        arguments=None if arguments is None else dict(arguments),
-                        requested_by=requested_by,
-                    )
-                )
-                events.record(session, "command", "job", row.job_id, {"command": command}, requested_by)
+                given = None if arguments is None else dict(arguments)
+                session.add(JobCommandRow(job_id=row.id, command=command, arguments=given, requested_by=by))
+                data = {"command": command, **({"arguments": given} if given else {})}
+                events.record(session, "command", "job", row.job_id, data, by)
             session.flush()
             return Job.of(row)
 
     def mark_interrupted(self, older_than_seconds: float = SILENT_SECONDS) -> builtins.list[str]:
         """Mark the active jobs whose process is gone; returns their ids. Whoever looks at jobs calls this first."""
         at = now()
-        query = select(JobRow).where(JobRow.status.in_(sorted(ACTIVE)))
+        query = select(
+            JobRow.id,
+            JobRow.queue,
+            JobRow.launched_at,
+            JobRow.run_token,
+            JobRow.heartbeat_at,
+            JobRow.created_at,
+            JobRow.pid,
+            JobRow.host,
+            JobRow.process_started,
+        ).where(JobRow.status.in_(sorted(ACTIVE)))
         with self._store.reading() as session:
-            silent = [row for row in session.scalars(query) if _is_gone(row, at, older_than_seconds)]
+            silent = [row for row in session.execute(query) if _is_gone(row, at, older_than_seconds)]
         if not silent:
             return []
         marked = []
         with self._store.writing() as session:
             for seen in silent:
                 row = session.get(JobRow, seen.id, with_for_update=True)
-                # it may have spoken since
-                if row is not None and row.heartbeat_at == seen.heartbeat_at and JobStatus(row.status) in ACTIVE:
+                if row is None or JobStatus(row.status) not in ACTIVE:
+                    continue
+                # it may have spoken since, or been given to a new run
+                if (row.heartbeat_at, row.launched_at) == (seen.heartbeat_at, seen.launched_at):
                     row.error = _last_news(row)
-                    self._move(session, row, JobStatus.INTERRUPTED)
+                    move(session, row, JobStatus.INTERRUPTED)
                     marked.append(row.job_id)
         return marked
 
-    def delete(self, job_id: str, deleted_by: str | None = None) -> None:
+    def delete(self, job_id: str, *, by: str | None = None) -> None:
         """Forget a finished job with its metrics, checkpoints and files. Raises InUse where a model or job stands on it."""
+        by = by or current_person()
         self.mark_interrupted()
         with self._store.reading() as session:
             # before its files are moved aside: a live run writes there
-            self._refuse_deletion(session, self._row(session, job_id))
+            self._refuse_deletion(session, find_job(session, job_id), by)
         with discarding([home() / "jobs" / job_id]), self._store.writing() as session:
-            row = self._row(session, job_id, lock=True)
-            self._refuse_deletion(session, row)
+            row = find_job(session, job_id, lock=True)
+            self._refuse_deletion(session, row, by)
             session.execute(delete(CheckpointRow).where(CheckpointRow.job_id == row.id))
             session.delete(row)
-            events.record(session, "deleted", "job", job_id, {"name": row.name}, deleted_by)
+            count(session, row.status, -1)
+            events.record(session, "deleted", "job", job_id, {"name": row.name}, by)
 
-    def _refuse_deletion(self, session: Session, row: JobRow) -> None:
+    def _refuse_deletion(self, session: Session, row: JobRow, by: str) -> None:
+        self._store.refuse_stranger(row.created_by, by, row.job_id)
         if JobStatus(row.status) in ACTIVE:
             raise IllegalTransition(row.job_id, current=row.status, wanted="delete", allowed=sorted(FINISHED))
         models = session.scalars(select(ModelRow).where(ModelRow.training_job_id == row.id)).all()
@@ -185,14 +259,11 @@ class Jobs(JobRuns):
         if standing:
             raise InUse(row.job_id, standing)
 
-    def counts(self) -> dict[str, int]:
-        """Number of jobs by status, of those that there are."""
-        with self._store.reading() as session:
-            rows = session.execute(select(JobRow.status, func.count()).group_by(JobRow.status))
-            return {str(status): int(count) for status, count in rows}
 
-
-def _is_gone(row: JobRow, at: dt.datetime, silent_seconds: float) -> bool:
+def _is_gone(row: Any, at: dt.datetime, silent_seconds: float) -> bool:
+    if row.queue is not None and row.run_token is None:
+        # it waits for its turn, or for the kernel that was started for it
+        return row.launched_at is not None and (at - row.launched_at).total_seconds() > LAUNCH_SECONDS
     silence = (at - (row.heartbeat_at or row.created_at)).total_seconds()
     if silence > silent_seconds:
         return True
@@ -208,5 +279,5 @@ def _is_gone(row: JobRow, at: dt.datetime, silent_seconds: float) -> bool:
 
 def _last_news(row: JobRow) -> str:
     if row.run_token is None:
-        return "no run ever began it"
+        return "its kernel never began it" if row.queue is not None else "no run ever began it"
     return f"its process {row.pid} on {row.host} is gone"

@@ -27,6 +27,11 @@ def database_url() -> str:
     return os.environ.get("MEDFUSION_DATABASE_URL") or f"sqlite:///{home() / 'medfusion.db'}"
 
 
+def queue_bell() -> Path:
+    """A file whose change tells the servers of this home to look at the queue: they leave the database alone meanwhile."""
+    return home() / "queue.bell"
+
+
 def network_file_system(folder: Path) -> str | None:
     """The kind of network file system that `folder` lies on, or None on a local one."""
     path = str(folder.resolve())

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, inspect, text
 
 from medfusion_jupyter.store.errors import DatabaseTooNew
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration; a test holds it to the scripts."""
 
 SCRIPTS = Path(__file__).parent / "migrations"

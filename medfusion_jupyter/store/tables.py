@@ -131,7 +131,7 @@ class NodeRunRow(Base):
 
 class JobRow(Base):
     __tablename__ = "training_jobs"
-    __table_args__ = _counted(Index(None, "status", "id"))
+    __table_args__ = _counted(Index(None, "status", "id"), Index(None, "name", "id"))
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     job_id: Mapped[str] = mapped_column(String(40), unique=True)
     name: Mapped[str] = mapped_column(String(200))
@@ -164,8 +164,8 @@ class JobRow(Base):
     model_path: Mapped[str | None] = mapped_column(Text)
     checkpoint_path: Mapped[str | None] = mapped_column(Text)
     dataset_fingerprint: Mapped[str | None] = mapped_column(String(64), index=True)
-    parent_job_id: Mapped[int | None] = mapped_column(ForeignKey("training_jobs.id"))
-    workflow_execution_id: Mapped[int | None] = mapped_column(ForeignKey("workflow_executions.id"))
+    parent_job_id: Mapped[int | None] = mapped_column(ForeignKey("training_jobs.id"), index=True)
+    workflow_execution_id: Mapped[int | None] = mapped_column(ForeignKey("workflow_executions.id"), index=True)
     created_by: Mapped[str | None] = mapped_column(String(200))
     run_token: Mapped[str | None] = mapped_column(String(40))
     host: Mapped[str | None] = mapped_column(String(255))
@@ -173,6 +173,20 @@ class JobRow(Base):
     process_started: Mapped[float | None]
     kernel_id: Mapped[str | None] = mapped_column(String(100))
     heartbeat_at: Mapped[dt.datetime | None]
+    # of a job that a server is to start in a kernel of its own
+    queue: Mapped[str | None] = mapped_column(Text)
+    priority: Mapped[int] = mapped_column(default=0, server_default="0")
+    not_before: Mapped[dt.datetime | None]
+    launched_at: Mapped[dt.datetime | None]
+    gpu: Mapped[int | None]
+
+
+class JobCountRow(Base):
+    """Number of jobs in each status, so that a list can say it without counting a million rows."""
+
+    __tablename__ = "job_counts"
+    status: Mapped[str] = mapped_column(String(20), primary_key=True)
+    number: Mapped[int]
 
 
 class JobCommandRow(Base):
@@ -196,6 +210,16 @@ class MetricRow(Base):
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
     step: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     value: Mapped[float | None]
+
+
+class LatestMetricRow(Base):
+    """The value of each metric of a job at its last finished epoch: what jobs are sorted and filtered by."""
+
+    __tablename__ = "job_latest_metrics"
+    __table_args__ = (Index(None, "name", "value", "job_id"), {"sqlite_with_rowid": False})
+    job_id: Mapped[int] = mapped_column(ForeignKey("training_jobs.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    value: Mapped[float]
 
 
 class CheckpointRow(Base):
@@ -230,8 +254,10 @@ class ModelRow(Base):
     format: Mapped[str] = mapped_column(String(40))
     training_job_id: Mapped[int | None] = mapped_column(ForeignKey("training_jobs.id"), index=True)
     trained_epochs: Mapped[int | None]
-    dataset_fingerprint: Mapped[str | None] = mapped_column(String(64))
+    dataset_fingerprint: Mapped[str | None] = mapped_column(String(64), index=True)
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("models.id"), index=True)
     created_at: Mapped[dt.datetime] = mapped_column(default=now)
+    updated_at: Mapped[dt.datetime] = mapped_column(default=now)
     created_by: Mapped[str | None] = mapped_column(String(200))
     tags: Mapped[list[Any]]
 
@@ -262,6 +288,7 @@ class DatasetRow(Base):
     updated_at: Mapped[dt.datetime] = mapped_column(default=now)
     created_by: Mapped[str | None] = mapped_column(String(200))
     tags: Mapped[list[Any]]
+    analysis: Mapped[dict[str, Any] | None]
 
 
 class EventRow(Base):

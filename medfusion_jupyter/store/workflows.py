@@ -15,7 +15,9 @@ from medfusion_jupyter.store import events
 from medfusion_jupyter.store.errors import Conflict, InUse, NameTaken, UnknownId
 from medfusion_jupyter.store.job_record import moment
 from medfusion_jupyter.store.paging import Page, newest_first
+from medfusion_jupyter.store.people import current_person
 from medfusion_jupyter.store.tables import JobRow, WorkflowExecutionRow, WorkflowRow, WorkflowVersionRow, now
+from medfusion_jupyter.store.texts import NAME_LENGTH, valid_name, valid_text
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store.database import Store
@@ -72,18 +74,21 @@ class Workflows:
         nodes: Sequence[Mapping[str, Any]] = (),
         edges: Sequence[Mapping[str, Any]] = (),
         description: str = "",
-        created_by: str | None = None,
+        by: str | None = None,
     ) -> Workflow:
-        """Store a workflow and its first version. Raises NameTaken."""
+        """Store a workflow and its first version. Raises NameTaken, BadValue."""
+        by = by or current_person()
+        valid_name("name", name)
+        valid_text("description", description)
         with self._store.writing() as session:
             if session.scalar(select(WorkflowRow.id).where(WorkflowRow.name == name)) is not None:
                 raise NameTaken("workflow", name)
             graph = {"nodes": [dict(node) for node in nodes], "edges": [dict(edge) for edge in edges]}
-            row = WorkflowRow(name=name, description=description, created_by=created_by, **graph)
+            row = WorkflowRow(name=name, description=description, created_by=by, **graph)
             session.add(row)
             session.flush()
-            session.add(WorkflowVersionRow(workflow_id=row.id, version=1, created_by=created_by, **graph))
-            events.record(session, "created", "workflow", str(row.id), {"name": name}, created_by)
+            session.add(WorkflowVersionRow(workflow_id=row.id, version=1, created_by=by, **graph))
+            events.record(session, "created", "workflow", str(row.id), {"name": name}, by)
             session.flush()
             return Workflow.of(row)
 
@@ -91,6 +96,15 @@ class Workflows:
         """The workflow with that id. Raises UnknownId."""
         with self._store.reading() as session:
             return Workflow.of(self._row(session, workflow_id))
+
+    def get_by_name(self, name: str) -> Workflow:
+        """The workflow of that name. Raises UnknownId with the newest names."""
+        with self._store.reading() as session:
+            row = session.scalars(select(WorkflowRow).where(WorkflowRow.name == name)).one_or_none()
+            if row is None:
+                newest = session.scalars(select(WorkflowRow.name).order_by(WorkflowRow.id.desc()).limit(5)).all()
+                raise UnknownId("workflow", name, newest)
+            return Workflow.of(row)
 
     def update(
         self,
@@ -101,28 +115,31 @@ class Workflows:
         description: str | None = None,
         nodes: Sequence[Mapping[str, Any]] | None = None,
         edges: Sequence[Mapping[str, Any]] | None = None,
-        updated_by: str | None = None,
+        by: str | None = None,
     ) -> Workflow:
         """Save a workflow; what is None stays. Each save is a version that is kept.
 
-        seen_version: the version that the change was made on. Raises Conflict where it is not the newest, and NameTaken.
+        seen_version: the version that the change was made on. Raises Conflict where it is not the newest, NameTaken, NotYours.
         """
+        by = by or current_person()
         with self._store.writing() as session:
             row = self._row(session, workflow_id)
+            self._store.refuse_stranger(row.created_by, by, f"The workflow {row.name!r}")
             if row.version != seen_version:
-                raise Conflict(f"The workflow {row.name!r}", seen=seen_version, now=row.version)
+                seen, current = f"version {seen_version}", f"version {row.version}"
+                raise Conflict(f"The workflow {row.name!r}", seen=seen, now=current)
             if name is not None and name != row.name:
                 if session.scalar(select(WorkflowRow.id).where(WorkflowRow.name == name)) is not None:
                     raise NameTaken("workflow", name)
-                row.name = name
+                row.name = valid_name("name", name)
             if description is not None:
-                row.description = description
+                row.description = valid_text("description", description)
             if nodes is not None:
                 row.nodes = [dict(node) for node in nodes]
             if edges is not None:
                 row.edges = [dict(edge) for edge in edges]
-            self._save_version(session, row, updated_by)
-            events.record(session, "updated", "workflow", str(row.id), {"version": row.version}, updated_by)
+            self._save_version(session, row, by)
+            events.record(session, "updated", "workflow", str(row.id), {"version": row.version}, by)
             session.flush()
             return Workflow.of(row)
 
@@ -136,26 +153,30 @@ class Workflows:
                 for row in session.scalars(query.order_by(WorkflowVersionRow.version.desc()))
             ]
 
-    def restore(self, workflow_id: int, version: int, *, restored_by: str | None = None) -> Workflow:
-        """Save the graph of an earlier version as the newest one. Raises UnknownId with the versions there are."""
+    def restore(self, workflow_id: int, version: int, *, by: str | None = None) -> Workflow:
+        """Save the graph of an earlier version as the newest one. Raises UnknownId with the versions there are, NotYours."""
+        by = by or current_person()
         with self._store.writing() as session:
             row = self._row(session, workflow_id)
+            self._store.refuse_stranger(row.created_by, by, f"The workflow {row.name!r}")
             query = select(WorkflowVersionRow).where(WorkflowVersionRow.workflow_id == workflow_id)
             old = session.scalars(query.where(WorkflowVersionRow.version == version)).one_or_none()
             if old is None:
                 there = session.scalars(query.order_by(WorkflowVersionRow.version.desc()).limit(5)).all()
                 raise UnknownId(f"version of the workflow {row.name}", version, [str(one.version) for one in there])
             row.nodes, row.edges = old.nodes, old.edges
-            self._save_version(session, row, restored_by)
+            self._save_version(session, row, by)
             data = {"version": row.version, "from": version}
-            events.record(session, "restored", "workflow", str(row.id), data, restored_by)
+            events.record(session, "restored", "workflow", str(row.id), data, by)
             session.flush()
             return Workflow.of(row)
 
-    def delete(self, workflow_id: int, *, deleted_by: str | None = None) -> None:
+    def delete(self, workflow_id: int, *, by: str | None = None) -> None:
         """Forget a workflow with its versions and executions. Raises InUse where a job came of one of its executions."""
+        by = by or current_person()
         with self._store.writing() as session:
             row = self._row(session, workflow_id)
+            self._store.refuse_stranger(row.created_by, by, f"The workflow {row.name!r}")
             jobs = session.scalars(
                 select(JobRow.job_id)
                 .join(WorkflowExecutionRow, WorkflowExecutionRow.id == JobRow.workflow_execution_id)
@@ -164,7 +185,7 @@ class Workflows:
             if jobs:
                 raise InUse(f"The workflow {row.name!r}", [f"job {job}" for job in jobs])
             session.delete(row)
-            events.record(session, "deleted", "workflow", str(workflow_id), {"name": row.name}, deleted_by)
+            events.record(session, "deleted", "workflow", str(workflow_id), {"name": row.name}, by)
 
     def _row(self, session: Session, workflow_id: int) -> WorkflowRow:
         row = session.get(WorkflowRow, workflow_id, with_for_update=True)
@@ -186,6 +207,7 @@ class Workflows:
         """Workflows, newest first. search: part of the name, in any case."""
         query = select(WorkflowRow)
         if search:
+            valid_text("search", search, NAME_LENGTH)
             query = query.where(WorkflowRow.name.icontains(search, autoescape=True))
         with self._store.reading() as session:
             return newest_first(

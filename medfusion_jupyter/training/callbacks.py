@@ -2,7 +2,7 @@
 
 A callback defines the methods it wants; each is given the LoopState. The order of events:
 `fit_start`, then for each epoch `epoch_start`, `batch_end` after each step, `losses` when step losses have been read from
-the device, `epoch_end` after validation; `paused` and `resumed` between batches; `fit_end` last, also after a stop.
+the device, `epoch_end` after validation; `paused`, `resumed` and `changed` between batches; `fit_end` last, also after a stop.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ class Callback:
     def resumed(self, state: LoopState) -> None:
         """The run goes on."""
 
+    def changed(self, state: LoopState) -> None:
+        """state.changes holds settings that were changed while the run went on; they hold from the next batch on."""
+
     def fit_end(self, state: LoopState) -> None:
         """After the last epoch, or after a stop."""
 
@@ -53,6 +56,9 @@ class BestEpoch(Callback):
         self.watch = watch
         self.sign = 1.0 if WATCHABLE[watch] == "max" else -1.0
         self.patience = patience
+
+    def changed(self, state: LoopState) -> None:
+        self.patience = state.changes.get("patience", self.patience)
 
     def epoch_end(self, state: LoopState) -> None:
         value = state.row[self.watch]

@@ -1,78 +1,19 @@
-"""Every setting of a training run, validated in one place."""
+"""The settings of a run in the process that trains: what they name is registered here."""
 
 from __future__ import annotations
 
-import difflib
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import field_validator
 
-from medfusion_jupyter.data.augment import Augmentation
 from medfusion_jupyter.nn import fusions, heads, image_encoders, table_encoders
+from medfusion_jupyter.settings.training import WATCHABLE, ConfigError, TrainingSettings
 
-WATCHABLE = {"val/auroc": "max", "val/accuracy": "max", "val/loss": "min"}
-
-
-class ConfigError(ValueError):
-    """A setting that does not exist or has a value that is not allowed."""
+__all__ = ["WATCHABLE", "ConfigError", "TrainingConfig"]
 
 
-class TrainingConfig(BaseModel):
-    """Settings of `mf.train`. Each is one keyword; the description says what it does, its unit and its range."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-    name: Annotated[
-        str | None, Field(min_length=1, max_length=200, description="the job's name, and that of its model")
-    ] = None
-    description: Annotated[str, Field(max_length=10_000, description="free text kept with the job")] = ""
-    image_encoder: Annotated[str | None, Field(description="registered image encoder; None leaves the images out")] = (
-        "resnet18"
-    )
-    tabular_encoder: Annotated[str | None, Field(description="registered table encoder; None leaves the table out")] = (
-        "mlp"
-    )
-    fusion: Annotated[str, Field(description="registered fusion")] = "gated"
-    head: Annotated[str, Field(description="registered head, which owns the loss")] = "classification"
-    image_size: Annotated[
-        int, Field(ge=8, le=1024, description="side in pixels to which images are scaled, 8 to 1024")
-    ] = 128
-    augment: Annotated[
-        Augmentation | None,
-        Field(description="True (the defaults of Augmentation), False, or its settings as a dict"),
-    ] = Augmentation()
-    epochs: Annotated[int, Field(ge=1, le=100_000, description="passes over the training part")] = 20
-    batch_size: Annotated[int, Field(ge=2, le=65_536, description="rows a step, 2 or more")] = 32
-    lr: Annotated[float, Field(gt=0, le=10, description="peak learning rate of AdamW")] = 3e-4
-    weight_decay: Annotated[
-        float, Field(ge=0, le=10, description="AdamW's decoupled weight decay; biases and norms have none")
-    ] = 0.01
-    warmup: Annotated[
-        float, Field(ge=0, description="epochs in which the rate rises from 0 to lr; it then falls as a cosine")
-    ] = 1.0
-    patience: Annotated[
-        int | None, Field(ge=1, description="epochs without a better watched metric before it ends early; None never")
-    ] = 10
-    watch: Annotated[
-        str, Field(description="metric that chooses the best epoch: val/auroc, val/accuracy or val/loss")
-    ] = "val/auroc"
-    precision: Annotated[
-        Literal["auto", "fp32", "bf16"],
-        Field(description="auto: bfloat16 autocast on a GPU that has it, float32 elsewhere"),
-    ] = "auto"
-    device: Annotated[str, Field(description="auto, cpu, cuda or cuda:N")] = "auto"
-    val: Annotated[float, Field(gt=0, lt=1, description="share of rows for validation, by patient")] = 0.2
-    test: Annotated[float, Field(ge=0, lt=1, description="share of rows that training never sees, by patient")] = 0.2
-    seed: Annotated[
-        int, Field(ge=0, lt=2**31, description="of the split, the weights, the order and the augmentation")
-    ] = 0
-
-    @field_validator("augment", mode="before")
-    @classmethod
-    def _augment(cls, value: Any) -> Any:
-        if value is True:
-            return Augmentation()
-        return None if value is False else value
+class TrainingConfig(TrainingSettings):
+    """Settings whose encoders, fusion and head are registered."""
 
     @field_validator("image_encoder", "tabular_encoder", "fusion", "head")
     @classmethod
@@ -89,42 +30,3 @@ class TrainingConfig(BaseModel):
             except LookupError as unknown:
                 raise ValueError(str(unknown)) from None
         return value
-
-    @field_validator("watch")
-    @classmethod
-    def _watchable(cls, value: str) -> str:
-        if value not in WATCHABLE:
-            raise ValueError(f"watch one of {', '.join(WATCHABLE)}")
-        return value
-
-    @model_validator(mode="after")
-    def _together(self) -> TrainingConfig:
-        if self.image_encoder is None and self.tabular_encoder is None:
-            raise ValueError("image_encoder and tabular_encoder are both None: a model needs one of them")
-        if self.val + self.test >= 1:
-            raise ValueError(f"val={self.val} and test={self.test} leave nothing to train on: together below 1")
-        return self
-
-    @classmethod
-    def of(cls, settings: dict[str, Any]) -> TrainingConfig:
-        """Validate keywords. Raises ConfigError that names each bad one, what is allowed and the closest name."""
-        for unknown in sorted(settings.keys() - cls.model_fields.keys()):
-            near = difflib.get_close_matches(unknown, cls.model_fields, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(
-                f"mf.train has no setting {unknown!r}.{hint} The settings are: {', '.join(sorted(cls.model_fields))}."
-            )
-        try:
-            return cls.model_validate(settings)
-        except ValidationError as refused:
-            raise ConfigError("\n".join(_in_words(error) for error in refused.errors())) from None
-
-
-def _in_words(error: Any) -> str:
-    where = ".".join(str(part) for part in error["loc"])
-    reason = error["msg"].removeprefix("Value error, ")
-    if not where:
-        return f"{reason}."
-    field = TrainingConfig.model_fields.get(str(error["loc"][0]))
-    meaning = f" ({where}: {field.description})" if field is not None and field.description else ""
-    return f"{where}={error['input']!r}: {reason}.{meaning}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 
 class Stopped(Exception):
@@ -15,16 +16,17 @@ class Abandoned(Exception):
 
 
 class Control:
-    """Hands pause, resume and stop to a training loop, which asks `if control.attention: control.obey(…)` each batch."""
+    """Hands commands to a training loop, which asks `if control.attention: control.obey(…)` each batch."""
 
     def __init__(self) -> None:
         self.attention = False
         self._changed = threading.Condition()
         self._paused = False
         self._ending: type[Exception] | None = None
+        self._changes: dict[str, Any] = {}
 
-    def deliver(self, command: str) -> None:
-        """Take a command (`pause`, `resume` or `stop`) from any thread."""
+    def deliver(self, command: str, arguments: Mapping[str, Any] | None = None) -> None:
+        """Take a command (`pause`, `resume`, `stop`, or `set` with settings) from any thread."""
         with self._changed:
             if command == "pause":
                 self._paused = True
@@ -32,8 +34,10 @@ class Control:
                 self._paused = False
             elif command == "stop":
                 self._ending = self._ending or Stopped
+            elif command == "set":
+                self._changes.update(arguments or {})
             else:
-                raise ValueError(f"A run knows no command {command!r}; it knows pause, resume and stop.")
+                raise ValueError(f"A run knows no command {command!r}; it knows pause, resume, stop and set.")
             self._tell()
 
     def abandon(self) -> None:
@@ -60,6 +64,12 @@ class Control:
             self.attention = self._paused or self._ending is not None
         self.raise_if_ending()
         on_resume()
+
+    def take_changes(self) -> dict[str, Any]:
+        """The settings that were changed since the last call."""
+        with self._changed:
+            changes, self._changes = self._changes, {}
+            return changes
 
     def _tell(self) -> None:
         self.attention = True

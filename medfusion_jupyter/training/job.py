@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import platform
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medfusion_jupyter.data import Cohort, Split
 from medfusion_jupyter.store import FINISHED, IllegalTransition, JobStatus, Store, home, open_store
+from medfusion_jupyter.store.status import CHANGEABLE
 from medfusion_jupyter.training.checkpoints import CheckpointError
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.model import Model
@@ -100,6 +102,19 @@ class Job:
         """End after the batch under way; the best epoch so far is kept as the model."""
         self._request("stop")
 
+    def set(self, **changes: Any) -> None:
+        """Change lr, epochs or patience of a job at work; they hold from its next batch on and are kept with the job.
+
+        Raises ConfigError for another setting or a value out of range, IllegalTransition where the job is not at work.
+        """
+        refused = sorted(changes.keys() - CHANGEABLE)
+        if refused or not changes:
+            raise ConfigError(
+                f"{refused[0] if refused else 'Nothing'} cannot be changed in a run; {', '.join(sorted(CHANGEABLE))} can."
+            )
+        TrainingConfig.of({**self.record.training_config, **changes})
+        self._request("set", changes)
+
     def wait(self, timeout: float | None = None) -> Job:
         """Return when the job has ended, showing its progress; interrupting the wait leaves the job running.
 
@@ -163,52 +178,50 @@ class Job:
 
         return Model.from_checkpoint(read_checkpoint(Path(best.checkpoint_path)), name=job.name)
 
-    def _request(self, command: str) -> None:
-        self._store.jobs.request(self.job_id, command)
+    def _request(self, command: str, arguments: dict[str, Any] | None = None) -> None:
+        self._store.jobs.request(self.job_id, command, arguments)
         if self.job_id in RUNS:
             self._store.writer.wake()
 
 
-def train(cohort: Cohort | Split, **settings: Any) -> Job:
-    """Train a model of images and table on a cohort, in a background thread; returns at once.
+def train(
+    cohort: Cohort | Split,
+    *,
+    detach: bool = False,
+    priority: int = 0,
+    not_before: dt.datetime | None = None,
+    **settings: Any,
+) -> Job:
+    """Train a model of images and table on a cohort; returns at once.
 
     cohort: is split by patient into training, validation and test parts (settings val, test and seed); or a Split made by
     `cohort.split`. settings: those of TrainingConfig, such as image_encoder, fusion, epochs, batch_size, lr, patience.
 
+    By default a background thread of this process trains; a second job in the process waits until the first has ended. With
+    detach=True the job is queued, and a Jupyter server of this host and MEDFUSION_HOME trains it in a kernel of its own, which
+    outlives this one: one job a GPU at a time, those of the highest `priority` (-1000 to 1000) first, none before `not_before`
+    (a moment with its zone).
+
     Raises ConfigError for a setting that does not exist or has a bad value, and CohortError where the cohort cannot be
-    split so; nothing is stored then. A second job in the process waits until the first has ended.
+    split so; nothing is stored then.
     """
+    if not detach and (priority or not_before is not None):
+        raise ConfigError("priority and not_before are of the queue: they need detach=True.")
+    if not_before is not None and not_before.tzinfo is None:
+        raise ConfigError(f"not_before={not_before.isoformat()} has no time zone: add one, as by .astimezone().")
     config = TrainingConfig.of(settings)
     if isinstance(cohort, Split):
         given = sorted({"val", "test"} & settings.keys())
         if given:
             raise ConfigError(f"{' and '.join(given)} cannot be set beside a Split, which has its parts already.")
-        split = cohort
-    else:
-        split = cohort.split(test=config.test, val=config.val, seed=config.seed)
-    if not len(split.val):
-        raise ConfigError("The split has no validation part (val=0): there is nothing to choose the best epoch by.")
-    if len(split.train) < 2:
-        raise ConfigError(f"The training part has {len(split.train)} row; at least 2 are needed.")
-    whole = split.cohort
-    modalities = modalities_of(
-        config, has_image=whole.image is not None, has_table=bool(whole.numeric or whole.categorical)
-    )
+    split = split_for(cohort, config)
+    whole, plan = split.cohort, plan_of(split, config)
     store = open_store()
     record = store.jobs.create(
-        name=config.name or _name_of(config, modalities, whole),
+        name=config.name or _name_of(config, whole),
         description=config.description,
-        model_config={
-            "image_encoder": config.image_encoder if "image" in modalities else None,
-            "tabular_encoder": config.tabular_encoder if "table" in modalities else None,
-            "fusion": config.fusion,
-            "head": config.head,
-        },
-        data_config={
-            **whole.roles(),
-            "dataset": whole.name,
-            "rows": {part: len(rows) for part, rows in split.rows.items()},
-        },
+        model_config=plan["model_config"],
+        data_config=plan["data_config"],
         training_config=config.model_dump(mode="json"),
         total_epochs=config.epochs,
         watched_metric=config.watch,
@@ -216,13 +229,48 @@ def train(cohort: Cohort | Split, **settings: Any) -> Job:
         versions=_versions(),
     )
 
-    def remembered() -> Split:
-        whole.write(home() / "datasets" / whole.fingerprint)
-        split.write(home() / "jobs" / record.job_id / "split.json")
-        return split
-
-    RUNS[record.job_id] = Run(store, record.job_id, remembered, config)
+    if detach:
+        remember(split, record.job_id)
+        store.queue.add(record.job_id, priority=priority, not_before=not_before)
+    else:
+        RUNS[record.job_id] = Run(store, record.job_id, lambda: remember(split, record.job_id), config)
     return Job(record.job_id, store)
+
+
+def split_for(cohort: Cohort | Split, config: TrainingConfig) -> Split:
+    """The split to train on. Raises ConfigError where a part is missing, CohortError where the cohort cannot be split so."""
+    split = cohort if isinstance(cohort, Split) else cohort.split(test=config.test, val=config.val, seed=config.seed)
+    if not len(split.val):
+        raise ConfigError("The split has no validation part (val=0): there is nothing to choose the best epoch by.")
+    if len(split.train) < 2:
+        raise ConfigError(f"The training part has {len(split.train)} row; at least 2 are needed.")
+    return split
+
+
+def plan_of(split: Split, config: TrainingConfig) -> dict[str, dict[str, Any]]:
+    """model_config and data_config of a job: the parts of its model and the roles of its columns. Raises ConfigError."""
+    whole = split.cohort
+    used = _modalities(whole, config)
+    return {
+        "model_config": {
+            **config.parts(),
+            "image_encoder": config.image_encoder if "image" in used else None,
+            "tabular_encoder": config.tabular_encoder if "table" in used else None,
+        },
+        "data_config": {
+            **whole.roles(),
+            "dataset": whole.name,
+            "rows": {part: len(rows) for part, rows in split.rows.items()},
+        },
+    }
+
+
+def remember(split: Split, job_id: str) -> Split:
+    """Write the cohort and the split of a job: what a resume, in whatever process, needs."""
+    whole = split.cohort
+    whole.write(home() / "datasets" / whole.fingerprint)
+    split.write(home() / "jobs" / job_id / "split.json")
+    return split
 
 
 def load_job(job_id: str) -> Job:
@@ -247,15 +295,25 @@ def resume(job_id: str) -> Job:
     checkpoint = last_good_checkpoint(store, job_id)
     if checkpoint is not None and checkpoint.description["epoch"] >= record.total_epochs:
         raise JobFailed(f"{job_id} has finished all its {record.total_epochs} epochs: there is nothing left to resume.")
-    config = TrainingConfig.of(record.training_config)
-    folder, fingerprint = home() / "jobs" / job_id, record.dataset_fingerprint
-    if fingerprint is None or not (folder / "split.json").exists():
-        raise JobFailed(f"{job_id} ended before its cohort was written; start it anew with mf.train.")
-    RUNS[job_id] = Run(store, job_id, lambda: saved_split(folder, fingerprint), config)
+    RUNS[job_id] = Run(store, job_id, split_of(record), TrainingConfig.of(record.training_config))
     return Job(job_id, store)
 
 
-def _name_of(config: TrainingConfig, modalities: tuple[str, ...], cohort: Cohort) -> str:
+def split_of(record: JobRecord) -> Callable[[], Split]:
+    """How to read the split that a job was started with. Raises JobFailed where it was never written."""
+    folder, fingerprint = home() / "jobs" / record.job_id, record.dataset_fingerprint
+    if fingerprint is None or not (folder / "split.json").exists():
+        raise JobFailed(f"{record.job_id} ended before its cohort was written; start it anew with mf.train.")
+    return lambda: saved_split(folder, fingerprint)
+
+
+def _modalities(cohort: Cohort, config: TrainingConfig) -> tuple[str, ...]:
+    has_table = bool(cohort.numeric or cohort.categorical)
+    return modalities_of(config, has_image=cohort.image is not None, has_table=has_table)
+
+
+def _name_of(config: TrainingConfig, cohort: Cohort) -> str:
+    modalities = _modalities(cohort, config)
     parts = [cohort.name or cohort.target]
     parts += [config.image_encoder or ""] if "image" in modalities else []
     parts += [config.tabular_encoder or ""] if "table" in modalities else []

@@ -6,15 +6,15 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from medfusion_jupyter.data.augment import Augmentation
 from medfusion_jupyter.data.batches import Batch, BatchSource
 from medfusion_jupyter.nn import FusionModel
+from medfusion_jupyter.settings.augmentation import Augmentation
 from medfusion_jupyter.training.callbacks import Callback
 from medfusion_jupyter.training.control import Control, Stopped
 from medfusion_jupyter.training.schedule import warmup_cosine
@@ -53,6 +53,7 @@ class LoopState:
     best_epoch: int | None = None
     best_value: float | None = None
     finish_early: bool = False
+    changes: dict[str, Any] = field(default_factory=dict)
     stopped: bool = False
 
     @property
@@ -187,3 +188,10 @@ class Loop:
     def _rest(self) -> None:
         self._read()
         self.control.obey(lambda: self.notify("paused"), lambda: self.notify("resumed"))
+        changes = self.control.take_changes()
+        if changes:
+            self.settings = replace(self.settings, lr=changes.get("lr", self.settings.lr))
+            # the epoch under way is finished in any case
+            self.state.epochs = max(changes.get("epochs", self.state.epochs), self.state.epoch)
+            self.state.changes = changes
+            self.notify("changed")

@@ -71,6 +71,10 @@ class Recorder(Callback):
             self._rest_began = None
         self.store.jobs.update_status(self.job_id, "running", run_token=self.run_token)
 
+    def changed(self, state: LoopState) -> None:
+        kept = {**state.changes, **({"epochs": state.epochs} if "epochs" in state.changes else {})}
+        self.store.jobs.note_changes(self.job_id, run_token=self.run_token, changes=kept)
+
     def progress(self) -> dict[str, Any] | None:
         """How far the run is, from any thread; None before its first step."""
         state = self._state

@@ -45,8 +45,19 @@ log = logging.getLogger("medfusion")
 class Run:
     """Trains one job. Made by `mf.train` and `mf.resume`; one thread of the process works it off in its turn."""
 
-    def __init__(self, store: Store, job_id: str, split: Callable[[], Split], config: TrainingConfig) -> None:
-        """Claims the job. Raises IllegalTransition where another live run owns it."""
+    def __init__(
+        self,
+        store: Store,
+        job_id: str,
+        split: Callable[[], Split],
+        config: TrainingConfig,
+        *,
+        launched: bool = False,
+    ) -> None:
+        """Claims the job; launched: from its queue, by the kernel that a server started for it.
+
+        Raises IllegalTransition where another live run owns it.
+        """
         self.store = store
         self.job_id = job_id
         self.config = config
@@ -63,6 +74,7 @@ class Run:
             pid=os.getpid(),
             process_started=psutil.Process().create_time(),
             kernel_id=_kernel_id(),
+            launched=launched,
         ).pk
         self._detach = store.writer.attach(self._beat)
         turns.submit(self)
@@ -182,7 +194,7 @@ class Run:
             job_id=self.job_id,
             trained_epochs=model.epoch,
             dataset_fingerprint=job.dataset_fingerprint,
-            created_by=job.created_by,
+            by=job.created_by,
         )
         self._model_path = str(folder)
 
@@ -212,7 +224,7 @@ class Run:
             self.control.abandon()
             return
         for command in jobs.take_commands_in(session, self._pk, self._token):
-            self.control.deliver(command.command)
+            self.control.deliver(command.command, command.arguments)
             if command.command == "stop" and not self._begun and turns.withdraw(self):
                 # not in this thread: it holds the store's write lock
                 threading.Thread(target=self.work, name="medfusion-stop").start()

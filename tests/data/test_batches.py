@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medfusion_jupyter.data import PixelCache, TableArrays
-from medfusion_jupyter.data.augment import Augmentation, augment
+from medfusion_jupyter.data.augment import augment
 from medfusion_jupyter.data.batches import BatchSource
+from medfusion_jupyter.settings.augmentation import Augmentation
 
 NOTHING = {"flip": 0, "rotate": 0, "translate": 0, "scale": 0, "brightness": 0, "contrast": 0}
 

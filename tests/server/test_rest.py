@@ -218,7 +218,7 @@ async def test_a_workflow_is_stored_saved_in_versions_restored_and_deleted(ask, 
     assert (saved["version"], saved["nodes"], saved["name"]) == (2, [], "fuse 🫁")
     # a second client that still sees version 1 loses nothing of the first
     code, body = await refused(*path, method="PUT", body=json.dumps({"version": 1, "name": "mine"}))
-    assert (code, "you saw version 1, it is at 2" in body["message"]) == (409, True)
+    assert (code, "you saw version 1, it is at version 2" in body["message"]) == (409, True)
     back = await ask(*path, "versions", "1", "restore", method="POST")
     assert (back["version"], back["nodes"]) == (3, [{"id": "a"}])
     assert [one["version"] for one in (await ask(*path, "versions"))["items"]] == [3, 2, 1]

@@ -5,8 +5,9 @@ from medfusion_jupyter.store import open_store
 
 @pytest.fixture
 def store(either_database):
-    """The store of this test, on each database in turn."""
+    """The store of this test, on each database in turn; `ada` is one of its admins."""
     store = open_store()
+    store.admins = frozenset({"ada"})
     yield store
     store.close()
 

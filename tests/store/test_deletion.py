@@ -33,7 +33,7 @@ def model(store, job, medfusion_home):
 def test_a_job_goes_with_its_rows_and_files(store, job, medfusion_home):
     store.writer.append(job.pk, "m", 1, 1.0)
     store.writer.flush()
-    store.jobs.delete(job.job_id, deleted_by="ada")
+    store.jobs.delete(job.job_id, by="ada")
     with pytest.raises(UnknownId):
         store.jobs.get(job.job_id)
     assert not (medfusion_home / "jobs" / job.job_id).exists()

@@ -189,7 +189,7 @@ def test_a_job_with_a_model_is_not_deleted_and_says_why(store, new_job):
 
 def test_each_change_is_an_event_in_order(store, new_job):
     job = new_job(status="running")
-    store.jobs.request(job.job_id, "pause", requested_by="ada")
+    store.jobs.request(job.job_id, "pause", by="ada")
     store.jobs.finish_epoch(job.job_id, run_token="t", epoch=1, row={"epoch": 1, "val/auroc": float("nan")})
     events = store.events.list()
     assert [event.kind for event in events] == ["created", "status", "status", "command", "epoch"]

@@ -3,6 +3,7 @@
 import pytest
 
 from medfusion_jupyter.store import NameTaken, StoreError, UnknownId
+from medfusion_jupyter.store.people import current_person
 
 MODEL = {
     "path": "p",
@@ -78,12 +79,15 @@ def test_one_checkpoint_is_the_best(store, new_job):
 
 def test_an_alias_means_one_version_at_a_time(store):
     first, second = (store.models.register("icu", **MODEL, metrics={}) for _ in range(2))
-    assert store.models.set_alias("icu", "production", 1, set_by="ada").aliases == ["production"]
+    assert store.models.set_alias("icu", "production", 1, by="ada").aliases == ["production"]
     assert store.models.get_by_alias("icu", "production").id == first.id
     store.models.set_alias("icu", "production", 2)
     assert store.models.get_by_alias("icu", "production").id == second.id
     assert [(one.version, one.aliases) for one in store.models.versions("icu")] == [(2, ["production"]), (1, [])]
-    assert [event.actor for event in store.events.list(entity="model") if event.kind == "aliased"] == ["ada", None]
+    assert [event.actor for event in store.events.list(entity="model") if event.kind == "aliased"] == [
+        "ada",
+        current_person(),
+    ]
     store.models.remove_alias("icu", "production")
     with pytest.raises(UnknownId, match="'production'"):
         store.models.get_by_alias("icu", "production")

@@ -1,0 +1,130 @@
+"""What the server answers, for the OpenAPI document: made from the store's own records, so that the two cannot differ."""
+
+from __future__ import annotations
+
+from dataclasses import is_dataclass
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from medfusion_jupyter.store import checkpoints, datasets, events, job_record, models, workflows
+
+Fields = dict[str, Any]
+
+
+class Answer(BaseModel):
+    """Base of the answers; nothing is in them that the document does not name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def _of(name: str, record: type, *, without: frozenset[str] = frozenset(), **more: Any) -> type[Answer]:
+    assert is_dataclass(record)
+    hints = get_type_hints(record)
+    fields: Fields = {field: (hint, ...) for field, hint in hints.items() if field not in without}
+    return _made(name, (record.__doc__ or "").strip(), fields | {field: (hint, ...) for field, hint in more.items()})
+
+
+def _page(name: str, item: type[Answer], **more: Any) -> type[Answer]:
+    fields: Fields = {
+        "items": (list[item], ...),  # type: ignore[valid-type]
+        "next": (str | None, Field(description="cursor of the page after this one; null at the end")),
+    }
+    return _made(name, "Part of a list.", fields | {field: (hint, ...) for field, hint in more.items()})
+
+
+def _all(name: str, item: type[Answer]) -> type[Answer]:
+    return _made(name, "A whole list.", {"items": (list[item], ...)})  # type: ignore[valid-type]
+
+
+def _made(name: str, doc: str, fields: Fields) -> type[Answer]:
+    return create_model(name, __base__=Answer, __module__=__name__, __doc__=doc, **fields)
+
+
+_INTERNAL = frozenset({"pk", "run_token", "queue"})
+
+JobSummary = _of("JobSummary", job_record.JobSummary, without=_INTERNAL, commands=list[str])
+Job = _of("Job", job_record.Job, without=_INTERNAL, commands=list[str])
+JobPage = _page("JobPage", JobSummary, counts=dict[str, int])
+Checkpoint = _of("Checkpoint", checkpoints.Checkpoint)
+CheckpointList = _all("CheckpointList", Checkpoint)
+Event = _of("Event", events.Event)
+EventList = _all("EventList", Event)
+EventPage = _page("EventPage", Event)
+Model = _of("Model", models.ModelRecord)
+ModelPage = _page("ModelPage", Model)
+ModelList = _all("ModelList", Model)
+ModelStatistics = _of("ModelStatistics", models.ModelStatistics)
+Dataset = _of("Dataset", datasets.Dataset)
+DatasetPage = _page("DatasetPage", Dataset)
+DatasetStatistics = _of("DatasetStatistics", datasets.DatasetStatistics)
+Workflow = _of("Workflow", workflows.Workflow)
+WorkflowPage = _page("WorkflowPage", Workflow)
+WorkflowVersion = _of("WorkflowVersion", workflows.WorkflowVersion)
+WorkflowVersionList = _all("WorkflowVersionList", WorkflowVersion)
+
+
+class Series(Answer):
+    """One metric by rising step; null stands for a value that was not a number."""
+
+    name: str
+    steps: list[int]
+    values: list[float | None]
+
+
+class Error(Answer):
+    """Why a request was refused. code: for programs; message: for people; field: what it is about, if anything."""
+
+    code: str
+    message: str
+    field: str | None
+
+
+class Alive(Answer):
+    """The server answers."""
+
+    status: str
+
+
+class Ready(Answer):
+    """The database answers."""
+
+    status: str
+    last_event: int
+
+
+class Info(Answer):
+    """Versions, the database (a password is not shown) and who asks."""
+
+    database: str
+    schema_revision: str | None
+    versions: dict[str, str]
+    person: str
+    is_admin: bool
+    home: str
+
+
+class Gpu(Answer):
+    """A GPU. Bytes; utilization 0 to 1."""
+
+    index: int
+    name: str
+    memory_total: int
+    memory_used: int
+    utilization: float | None
+    temperature: int | None
+
+
+class Resources(Answer):
+    """What the server's machine has. Bytes; shares 0 to 1; cpu_share: of all cores since the last look."""
+
+    cpu_count: int
+    cpu_share: float
+    memory_total: int
+    memory_available: int
+    disk_total: int
+    disk_free: int
+    gpus: list[Gpu]
+    jobs_at_once: int
+    jobs_running: int
+    jobs_waiting: int

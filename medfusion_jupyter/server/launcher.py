@@ -1,0 +1,190 @@
+"""Runs queued jobs in kernels of their own, through Jupyter's kernel manager: they show among the running kernels.
+
+The database is asked when a job was queued (the bell), when one has ended, and when one's time has come; not otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from medfusion_jupyter.server.resources import visible_gpus
+from medfusion_jupyter.store.errors import StoreError
+from medfusion_jupyter.store.location import home, queue_bell
+
+if TYPE_CHECKING:
+    from medfusion_jupyter.store import Job, Store
+
+log = logging.getLogger("medfusion")
+Answer = TypeVar("Answer")
+
+BELL_SECONDS = 0.5
+WAITING_SECONDS = 5.0
+"""How often the queue is looked at while a job waits in it: the one that has its place may belong to a server that is gone."""
+READY_SECONDS = 120.0
+
+
+class Launcher:
+    """Starts a kernel for each job whose turn has come, waits for its end and shuts the kernel down."""
+
+    def __init__(
+        self, server: Any, open_store: Callable[[], Store], executor: Executor, *, jobs_at_once: int, kernel_name: str
+    ) -> None:
+        self._kernels = server.kernel_manager
+        self._sessions = server.session_manager
+        self._open_store = open_store
+        self._executor = executor
+        self._jobs_at_once = jobs_at_once
+        self._kernel_name = kernel_name
+        self._woken = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._runs: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Begin to look at the queue; where nothing was ever queued the database is not opened."""
+        self._task = asyncio.get_running_loop().create_task(self._serve())
+
+    def wake(self) -> None:
+        """Look at the queue now."""
+        self._woken.set()
+
+    async def close(self) -> None:
+        """Launch nothing more. The kernels are the server's: it shuts them down or leaves them."""
+        tasks = [task for task in (self._task, *self._runs) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def places(self) -> int:
+        """How many jobs may be at work at once: as configured, or one a GPU, or one."""
+        return self._jobs_at_once or max(1, len(visible_gpus()))
+
+    async def _serve(self) -> None:
+        rung: int | None = None
+        loop = asyncio.get_running_loop()
+        look_again: float | None = None
+        while True:
+            now_rung = _bell()
+            due = look_again is not None and loop.time() >= look_again
+            if now_rung != rung or due or self._woken.is_set():
+                rung = now_rung
+                self._woken.clear()
+                try:
+                    wait = await self._launch_due()
+                except (StoreError, OSError) as error:
+                    log.warning("The queue could not be looked at, it is tried again: %s", error)
+                    wait = WAITING_SECONDS
+                except Exception:
+                    log.warning("The queue could not be looked at, it is tried again", exc_info=True)
+                    wait = WAITING_SECONDS
+                look_again = None if wait is None else loop.time() + wait
+            try:
+                await asyncio.wait_for(self._woken.wait(), BELL_SECONDS)
+            except TimeoutError:
+                continue
+
+    async def _launch_due(self) -> float | None:
+        """Launch what may be launched; gives the seconds after which to look again, None where nothing waits."""
+        names = visible_gpus()
+        while True:
+            job = await self._ask(lambda store: store.queue.launch_next(self.places(), len(names)))
+            if job is None:
+                break
+            run = asyncio.get_running_loop().create_task(self._run(job, names))
+            self._runs.add(run)
+            run.add_done_callback(self._runs.discard)
+        return await self._ask(_seconds_to_wait)
+
+    async def _run(self, job: Job, gpu_names: list[str]) -> None:
+        kernel_id, session_id = None, None
+        try:
+            environment = {**os.environ, "MEDFUSION_HOME": str(home())}
+            if job.gpu is not None and job.gpu < len(gpu_names):
+                environment["CUDA_VISIBLE_DEVICES"] = gpu_names[job.gpu]
+            # independent: a server that is killed does not take the kernel with it
+            kernel_id = await self._kernels.start_kernel(
+                kernel_name=self._kernel_name or None, env=environment, independent=True
+            )
+            log.info("%s is trained in the kernel %s", job.job_id, kernel_id)
+            session = await self._sessions.create_session(
+                path=f"medfusion/{job.job_id}", name=f"{job.job_id} {job.name}", type="medfusion", kernel_id=kernel_id
+            )
+            session_id = session["id"]
+            error = await self._execute(kernel_id, job.job_id)
+        except asyncio.CancelledError:
+            raise
+        except Exception as problem:  # a kernel that does not start has many ways to say so
+            error = f"its kernel could not be started: {problem}"
+        if error is not None:
+            log.warning("%s: %s", job.job_id, error)
+            message = error
+            await self._ask(lambda store: store.queue.not_begun(job.job_id, job.launched_at, message))
+        try:
+            if session_id is not None:
+                await self._sessions.delete_session(session_id)
+            elif kernel_id is not None and kernel_id in self._kernels:
+                await self._kernels.shutdown_kernel(kernel_id)
+        except Exception:  # somebody has shut it down already
+            log.debug("the kernel of %s was gone", job.job_id, exc_info=True)
+        self.wake()
+
+    async def _execute(self, kernel_id: str, job_id: str) -> str | None:
+        """Train in the kernel and wait for the end; gives what went wrong with the kernel, if anything did."""
+        gone = asyncio.Event()
+        for event in ("restart", "dead"):
+            self._kernels.add_restart_callback(kernel_id, gone.set, event)
+        client = self._kernels.get_kernel(kernel_id).client()
+        client.start_channels()
+        try:
+            await client.wait_for_ready(timeout=READY_SECONDS)
+            code = f"from medfusion_jupyter.training.headless import run_queued\nrun_queued({job_id!r})"
+            asked = client.execute(code, store_history=False, allow_stdin=False)
+            reply = asyncio.ensure_future(_reply(client, asked))
+            died = asyncio.ensure_future(gone.wait())
+            try:
+                await asyncio.wait({reply, died}, return_when=asyncio.FIRST_COMPLETED)
+                if not reply.done():
+                    return "its kernel died"
+                content = reply.result()["content"]
+                return None if content["status"] == "ok" else f"{content.get('ename')}: {content.get('evalue')}"
+            finally:
+                reply.cancel()
+                died.cancel()
+        finally:
+            client.stop_channels()
+
+    async def _ask(self, work: Callable[[Store], Answer]) -> Answer:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, lambda: work(self._open_store()))
+
+
+async def _reply(client: Any, asked: str) -> Any:
+    while True:
+        message = await client.get_shell_msg(timeout=None)
+        if message["parent_header"].get("msg_id") == asked:
+            return message
+
+
+def _bell() -> int | None:
+    try:
+        return queue_bell().stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _seconds_to_wait(store: Store) -> float | None:
+    from medfusion_jupyter.store.tables import now
+
+    # this first: it marks the jobs whose kernels died with their server, and so frees their places
+    store.jobs.mark_interrupted()
+    waiting = store.queue.waiting()
+    if not waiting:
+        return None
+    times = [job.not_before for job in waiting]
+    if any(time is None or time <= now() for time in times):
+        return WAITING_SECONDS
+    return min(max(0.0, (time - now()).total_seconds()) for time in times if time is not None)

@@ -1,0 +1,23 @@
+"""How far images are changed in training."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Augmentation(BaseModel):
+    """How far images are changed in training. Each is drawn anew for each image."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    flip: Annotated[float, Field(ge=0, le=1, description="probability of a left-right flip")] = 0.5
+    rotate: Annotated[float, Field(ge=0, le=180, description="largest rotation in degrees")] = 10.0
+    translate: Annotated[float, Field(ge=0, le=0.5, description="largest shift as a share of the side")] = 0.05
+    scale: Annotated[float, Field(ge=0, lt=1, description="largest change of size as a share")] = 0.05
+    brightness: Annotated[
+        float,
+        Field(ge=0, le=5, description="largest shift of the grey value in standard deviations of the training images"),
+    ] = 0.1
+    contrast: Annotated[float, Field(ge=0, lt=1, description="largest change of the contrast as a share")] = 0.1

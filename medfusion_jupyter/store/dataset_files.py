@@ -1,0 +1,156 @@
+"""What lies in a dataset's folder: a table and its roles, read without pandas, so that the server can."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import math
+import statistics
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from medfusion_jupyter.store.errors import BadValue
+
+CARD, TABLE = "cohort.json", "table.csv"
+SHOWN_VALUES = 20
+"""A column of more different values is told of by their number alone: it may hold identifiers."""
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """fingerprint, num_samples, num_patients, num_classes and class_distribution of the cohort in `folder`.
+
+    The fingerprint is that of the card; of a card without one, the SHA-256 of card and table. Raises BadValue.
+    """
+    card = _card(folder)
+    roles = card["roles"]
+    classes: Counter[str] = Counter()
+    patients: set[str] = set()
+    rows = 0
+    for row in _rows(folder):
+        rows += 1
+        classes[row.get(roles["target"]) or ""] += 1
+        if roles.get("patient"):
+            patients.add(row.get(roles["patient"]) or "")
+    if not rows:
+        raise BadValue(f"{folder / TABLE} has no row.")
+    if not roles["target"] or "" in classes:
+        raise BadValue(f"{folder / TABLE}: the target {roles['target']!r} is not a column with a value in each row.")
+    return {
+        "fingerprint": card.get("fingerprint") or _digest(folder),
+        "num_samples": rows,
+        "num_patients": len(patients) if patients else rows,
+        "num_classes": len(classes),
+        "class_distribution": dict(sorted(classes.items())),
+    }
+
+
+def analyzed(folder: Path) -> dict[str, Any]:
+    """What each column of the cohort in `folder` holds, and how many images are on the disk. Raises BadValue.
+
+    A numeric column: minimum, quartiles, mean, standard deviation, maximum; one of names: its most frequent values, where
+    they are few. Of the patient and the image column only numbers are told.
+    """
+    roles = _card(folder)["roles"]
+    columns: dict[str, list[str]] = {}
+    for row in _rows(folder):
+        for name, value in row.items():
+            columns.setdefault(name, []).append(value or "")
+    numeric, secret = set(roles.get("numeric") or ()), {roles.get("patient"), roles.get("image")}
+    out = []
+    for name, values in columns.items():
+        there = [value for value in values if value]
+        told: dict[str, Any] = {
+            "name": name,
+            "role": _role(name, roles),
+            "missing": len(values) - len(there),
+            "distinct": len(set(there)),
+        }
+        if name in numeric:
+            told |= _numbers(there)
+        elif name not in secret and told["distinct"] <= SHOWN_VALUES:
+            told["values"] = dict(Counter(there).most_common())
+        out.append(told)
+    found = {"rows": len(next(iter(columns.values()), [])), "columns": out}
+    image, root = roles.get("image"), roles.get("image_root")
+    if image in columns and root:
+        found["images"] = _images(columns[image], Path(root))
+    return found
+
+
+def _numbers(texts: list[str]) -> dict[str, Any]:
+    numbers = []
+    for text in texts:
+        try:
+            number = float(text)
+        except ValueError:
+            continue
+        if math.isfinite(number):
+            numbers.append(number)
+    if len(numbers) < 2:
+        return {"count": len(numbers)}
+    low, median, high = statistics.quantiles(numbers, n=4, method="inclusive")
+    return {
+        "count": len(numbers),
+        "min": min(numbers),
+        "quartiles": [low, median, high],
+        "max": max(numbers),
+        "mean": statistics.fmean(numbers),
+        "standard_deviation": statistics.stdev(numbers),
+    }
+
+
+def _images(names: list[str], root: Path) -> dict[str, int]:
+    there = 0
+    listed: dict[Path, set[str]] = {}
+    for name in filter(None, names):
+        path = root / name
+        if ".." in path.parts or not path.is_relative_to(root):
+            continue  # it is not looked at what lies outside
+        if path.parent not in listed:
+            try:
+                files = [entry.name for entry in path.parent.iterdir()]
+            except OSError:
+                files = []
+            listed[path.parent] = {*files, *(file.rsplit(".", 1)[0] for file in files)}
+        there += path.name in listed[path.parent]
+    named = sum(1 for name in names if name)
+    return {"named": named, "found": there, "absent": named - there}
+
+
+def _role(name: str, roles: dict[str, Any]) -> str:
+    for role in ("target", "image", "patient"):
+        if roles.get(role) == name:
+            return role
+    return "numeric" if name in (roles.get("numeric") or ()) else "categorical"
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        roles = card["roles"]
+        assert isinstance(roles["target"], str)
+    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+        raise BadValue(
+            f"There is no readable cohort in {folder} ({type(error).__name__}: {error}): cohort.write(folder) makes one."
+        ) from None
+    return dict(card)
+
+
+def _rows(folder: Path) -> Iterator[dict[str, str | None]]:
+    try:
+        with open(folder / TABLE, encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                row.pop(None, None)  # cells beyond the header
+                yield row
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadValue(f"{folder / TABLE} cannot be read: {error}.") from None
+
+
+def _digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for name in (CARD, TABLE):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()[:24]

@@ -1,0 +1,165 @@
+"""The queue of jobs that a server runs in kernels of their own. Each step is a compare-and-set: no job is launched twice."""
+
+from __future__ import annotations
+
+import datetime as dt
+import socket
+from typing import TYPE_CHECKING
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from medfusion_jupyter.store import events
+from medfusion_jupyter.store.errors import BadValue, IllegalTransition
+from medfusion_jupyter.store.job_moves import begin_anew, find_job, move
+from medfusion_jupyter.store.job_record import Job
+from medfusion_jupyter.store.location import home, queue_bell
+from medfusion_jupyter.store.people import current_person
+from medfusion_jupyter.store.status import ACTIVE, FINISHED, JobStatus
+from medfusion_jupyter.store.tables import JobRow, now
+
+if TYPE_CHECKING:
+    from medfusion_jupyter.store.database import Store
+
+PRIORITIES = range(-1000, 1001)
+
+
+def this_queue() -> str:
+    """The queue of this host and home: a job's images and cohort lie there, so only a server of both can run it."""
+    return f"{socket.gethostname()}:{home().resolve()}"
+
+
+class JobQueue:
+    """Repository of the jobs that wait for a kernel of their own."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def add(
+        self, job_id: str, *, priority: int = 0, not_before: dt.datetime | None = None, by: str | None = None
+    ) -> Job:
+        """Queue a pending job that no run has taken, or a finished one, which will go on from its last checkpoint.
+
+        priority: -1000 to 1000, the highest is launched first; not_before: with its zone. Raises IllegalTransition for a job at
+        work, and for one that has finished its epochs; NotYours; BadValue.
+        """
+        by = by or current_person()
+        with self._store.writing() as session:
+            row = find_job(session, job_id, lock=True)
+            self._store.refuse_stranger(row.created_by, by, row.job_id)
+            status = JobStatus(row.status)
+            waiting = status == JobStatus.PENDING and row.run_token is None and row.launched_at is None
+            if not waiting and status not in FINISHED - {JobStatus.COMPLETED}:
+                allowed = sorted(FINISHED - {JobStatus.COMPLETED})
+                raise IllegalTransition(row.job_id, current=status, wanted="queue", allowed=allowed)
+            begin_anew(session, row, by)
+            row.queue = this_queue()
+            self._schedule(row, priority, not_before)
+            data = {"priority": priority, "not_before": None if not_before is None else not_before.isoformat()}
+            events.record(session, "queued", "job", row.job_id, data, by)
+            session.flush()
+            job = Job.of(row)
+        _ring()
+        return job
+
+    def reschedule(
+        self,
+        job_id: str,
+        *,
+        priority: int | None = None,
+        not_before: dt.datetime | None = None,
+        by: str | None = None,
+    ) -> Job:
+        """Change the turn of a job that waits in a queue; None stays. Raises IllegalTransition where it waits no longer."""
+        by = by or current_person()
+        with self._store.writing() as session:
+            row = find_job(session, job_id, lock=True)
+            self._store.refuse_stranger(row.created_by, by, row.job_id)
+            if row.queue is None or row.launched_at is not None or row.status != JobStatus.PENDING:
+                raise IllegalTransition(row.job_id, current=row.status, wanted="reschedule", allowed=["in a queue"])
+            self._schedule(
+                row,
+                row.priority if priority is None else priority,
+                row.not_before if not_before is None else not_before,
+            )
+            at = None if row.not_before is None else row.not_before.isoformat()
+            events.record(session, "queued", "job", row.job_id, {"priority": row.priority, "not_before": at}, by)
+            session.flush()
+            job = Job.of(row)
+        _ring()
+        return job
+
+    def waiting(self) -> list[Job]:
+        """The jobs of this queue that are not launched, in the order in which they will be, those of a later time last."""
+        at = now()
+        with self._store.reading() as session:
+            rows = session.scalars(
+                select(JobRow)
+                .where(JobRow.status == JobStatus.PENDING, JobRow.queue == this_queue(), JobRow.launched_at.is_(None))
+                .order_by(JobRow.priority.desc(), JobRow.id)
+            ).all()
+            jobs = [Job.of(row) for row in rows]
+        due = [job for job in jobs if job.not_before is None or job.not_before <= at]
+        later = [job for job in jobs if job.not_before is not None and job.not_before > at]
+        return due + sorted(later, key=lambda job: job.not_before or at)
+
+    def launch_next(self, places: int, gpus: int) -> Job | None:
+        """Mark the next due job of this queue as launched, and give it a GPU; None where none is due or no place is free.
+
+        places: how many may be at work at once; gpus: how many this host has, the one with the fewest jobs is given.
+        """
+        with self._store.writing() as session:
+            taken = self._at_work(session)
+            if len(taken) >= places:
+                return None
+            row = session.scalars(
+                select(JobRow)
+                .where(
+                    JobRow.status == JobStatus.PENDING,
+                    JobRow.queue == this_queue(),
+                    JobRow.launched_at.is_(None),
+                    or_(JobRow.not_before.is_(None), JobRow.not_before <= now()),
+                )
+                .order_by(JobRow.priority.desc(), JobRow.id)
+                .limit(1)
+                .with_for_update()
+            ).one_or_none()
+            if row is None:
+                return None
+            row.launched_at = now()
+            row.gpu = min(range(gpus), key=taken.count) if gpus else None
+            events.record(session, "launched", "job", row.job_id, {"gpu": row.gpu}, row.created_by)
+            session.flush()
+            return Job.of(row)
+
+    def not_begun(self, job_id: str, launched_at: dt.datetime | None, error: str) -> None:
+        """Note that the kernel of a launched job could not begin it; nothing happens where it has begun after all."""
+        with self._store.writing() as session:
+            row = find_job(session, job_id, lock=True)
+            if row.run_token is None and row.status == JobStatus.PENDING and row.launched_at == launched_at:
+                row.error = error
+                move(session, row, JobStatus.FAILED)
+
+    def at_work(self) -> int:
+        """Number of launched jobs of this queue that have not ended."""
+        with self._store.reading() as session:
+            return len(self._at_work(session))
+
+    def _at_work(self, session: Session) -> list[int | None]:
+        """The GPUs (None: the processor) of the launched jobs of this queue that have not ended."""
+        query = select(JobRow.gpu).where(
+            JobRow.status.in_(sorted(ACTIVE)), JobRow.queue == this_queue(), JobRow.launched_at.is_not(None)
+        )
+        return list(session.scalars(query))
+
+    def _schedule(self, row: JobRow, priority: int, not_before: dt.datetime | None) -> None:
+        if priority not in PRIORITIES:
+            raise BadValue(f"priority={priority} is out of range: give {PRIORITIES[0]} to {PRIORITIES[-1]}.")
+        if not_before is not None and not_before.tzinfo is None:
+            raise BadValue(f"not_before={not_before.isoformat()} has no time zone: add one, such as +00:00.")
+        row.priority, row.not_before = priority, not_before
+
+
+def _ring() -> None:
+    queue_bell().parent.mkdir(parents=True, exist_ok=True)
+    queue_bell().write_text(now().isoformat(), encoding="utf-8")

@@ -1,0 +1,43 @@
+"""What a text may be, alike on every database: SQLite alone would take any length, PostgreSQL alone refuses NUL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from medfusion_jupyter.store.errors import BadValue
+
+NAME_LENGTH = 200
+TEXT_LENGTH = 10_000
+TAG_LENGTH = 100
+MAX_TAGS = 100
+
+
+def valid_name(field: str, name: str) -> str:
+    """`name` where it can be one: 1 to 200 characters, not all blank. Raises BadValue naming `field`."""
+    if not name.strip():
+        raise BadValue(f"{field}={name[:40]!r} is blank: give 1 to {NAME_LENGTH} characters.")
+    return valid_text(field, name, NAME_LENGTH)
+
+
+def valid_text(field: str, text: str, limit: int = TEXT_LENGTH) -> str:
+    """`text` where it can be stored: `limit` characters at most, none of them NUL or half of a surrogate pair."""
+    if len(text) > limit:
+        raise BadValue(f"{field} has {len(text):,} characters ({text[:40]!r}…): {limit:,} is the most.")
+    if "\0" in text:
+        raise BadValue(f"{field}={text[:40]!r} has a NUL character, which no database keeps.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadValue(f"{field} has half a character at {error.start}: {text[:40]!r} is no valid Unicode.") from None
+    return text
+
+
+def valid_tags(tags: Sequence[str]) -> list[str]:
+    """Tags without repetition, each of 1 to 100 characters, 100 at most. Raises BadValue."""
+    if len(tags) > MAX_TAGS:
+        raise BadValue(f"{len(tags)} tags are too many: {MAX_TAGS} is the most.")
+    for tag in tags:
+        if not tag.strip():
+            raise BadValue(f"tags={tag!r} is blank: leave it out.")
+        valid_text("tags", tag, TAG_LENGTH)
+    return list(dict.fromkeys(tags))

@@ -1,0 +1,62 @@
+"""What a kernel runs that a server started for one job."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from medfusion_jupyter.data import Cohort, Split
+from medfusion_jupyter.store import IllegalTransition, Store, home, open_store
+from medfusion_jupyter.training.config import TrainingConfig
+from medfusion_jupyter.training.job import RUNS, plan_of, remember, split_for, split_of
+from medfusion_jupyter.training.run import Run
+
+log = logging.getLogger("medfusion")
+
+
+def run_queued(job_id: str) -> None:
+    """Train a job that was launched from the queue and return when it has ended; an interrupt of the kernel stops it.
+
+    Raises what keeps the job from beginning, such as ConfigError; whatever happens later is in the store.
+    """
+    parent = os.getppid()
+    try:
+        run = _begin(open_store(), job_id)
+    except IllegalTransition as taken:
+        log.warning("%s This kernel leaves it.", taken)
+        return
+    while not run.ended.is_set():
+        try:
+            run.ended.wait()
+        except KeyboardInterrupt:
+            run.control.deliver("stop")
+    if os.getppid() != parent:
+        _end_kernel()
+
+
+def _begin(store: Store, job_id: str) -> Run:
+    record = store.jobs.get(job_id)
+    config = TrainingConfig.of(record.training_config)
+    if (home() / "jobs" / job_id / "split.json").exists():
+        read = split_of(record)
+    else:
+        # queued over REST: what the server could not know is found out now
+        dataset = store.datasets.get_by_name(record.data_config["dataset"])
+        split = split_for(Cohort.read(Path(dataset.data_path)), config)
+        store.jobs.plan(job_id, **plan_of(split, config), dataset_fingerprint=split.cohort.fingerprint)
+
+        def read() -> Split:
+            return remember(split, job_id)
+
+    RUNS[job_id] = Run(store, job_id, read, config, launched=True)
+    return RUNS[job_id]
+
+
+def _end_kernel() -> None:
+    """The server that would have shut this kernel down is gone."""
+    from IPython.core.getipython import get_ipython
+
+    shell = get_ipython()
+    if shell is not None:
+        shell.ask_exit()  # type: ignore[attr-defined]
