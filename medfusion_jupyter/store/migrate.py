@@ -77,11 +77,12 @@ def _move(engine: Engine, target: str, step: Callable[[Config, str], None]) -> P
 
 
 def _save_rows(engine: Engine, connection: Connection, target: str) -> Path | None:
-    from medfusion_jupyter.store.backup import back_up
     from medfusion_jupyter.store.portable_rows import tables_with_rows
 
     if not tables_with_rows(connection):
         return None
+    from medfusion_jupyter.store.backup import back_up
+
     at = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S%fZ")
     path = home() / "backups" / f"before-{target}-{at}.tar"
     # nobody writes meanwhile, for `connection` holds the write lock: what is saved is what is migrated
