@@ -86,7 +86,7 @@ class ArchiveWriter:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._tar.fileobj.close()  # type: ignore[union-attr]
+        self._tar.fileobj.close()
 
     def _add_json(self, name: str, value: Mapping[str, Any]) -> None:
         data = json.dumps(value).encode()
@@ -129,6 +129,9 @@ class Archive:
         except BadArchive:
             self.close()
             raise
+        except tarfile.ReadError as error:
+            self.close()
+            raise self._bad(f"is cut off or damaged: {error}") from error
         except (tarfile.TarError, OSError, EOFError, ValueError, KeyError, TypeError) as error:
             self.close()
             raise self._bad(f"is damaged: {error!r}") from error
@@ -205,7 +208,7 @@ class Archive:
 
     def _checked_name(self, member: tarfile.TarInfo) -> str:
         # what is not a plain file could lead out of the home, as a link does
-        if member.type != tarfile.REGTYPE or member.size < 0:
+        if member.type != tarfile.REGTYPE or member.sparse is not None or member.size < 0:
             raise self._bad(f"holds {member.name!r}, which is not a plain file")
         name = member.name
         parts = name.split("/")

@@ -116,7 +116,7 @@ def _back_up(engine: Engine, path: Path, with_files: bool, spooled: ExitStack) -
             for spool in spools:
                 lines = spool.lines
                 if with_files and kept.may_leave_out(spool.table):
-                    lines = spooled.enter_context(tempfile.TemporaryFile(dir=path.parent))
+                    lines = _unnamed(path.parent, spooled)
                     kept.sift(spool, lines)
                 archive.add_table(spool.table.name, lines)
             archive.finish(
@@ -149,13 +149,17 @@ def _snapshot(engine: Engine) -> Iterator[Connection]:
 
 
 def _spool(connection: Connection, table: Table, folder: Path, spooled: ExitStack, named: _Named) -> _Spool:
-    # a file without a name is gone with the process, however that ends
-    spool = _Spool(table, spooled.enter_context(tempfile.TemporaryFile(dir=folder)))
+    spool = _Spool(table, _unnamed(folder, spooled))
     for row in read_rows(connection, table):
         named.note(table, row)
         spool.lines.write(_line(row))
         spool.rows += 1
     return spool
+
+
+def _unnamed(folder: Path, spooled: ExitStack) -> IO[bytes]:
+    # a file without a name is gone with the process, however that ends
+    return spooled.enter_context(tempfile.TemporaryFile(dir=folder))  # noqa: SIM115 (closed by `spooled`)
 
 
 def _line(row: list[Any]) -> bytes:

@@ -27,12 +27,9 @@ def reflected(connection: Connection, names: Collection[str]) -> list[Table]:
 
 def tables_with_rows(connection: Connection) -> list[str]:
     """Names of the tables in the database that are not empty, Alembic's own apart."""
-    metadata = MetaData()
-    found = []
-    for name in inspect(connection).get_table_names():
-        if name != VERSION_TABLE and connection.scalar(select(literal(1)).select_from(Table(name, metadata)).limit(1)):
-            found.append(name)
-    return found
+    names = [name for name in inspect(connection).get_table_names() if name != VERSION_TABLE]
+    one = select(literal(1)).limit(1)
+    return [name for name in names if connection.scalar(one.select_from(Table(name, MetaData())))]
 
 
 def read_rows(connection: Connection, table: Table) -> Iterator[list[Any]]:

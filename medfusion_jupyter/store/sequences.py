@@ -12,7 +12,8 @@ def positions(connection: Connection) -> dict[str, int]:
     if connection.dialect.name == "sqlite":
         if not _counts(connection):
             return {}
-        return {name: seq for name, seq in connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence")}
+        rows = connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence").all()
+        return {row.name: row.seq for row in rows}
     found = {}
     for table, sequence in _sequences(connection).items():
         last, is_called = connection.execute(text(f"SELECT last_value, is_called FROM {sequence}")).one()
