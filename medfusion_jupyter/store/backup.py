@@ -159,7 +159,7 @@ def _spool(connection: Connection, table: Table, folder: Path, spooled: ExitStac
 
 def _unnamed(folder: Path, spooled: ExitStack) -> IO[bytes]:
     # a file without a name is gone with the process, however that ends
-    return spooled.enter_context(tempfile.TemporaryFile(dir=folder))  # noqa: SIM115 (closed by `spooled`)
+    return spooled.enter_context(tempfile.TemporaryFile(dir=folder))
 
 
 def _line(row: list[Any]) -> bytes:

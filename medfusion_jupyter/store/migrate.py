@@ -66,7 +66,9 @@ def _move(engine: Engine, target: str, step: Callable[[Config, str], None]) -> P
             if found == target:
                 return None
         if target != HEAD:
-            earlier = [*lineage(found or BASE)[1:], BASE]
+            if found is None:
+                raise BadValue("The database is empty: there is nothing to take back.")
+            earlier = [*lineage(found)[1:], BASE]
             if target not in earlier:
                 raise BadValue(
                     f"The database is at {found!r}: {target!r} does not lie before that. Choose {' or '.join(earlier)}."
