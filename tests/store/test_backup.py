@@ -200,14 +200,19 @@ def test_a_backup_under_a_writer_is_of_one_moment(either_database, place, tmp_pa
     try:
         for _ in range(5):
             assert writer.stdout.readline()
-        to_carry = backup_module._to_carry
+        spool, to_carry = backup_module._spool, backup_module._to_carry
+
+        def spool_and_wait(*args):
+            spooled = spool(*args)
+            assert writer.stdout.readline()  # writing goes on between one table and the next
+            return spooled
 
         def wait_for_the_writer(named):
-            done = sum(1 for _ in named.jobs)
-            while int(writer.stdout.readline()) < done + 3:  # the snapshot is made, and writing goes on
+            while int(writer.stdout.readline()) < len(named.jobs) + 3:  # and before the files are copied
                 pass
             yield from to_carry(named)
 
+        monkeypatch.setattr(backup_module, "_spool", spool_and_wait)
         monkeypatch.setattr(backup_module, "_to_carry", wait_for_the_writer)
         made = back_up(old.engine, tmp_path / "b.tar")
     finally:
