@@ -29,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     jobs.add_argument("--status", help="only those in this state, such as running or interrupted")
     jobs.add_argument("--limit", type=int, default=20, help="at most so many (default: 20)")
     jobs.set_defaults(run=_jobs)
+    _add_database_commands(commands)
     arguments = parser.parse_args(argv)
     run = arguments.run
     try:
@@ -37,6 +38,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for the interpreter's last flush)
         return 0
     return status
+
+
+def _add_database_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    database = commands.add_parser("db", help="save, restore and migrate the database")
+    actions = database.add_subparsers(dest="action", required=True)
+    actions.add_parser("current", help="show the schema that the database is at, and this version's own")
+    actions.add_parser("upgrade", help="bring the database to this version's schema; its rows are saved before")
+    downgrade = actions.add_parser(
+        "downgrade", help="take the database back to an older schema; its rows are saved before"
+    )
+    downgrade.add_argument("revision", help="the schema's revision, or `base` for none")
+    backup = actions.add_parser("backup", help="save all rows and files to one file, while others work on")
+    backup.add_argument("file", help="the file to write, such as medfusion.tar; none is written over")
+    restore = actions.add_parser("restore", help="bring a backup back into an empty MEDFUSION_HOME and database")
+    restore.add_argument("file", help="the file that `medfusion db backup` wrote")
+    database.set_defaults(run=_db)
+
+
+def _db(arguments: argparse.Namespace) -> int:
+    from medfusion_jupyter.db_commands import run
+
+    return run(arguments)
 
 
 def _lab(arguments: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ import sys
 
 import medfusion_jupyter.cli as cli
 from medfusion_jupyter.store import open_store
+from medfusion_jupyter.store.migrate import HEAD
 
 
 def test_help_names_the_commands():
@@ -15,7 +16,7 @@ def test_help_names_the_commands():
         check=False,
     )
     assert out.returncode == 0
-    for command in ("lab", "demo", "jobs"):
+    for command in ("lab", "demo", "jobs", "db"):
         assert command in out.stdout
 
 
@@ -61,3 +62,41 @@ def test_demo_trains_and_prints_the_auroc():
     assert "test AUROC 0." in out.stdout
     assert "best possible 0.856" in out.stdout
     assert "100%" in out.stdout
+
+
+def test_db_saves_and_restores_the_store(tmp_path, monkeypatch, capsys, either_database, request):
+    store = open_store()
+    store.workflows.create("flow")
+    assert cli.main(["db", "current"]) == 0
+    assert f"its schema    {HEAD} (up to date)" in capsys.readouterr().out
+    assert cli.main(["db", "upgrade"]) == 0
+    assert f"at {HEAD} already" in capsys.readouterr().out
+    assert cli.main(["db", "backup", str(tmp_path / "b.tar")]) == 0
+    assert "3 rows and 0 files" in capsys.readouterr().out
+    monkeypatch.setenv("MEDFUSION_HOME", str(tmp_path / "new"))
+    if either_database == "postgresql":
+        monkeypatch.setenv("MEDFUSION_DATABASE_URL", request.getfixturevalue("postgresql_server")())
+    assert cli.main(["db", "restore", str(tmp_path / "b.tar")]) == 0
+    assert "3 rows in" in capsys.readouterr().out
+    assert [flow.name for flow in open_store().workflows.list().items] == ["flow"]
+    assert cli.main(["db", "restore", str(tmp_path / "b.tar")]) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith("medfusion db restore: The database ")
+    assert said.err.count("\n") == 1
+    assert cli.main(["db", "downgrade", "base"]) == 0
+    out = capsys.readouterr().out
+    assert f"Its rows were saved before: {tmp_path / 'new' / 'backups'}" in out
+    assert "at base" in out
+
+
+def test_db_says_what_is_wrong_in_one_line(tmp_path, monkeypatch, capsys):
+    assert cli.main(["db", "current"]) == 1
+    assert "There is no database at" in capsys.readouterr().err
+    assert cli.main(["db", "restore", str(tmp_path / "none.tar")]) == 1
+    assert "none.tar cannot be read: No such file" in capsys.readouterr().err
+    monkeypatch.setenv("MEDFUSION_DATABASE_URL", "postgresql+psycopg://me:secret@127.0.0.1:1/none")
+    assert cli.main(["db", "current"]) == 1
+    said = capsys.readouterr().err
+    assert "me:***@127.0.0.1" in said
+    assert "secret" not in said
+    assert said.count("\n") == 1

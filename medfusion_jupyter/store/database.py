@@ -24,7 +24,7 @@ from medfusion_jupyter.store.job_queue import JobQueue
 from medfusion_jupyter.store.jobs import Jobs
 from medfusion_jupyter.store.location import database_url, network_file_system
 from medfusion_jupyter.store.metrics import Metrics
-from medfusion_jupyter.store.migrate import bring_up_to_date
+from medfusion_jupyter.store.migrate import WRITE_LOCK, bring_up_to_date
 from medfusion_jupyter.store.models import Models
 from medfusion_jupyter.store.people import configured_admins, refuse_stranger
 from medfusion_jupyter.store.stored_files import recover
@@ -33,8 +33,6 @@ from medfusion_jupyter.store.workflows import Workflows
 from medfusion_jupyter.store.write_behind import WriteBehind
 
 BUSY_SECONDS = 10.0
-WRITE_LOCK = 0x6D656466
-"""Key of the PostgreSQL advisory lock that writers hold."""
 
 
 class Store:
@@ -43,7 +41,7 @@ class Store:
     def __init__(self, url: str) -> None:
         """Open and migrate the database at `url` (SQLAlchemy's form). Raises StoreError where it cannot be opened."""
         self.url = url
-        self.engine = _engine(url)
+        self.engine = make_engine(url)
         self._writes = self.engine.execution_options(medfusion_writes=True)
         try:
             bring_up_to_date(self.engine)
@@ -111,7 +109,8 @@ def open_store(url: str | None = None) -> Store:
         return store
 
 
-def _engine(url: str) -> Engine:
+def make_engine(url: str) -> Engine:
+    """The engine of a database that is used as it is, without a migration. Raises StoreError as `Store` does."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         return create_engine(url, json_serializer=_json, pool_pre_ping=True)

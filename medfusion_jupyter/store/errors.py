@@ -81,3 +81,13 @@ class DatabaseTooNew(StoreError):
             f"The database {where} has schema {revision!r}, which this version of MedFusion does not know (its own is "
             f"{known!r}). Upgrade medfusion-jupyter, or set MEDFUSION_HOME to another folder."
         )
+
+
+class BackupTooNew(StoreError):
+    """The backup was written by a newer version of MedFusion."""
+
+    def __init__(self, where: object, revision: str, known: str) -> None:
+        super().__init__(
+            f"The backup {where} has schema {revision!r}, which this version of MedFusion does not know (its own is "
+            f"{known!r}). Upgrade medfusion-jupyter, and restore it then."
+        )
