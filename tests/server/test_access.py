@@ -48,7 +48,11 @@ async def test_without_a_token_every_verb_is_refused(jp_serverapp, jp_base_url, 
     for headers in ({}, {"Authorization": "token wrong"}):
         with pytest.raises(HTTPClientError) as caught:
             await http_server_client.fetch(
-                url, method=verb, body="" if verb in ("POST", "PUT", "PATCH") else None, headers=headers, follow_redirects=False
+                url,
+                method=verb,
+                body="" if verb in ("POST", "PUT", "PATCH") else None,
+                headers=headers,
+                follow_redirects=False,
             )
         assert caught.value.code in (302, 403)
 
@@ -71,7 +75,9 @@ def denied(jp_web_app):
 @pytest.mark.parametrize(("route", "verb"), [(r, v) for r, h, v in _offered() if h.__name__ != "Feed"])
 async def test_who_is_not_authorised_is_refused_and_the_resource_is_named(jp_fetch, denied, route, verb):
     with pytest.raises(HTTPClientError) as caught:
-        await jp_fetch(*_path(route).strip("/").split("/"), method=verb, body="" if verb in ("POST", "PUT", "PATCH") else None)
+        await jp_fetch(
+            *_path(route).strip("/").split("/"), method=verb, body="" if verb in ("POST", "PUT", "PATCH") else None
+        )
     assert caught.value.code == 403
     handler = dict(ROUTES)[route]
     assert denied == [("read" if verb == "GET" else "write", handler.auth_resource)]

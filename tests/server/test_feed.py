@@ -88,11 +88,11 @@ async def test_a_store_that_fails_once_does_not_end_the_feed(listen, store, runn
 
     look, failures = feed._look, []
 
-    def once(after):
+    def once(store, after):
         if not failures:
             failures.append(1)
             raise OSError("disk")
-        return look(after)
+        return look(store, after)
 
     monkeypatch.setattr(feed, "_look", once)
     socket, read = await listen()
