@@ -4,6 +4,8 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
+from contextlib import suppress
+from itertools import pairwise
 
 from sqlalchemy import func, select
 
@@ -55,9 +57,9 @@ def test_eight_processes_lose_no_sample_and_no_move_and_a_follower_of_the_feed_s
         member.stdin.write("go\n")
         member.stdin.flush()
 
-    seen, working = [], True
+    seen, working = [], members
     while working:
-        working = any(member.poll() is None for member in members)
+        working = [member for member in working if not _has_ended(member)]
         while more := store.events.list(seen[-1].id if seen else 0):
             seen += more
     assert [member.communicate()[1] for member in members] == [""] * PROCESSES
@@ -75,7 +77,7 @@ def test_eight_processes_lose_no_sample_and_no_move_and_a_follower_of_the_feed_s
     for job in jobs:
         way = ["pending", *MOVES, job.description]
         assert job.status == job.description
-        assert moves[job.job_id] == list(zip(way, way[1:], strict=False))
+        assert moves[job.job_id] == list(pairwise(way))
     assert sum(map(len, moves.values())) == PROCESSES * 200
 
     samples = SAMPLES * (len(MOVES) + 1)
@@ -84,6 +86,12 @@ def test_eight_processes_lose_no_sample_and_no_move_and_a_follower_of_the_feed_s
     for job in jobs:
         series = store.metrics.series(job.job_id, "loss")
         assert series.steps == series.values == list(range(1, samples + 1))
+
+
+def _has_ended(member):
+    with suppress(subprocess.TimeoutExpired):
+        member.wait(0.02)
+    return member.returncode is not None
 
 
 def _all_events(store):
