@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import threading
@@ -29,6 +30,8 @@ from medfusion_jupyter.store.stored_files import recover
 from medfusion_jupyter.store.tables import JobRow, ModelRow
 from medfusion_jupyter.store.workflows import Workflows
 from medfusion_jupyter.store.write_behind import WriteBehind
+
+log = logging.getLogger("medfusion")
 
 BUSY_SECONDS = 10.0
 WRITE_LOCK = 0x6D656466
@@ -69,7 +72,10 @@ class Store:
         self.workflows = Workflows(self)
         self.events = Events(self)
         self.writer = WriteBehind(self)
-        recover(self._is_stored)
+        try:
+            recover(self._is_stored)
+        except OSError as error:  # what is stored can be read nevertheless
+            log.warning("What a killed deletion left in the trash could not be put back: %s", error)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -101,7 +107,7 @@ class Store:
         except (IntegrityError, DataError, ProgrammingError, NotSupportedError):
             raise  # of what was asked, not of the database
         except DatabaseError as error:
-            said = str(error.orig).strip()
+            said = (str(error.orig).splitlines() or [""])[0].rstrip(".")  # PostgreSQL adds the statement
             advice = next((advice for word, advice in _ADVICE.items() if word in said.lower()), "")
             raise DatabaseTrouble(
                 f"The database {self._name} did not do its part: {said}. {advice}".rstrip()
