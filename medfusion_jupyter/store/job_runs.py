@@ -91,7 +91,7 @@ class JobRuns:
             if row.run_token != run_token:
                 raise RunReplaced(job_id)
             if error is not None:
-                row.error = error
+                row.error = _storable(error)
             if model_path is not None:
                 row.model_path = model_path
             if checkpoint_path is not None:
@@ -197,3 +197,8 @@ class JobRuns:
             there = session.scalars(select(JobRow.job_id).order_by(JobRow.id.desc()).limit(5)).all()
             raise UnknownId("job", job_id, there)
         return row
+
+
+def _storable(said: str) -> str:
+    """What an exception said may quote anything, such as the undecodable name of a file; the failure is stored nevertheless."""
+    return said.encode(errors="backslashreplace").decode().replace("\0", "\\0")

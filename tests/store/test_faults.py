@@ -529,3 +529,12 @@ def test_a_beat_that_fails_in_any_way_does_not_end_the_writer(store, new_job, ca
     detach = store.writer.attach(beat)
     assert recovered.wait(30)
     detach()
+
+
+@pytest.mark.parametrize(
+    ("said", "stored"), [("a\0b", "a\\0b"), ("no image M\udcfcller.png", r"no image M\udcfcller.png")]
+)
+def test_a_run_that_failed_ends_as_failed_whatever_its_exception_said(store, new_job, said, stored):
+    job = new_job(status="running")
+    assert store.jobs.update_status(job.job_id, "failed", run_token="t", error=said).error == stored
+    assert store.jobs.get(job.job_id).error == stored
