@@ -250,6 +250,12 @@ def test_a_folder_of_another_user_is_read_or_refused_in_words_and_stays_as_it_is
         shutil.rmtree(folder)
 
 
+def test_a_lock_of_the_migration_that_cannot_be_made_is_an_error_that_names_the_database(medfusion_home):
+    (medfusion_home / "medfusion.db.migrating").mkdir(parents=True)
+    with pytest.raises(StoreError, match=r"medfusion\.db cannot be opened.*migrating"):
+        open_store()
+
+
 # --- a full disk -------------------------------------------------------------------------------------------------------
 
 
@@ -407,6 +413,16 @@ def test_a_server_that_is_restarted_under_load_loses_nothing_and_is_found_again(
         assert unexpected == []
         assert store.metrics.series(job.job_id, "m").steps == appended
         assert store.jobs.create("afterwards", **SETTINGS).name == "afterwards"
+        store.close()
+
+
+def test_a_restart_that_nobody_noticed_is_no_trouble_to_the_next_who_asks(monkeypatch):
+    with Server() as server:
+        monkeypatch.setenv("MEDFUSION_DATABASE_URL", server.database())
+        store = open_store()
+        for name in ("first", "second", "third"):
+            assert store.jobs.create(name, **SETTINGS).name == store.jobs.list().items[0].name == name
+            server.restart("fast")
         store.close()
 
 
