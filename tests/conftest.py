@@ -1,13 +1,11 @@
 """A store of its own for every test, and the real data where they are present."""
 
 import os
-import shutil
 import socket
-import subprocess
-import tempfile
 from pathlib import Path
 
 import pytest
+from postgresql import Server
 
 # one thread for torch: the tests compare numbers, and two cores are shared with a browser and kernels
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -23,46 +21,10 @@ def medfusion_home(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory):
+def postgresql_server():
     """A PostgreSQL server of this test run: a function that makes an empty database and gives its URL."""
-    found = shutil.which("initdb") or next(
-        iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True)), None
-    )
-    if found is None:
-        pytest.skip("no PostgreSQL here: install Debian's package postgresql to run its tests")
-    programs = Path(os.path.realpath(found)).parent
-    # PostgreSQL does not run as root, and its folder must be its own
-    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    folder = Path(tempfile.mkdtemp(prefix="medfusion-postgresql-"))
-    if as_user:
-        shutil.chown(folder, "postgres")
-    data = folder / "data"
-
-    def run(program, *arguments):
-        subprocess.run(
-            [*as_user, programs / program, *arguments], check=True, capture_output=True, cwd="/", timeout=120
-        )
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    run("initdb", "-D", data, "-A", "trust", "-U", "medfusion", "--no-sync", "-E", "UTF8", "--locale=C")
-    run("pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", f"-p {port} -k {folder} -c fsync=off", "start")
-    made = []
-
-    def database():
-        import psycopg
-
-        made.append(f"test{len(made)}")
-        with psycopg.connect(
-            f"host=127.0.0.1 port={port} user=medfusion dbname=postgres", autocommit=True
-        ) as connection:
-            connection.execute(f"CREATE DATABASE {made[-1]}")
-        return f"postgresql+psycopg://medfusion@127.0.0.1:{port}/{made[-1]}"
-
-    yield database
-    run("pg_ctl", "-D", data, "-m", "immediate", "stop")
-    shutil.rmtree(folder, ignore_errors=True)
+    with Server() as server:
+        yield server.database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

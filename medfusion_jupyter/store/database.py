@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import threading
@@ -13,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, NotSupportedError, ProgrammingError
 from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store.checkpoints import Checkpoints
 from medfusion_jupyter.store.datasets import Datasets
-from medfusion_jupyter.store.errors import StoreError
+from medfusion_jupyter.store.errors import DatabaseTrouble, StoreError
 from medfusion_jupyter.store.events import Events
 from medfusion_jupyter.store.job_queue import JobQueue
 from medfusion_jupyter.store.jobs import Jobs
@@ -32,7 +33,18 @@ from medfusion_jupyter.store.tables import JobRow, ModelRow
 from medfusion_jupyter.store.workflows import Workflows
 from medfusion_jupyter.store.write_behind import WriteBehind
 
+log = logging.getLogger("medfusion")
+
 BUSY_SECONDS = 10.0
+
+_ADVICE = {
+    " lock": "Another process holds it; try again when that has ended.",
+    "readonly": "It can be read but not written: is its folder writable?",
+    "read-only": "It can be read but not written.",
+    "full": "Make room on its disk.",
+    "no space": "Make room on its disk.",
+}
+"""What to do, by a word of what the database said."""
 
 
 class Store:
@@ -41,14 +53,15 @@ class Store:
     def __init__(self, url: str) -> None:
         """Open and migrate the database at `url` (SQLAlchemy's form). Raises StoreError where it cannot be opened."""
         self.url = url
+        self._name = make_url(url).render_as_string()
         self.engine = make_engine(url)
         self._writes = self.engine.execution_options(medfusion_writes=True)
         try:
             bring_up_to_date(self.engine)
-        except DatabaseError as error:
+        except (DatabaseError, OSError) as error:
             self.engine.dispose()
             raise StoreError(
-                f"The database {make_url(url).render_as_string()} cannot be opened: {error.orig}. "
+                f"The database {self._name} cannot be opened: {getattr(error, 'orig', error)}. "
                 "Is the folder writable? MEDFUSION_HOME names another one."
             ) from error
         self.admins = configured_admins()
@@ -61,18 +74,28 @@ class Store:
         self.workflows = Workflows(self)
         self.events = Events(self)
         self.writer = WriteBehind(self)
-        recover(self._is_stored)
+        try:
+            recover(self._is_stored)
+        except OSError as error:  # what is stored can be read nevertheless
+            log.warning("What a killed deletion left in the trash could not be put back: %s", error)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session that reads one state of the database."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        """A session that reads one state of the database. Raises DatabaseTrouble where it does not answer."""
+        with self._trouble_in_words(), Session(self.engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """A session that holds the write lock from its start, and commits at the end unless an exception leaves it."""
-        with Session(self._writes, expire_on_commit=False) as session, session.begin():
+        """A session that holds the write lock from its start, and commits at the end unless an exception leaves it.
+
+        Raises DatabaseTrouble where the database does not take it: nothing of it is there then.
+        """
+        with (
+            self._trouble_in_words(),
+            Session(self._writes, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             if self.engine.dialect.name == "postgresql":
                 # as in SQLite, one writer at a time: else a later event could be seen before an earlier one, and a reader
                 # of the change feed would never see that
@@ -82,6 +105,19 @@ class Store:
     def refuse_stranger(self, owner: str | None, by: str, what: str) -> None:
         """Raise NotYours where `by` neither owns `what` nor is one of `admins`."""
         refuse_stranger(owner, by, self.admins, what)
+
+    @contextmanager
+    def _trouble_in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except (IntegrityError, DataError, ProgrammingError, NotSupportedError):
+            raise  # of what was asked, not of the database
+        except DatabaseError as error:
+            said = (str(error.orig).splitlines() or [""])[0].rstrip(".")  # PostgreSQL adds the statement
+            advice = next((advice for word, advice in _ADVICE.items() if word in said.lower()), "")
+            raise DatabaseTrouble(
+                f"The database {self._name} did not do its part: {said}. {advice}".rstrip()
+            ) from error
 
     def _is_stored(self, path: Path) -> bool:
         with self.reading() as session:
@@ -113,7 +149,7 @@ def make_engine(url: str) -> Engine:
     """The engine of a database that is used as it is, without a migration. Raises StoreError as `Store` does."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(url, json_serializer=_json, pool_pre_ping=True)
+        return _server_engine(url)
     if not parsed.database or parsed.database == ":memory:":
         raise StoreError(
             "A database in memory is lost with the process; name a file, as in sqlite:////path/medfusion.db."
@@ -131,6 +167,11 @@ def make_engine(url: str) -> Engine:
             stacklevel=2,
         )
     engine = create_engine(url, json_serializer=_json, connect_args={"timeout": BUSY_SECONDS})
+    file = _File(Path(parsed.database).absolute(), inodes_last=remote is None)
+
+    @event.listens_for(engine, "do_connect")
+    def look(*_: object) -> None:
+        file.check()  # SQLite would make an empty file in its place
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:
@@ -140,6 +181,12 @@ def make_engine(url: str) -> Engine:
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
+        file.opened()
+
+    @event.listens_for(engine, "commit")
+    def commit(connection: Connection) -> None:
+        if connection.get_execution_options().get("medfusion_writes", False):
+            file.check()
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -148,6 +195,48 @@ def make_engine(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _server_engine(url: str) -> Engine:
+    engine = create_engine(url, json_serializer=_json, pool_pre_ping=True)
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: object) -> None:
+        # as in SQLite, who waits for a lock is told after a while; else a writer that hangs would hang all others
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = {round(BUSY_SECONDS * 1000)}")
+        connection.commit()
+
+    return engine
+
+
+class _File:
+    """The file of a database, which may be removed or replaced while it is open: what is written then is lost silently."""
+
+    def __init__(self, path: Path, *, inodes_last: bool) -> None:
+        self._path = path
+        self._inodes_last = inodes_last
+        self._opened: tuple[int, int] | None = None
+
+    def opened(self) -> None:
+        """Note which file it is, at the first connection."""
+        self._opened = self._opened or self._identity()
+
+    def check(self) -> None:
+        """Raise StoreError where the path no longer names the file that was opened."""
+        if self._opened is not None and self._identity() != self._opened:
+            raise StoreError(
+                f"The database file {self._path} was removed or replaced while it was in use; nothing is written to it. "
+                "Put it back, or restart this process to begin with the one that is there."
+            )
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        # some network file systems make inode numbers up anew
+        return (found.st_dev, found.st_ino) if self._inodes_last else (0, 0)
 
 
 def _json(value: object) -> str:

@@ -73,6 +73,10 @@ class InUse(StoreError):
         )
 
 
+class DatabaseTrouble(StoreError):
+    """The database did not do its part: it is locked, full, read-only or away. Nothing was written; it may be tried again."""
+
+
 class DatabaseTooNew(StoreError):
     """The database was written by a newer version of MedFusion."""
 

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import atexit
 import logging
+import re
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from medfusion_jupyter.store.errors import StoreError
+from medfusion_jupyter.store.errors import BadValue, DatabaseTrouble, StoreError
 from medfusion_jupyter.store.metrics import Sample, write_samples
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ log = logging.getLogger("medfusion")
 BATCH_SECONDS = 0.25
 BEAT_SECONDS = 1.0
 PATIENCE_SECONDS = 60.0
+NAME_LENGTH = 100
+MAX_STEP = 2**63 - 1
+STORABLE = re.compile(r"[^\x00-\x1f\ud800-\udfff]*").fullmatch
+"""PostgreSQL takes no NUL, and no database half a character."""
 
 Beat = Callable[[Session], None]
 
@@ -47,8 +52,15 @@ class WriteBehind:
         atexit.register(self.close)
 
     def append(self, job_pk: int, name: str, step: int, value: float) -> None:
-        """Note a sample; it is committed within a second."""
-        self._pending.append((job_pk, name, step, value))
+        """Note a sample; it is committed within a second. Raises BadValue for one that no database takes."""
+        # refused here: in the queue it would hold up all others
+        if not 0 < len(name) <= NAME_LENGTH or not STORABLE(name):
+            raise BadValue(
+                f"{name[:40]!r} cannot name a metric: give 1 to {NAME_LENGTH} characters, no control characters."
+            )
+        if not -MAX_STEP <= step <= MAX_STEP:
+            raise BadValue(f"step={step} of {name!r} is out of range.")
+        self._pending.append((job_pk, name, int(step), float(value)))
         if self._thread is None:
             self._start()
 
@@ -73,7 +85,7 @@ class WriteBehind:
             try:
                 self._commit(with_beats=False)
                 return
-            except OperationalError:
+            except DatabaseTrouble:
                 if time.monotonic() > until:
                     raise
                 time.sleep(BATCH_SECONDS)
@@ -87,7 +99,7 @@ class WriteBehind:
             thread.join(timeout=5)
         try:
             self._commit(with_beats=False)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, StoreError) as error:
             log.warning("%d samples could not be written at the end: %s", len(self._batch), error)
         atexit.unregister(self.close)
 
@@ -112,10 +124,13 @@ class WriteBehind:
                 self._commit(with_beats=True)
                 last_beat = time.monotonic()
                 complained = False
-            except (SQLAlchemyError, StoreError) as error:
+            except Exception as error:  # whatever a beat or the database says, the thread must not end with it
                 # nothing is lost: the samples stay in the queue and the next batch tries again
                 if not complained:
-                    log.warning("The store did not take a batch of metrics, it is tried again: %s", error)
+                    unexpected = not isinstance(error, StoreError)
+                    log.warning(
+                        "The store did not take a batch of metrics, it is tried again: %s", error, exc_info=unexpected
+                    )
                 complained = True
 
     def _waiting(self) -> bool:
