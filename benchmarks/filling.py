@@ -1,9 +1,10 @@
-"""Fills a store with jobs as they are after training, by bulk inserts: a million of them through the store's API would take hours."""
+"""Fills a store with jobs as they are after training, by bulk inserts: a million through the store's API would take hours."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from sqlalchemy import column, insert, inspect, table
 
 from medfusion_jupyter.store import Store
+from medfusion_jupyter.store.location import database_url
 
 EPOCHS = 10
 AT_ONCE = 20_000
@@ -47,10 +49,16 @@ TRAINING = {
 VERSIONS = {"python": "3.11.7", "torch": "2.15.0", "medfusion": "0.1.0", "numpy": "2.3.0"}
 
 
+def store_in(home: Path) -> Store:
+    """A new SQLite store in `home`, which is MEDFUSION_HOME from now on: that of the user is left alone."""
+    os.environ["MEDFUSION_HOME"] = str(home)
+    os.environ.pop("MEDFUSION_DATABASE_URL", None)
+    return Store(database_url())
+
+
 def fill_jobs(home: Path, jobs: int) -> None:
     """Make a store in `home` with so many finished jobs: of ten, eight are completed, one failed, one stopped."""
-    home.mkdir(parents=True, exist_ok=True)
-    store = Store(f"sqlite:///{home / 'medfusion.db'}")
+    store = store_in(home)
     there = set(inspect(store.engine).get_table_names())
     with store.engine.begin() as connection:
         connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
@@ -77,8 +85,7 @@ def fill_jobs(home: Path, jobs: int) -> None:
 
 def fill_series(home: Path, points: int, name: str = "train/loss") -> str:
     """Make a store in `home` with one job that has a series of so many points; gives its id."""
-    home.mkdir(parents=True, exist_ok=True)
-    store = Store(f"sqlite:///{home / 'medfusion.db'}")
+    store = store_in(home)
     job = store.jobs.create(
         "benchmark",
         model_config=MODEL,

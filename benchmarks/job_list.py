@@ -49,7 +49,9 @@ def refusal(connection: Connection, path: str, *, falling_metric: str | None) ->
 if __name__ == "__main__":
     found = versions("mlflow")
     print(environment("jupyter-server", "tornado", "sqlalchemy"))
-    print(f"\n{said(found)} trackio's lists are read by its own dashboard only: nothing to measure over HTTP.", flush=True)
+    print(
+        f"\n{said(found)} trackio's lists are read by its own dashboard only: nothing to measure over HTTP.", flush=True
+    )
     figures: dict[str, dict[str, Callable[[], float]]] = {title: {} for title in QUERIES}
     missing = []
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:

@@ -3,7 +3,6 @@
 MLflow's client writes to SQLite itself or through MLflow's tracking server; trackio is done when `finish()` returns.
 """
 
-import os
 import statistics
 import tempfile
 import time
@@ -11,14 +10,12 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-SCRATCH = tempfile.TemporaryDirectory()
-os.environ["MEDFUSION_HOME"] = f"{SCRATCH.name}/home"
-os.environ.pop("MEDFUSION_DATABASE_URL", None)
+from filling import store_in
 from peer import Peer, said, versions
 from rounds import environment
 from serving import make_mlflow_store, mlflow_server
 
-from medfusion_jupyter.store import open_store
+from medfusion_jupyter.store import Store
 
 METRICS = 20_000
 ROUNDS = 15
@@ -26,8 +23,7 @@ Measure = Callable[[], tuple[float, float]]
 """Seconds a metric: on the calling thread, and until it is committed."""
 
 
-def medfusion() -> Measure:
-    store = open_store()
+def medfusion(store: Store) -> Measure:
     job = store.jobs.create(
         "benchmark", model_config={}, data_config={}, training_config={}, total_epochs=1, watched_metric="val/loss"
     )
@@ -59,8 +55,11 @@ if __name__ == "__main__":
     found = versions("mlflow", "trackio")
     print(environment("sqlalchemy"))
     print(f"\n{said(found)}", flush=True)
-    contenders = {"MedFusion": medfusion()}
     with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        store = store_in(scratch / "home")
+        stack.callback(store.close)
+        contenders = {"MedFusion": medfusion(store)}
 
         def start(program: str, *arguments: str) -> Peer:
             peer = Peer(program, *arguments)
@@ -68,7 +67,7 @@ if __name__ == "__main__":
             return peer
 
         if found["mlflow"]:
-            folder = Path(SCRATCH.name) / "mlflow"
+            folder = scratch / "mlflow"
             make_mlflow_store(folder, runs=1)
             client = start("mlflow_log.py", f"sqlite:///{folder / 'mlflow.db'}")
             served = stack.enter_context(mlflow_server(folder))
@@ -80,7 +79,7 @@ if __name__ == "__main__":
                 "MLflow client to its server, log_metric": of_peer(remote, 20, way="log_metric"),
             }
         if found["trackio"]:
-            contenders["trackio, log"] = of_peer(start("trackio_log.py", f"{SCRATCH.name}/trackio"), 2000)
+            contenders["trackio, log"] = of_peer(start("trackio_log.py", str(scratch / "trackio")), 2000)
         figures: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
         for measure in contenders.values():
             measure()
@@ -88,7 +87,9 @@ if __name__ == "__main__":
             for name, measure in contenders.items():
                 figures[name].append(measure())
     for place, title in enumerate(("On the calling thread", "Until durable")):
-        print(f"\n### {title}\n\n| | median (µs a metric) | lowest | highest | ratio to MedFusion |\n|---|---|---|---|---|")
+        print(
+            f"\n### {title}\n\n| | median (µs a metric) | lowest | highest | ratio to MedFusion |\n|---|---|---|---|---|"
+        )
         for name, values in figures.items():
             ours = [value[place] * 1e6 for value in figures["MedFusion"]]
             these = [value[place] * 1e6 for value in values]

@@ -1,4 +1,4 @@
-"""A metric series of 10,000 points for a chart over HTTP: whole, thinned to 500, and only what is new; against MLflow's server."""
+"""A metric series of 10,000 points over HTTP: whole, thinned to 500 for a chart, and only what is new; beside MLflow's server."""
 
 import json
 import tempfile

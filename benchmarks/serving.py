@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from peer import INTERPRETER, PROGRAMS, environment_of_peers
 
@@ -62,7 +61,9 @@ class Connection:
 
 
 @contextmanager
-def jupyter_server(home: Path, *, extension: bool = True, flags: tuple[str, ...] = (), log: Path | None = None) -> Iterator[Server]:
+def jupyter_server(
+    home: Path, *, extension: bool = True, flags: tuple[str, ...] = (), log: Path | None = None
+) -> Iterator[Server]:
     """jupyter-server with a token and without any other extension, over the MedFusion store in `home`."""
     port, token = _free_port(), secrets.token_hex(16)
     with tempfile.TemporaryDirectory() as scratch:

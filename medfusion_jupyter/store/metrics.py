@@ -16,6 +16,8 @@ from medfusion_jupyter.store.tables import JobRow, MetricRow
 if TYPE_CHECKING:
     from medfusion_jupyter.store.database import Store
 
+ROWS_AT_ONCE = 250
+
 Sample = tuple[int, str, int, float]
 """Primary key of the job, name of the metric, step, value."""
 
@@ -23,15 +25,17 @@ Sample = tuple[int, str, int, float]
 def _series_queries() -> tuple[Executable, Executable, Executable]:
     """What `Metrics.series` asks, built once: building them costs more than a short answer.
 
-    A series is thinned in the database: to fetch its 10,000 rows alone, without thinning them, took 2.5 times as long (8 ms
-    against 3), and asks for the interpreter's lock again at each row, which a busy server does not have to give. The
+    A series is thinned in the database: to fetch its 10,000 rows alone, without thinning them, took 1.6 times as long (4.5 ms
+    against 2.8), and asks for the interpreter's lock again at each row, which a busy server does not have to give. The
     stretches are walked along the primary key; GROUP BY would sort all rows, and give values without their steps.
     """
     since, start, width = (bindparam(word, type_=BigInteger) for word in ("since", "start", "width"))
     first, last = (bindparam(word, type_=BigInteger) for word in ("first", "last"))
-    step, value = MetricRow.step, MetricRow.value
+    # columns of the table, not of the class: the ORM would first fetch all rows, and hold each as an object
+    row = MetricRow.__table__.c
+    step, value = row.step, row.value
     job = select(JobRow.id).where(JobRow.job_id == bindparam("job_id")).scalar_subquery()
-    of_series = (MetricRow.job_id == job) & (MetricRow.name == bindparam("name"))
+    of_series = (row.job_id == job) & (row.name == bindparam("name"))
     asked = of_series & (step > since)
 
     whole = select(step, value).where(asked).order_by(step)
@@ -84,21 +88,24 @@ class Metrics:
         if points is not None and points < 1:
             raise BadValue(f"points={points} is too few: give 1 or more.")
         asked: dict[str, Any] = {"job_id": job_id, "name": name, "since": _BEFORE_ALL if since is None else since}
+        query = _WHOLE
+        series = Series(name, [], [])
         with self._store.reading() as session:
-            if points is None:
-                rows = session.execute(_WHOLE, asked).all()
-            else:
+            if points is not None:
                 first, last, one_more = session.execute(_EXTENT, {**asked, "points": points}).one()
-                if one_more is None:
-                    rows = session.execute(_WHOLE, asked).all()
-                else:
+                if one_more is not None:
+                    query = _THINNED
                     # two points a stretch, one at the end, and one at the begin where it makes the number even
                     stretches, with_first = divmod(points - 1, 2)
                     start = first + with_first if stretches else last
-                    found = {"start": start, "last": last, "first": first if with_first else last}
-                    width = -(-(last - start) // stretches) if stretches else 1
-                    rows = session.execute(_THINNED, {**asked, **found, "width": width}).all()
-        return Series(name, [row[0] for row in rows], [row[1] for row in rows])
+                    asked |= {"start": start, "last": last, "first": first if with_first else last}
+                    asked["width"] = -(-(last - start) // stretches) if stretches else 1
+            # in parts: thousands of rows held at once set off the garbage collector, 50 ms for one answer in ten
+            for part in session.execute(query, asked).partitions(ROWS_AT_ONCE):
+                steps, values = zip(*part, strict=True)
+                series.steps.extend(steps)
+                series.values.extend(values)
+        return series
 
     def names(self, job_id: str) -> list[str]:
         """Names of the metrics that were recorded for a job."""
