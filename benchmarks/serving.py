@@ -85,6 +85,8 @@ def mlflow_server(folder: Path) -> Iterator[Server]:
     port = _free_port()
     command = [INTERPRETER, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
     command += ["--port", str(port), "--workers", "1", "--default-artifact-root", str(folder / "artifacts")]
+    # it would close a connection that is silent for 5 seconds, while others have their turn
+    command += ["--uvicorn-opts", "--timeout-keep-alive 600"]
     with _running(command, environment_of_peers(), port, "/health", None, None) as server:
         yield server
 
