@@ -1,5 +1,6 @@
 """Metric series and the queue that writes them."""
 
+import itertools
 import math
 import sqlite3
 import threading
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from medfusion_jupyter.store.metrics import _thinned
+from medfusion_jupyter.store.errors import BadValue
 
 
 def test_what_is_appended_is_there_after_a_flush_and_steps_are_in_order(store, new_job):
@@ -97,15 +98,63 @@ def test_a_beat_that_fails_does_not_end_the_writer(store, new_job, caplog):
     assert "tried again: once" in caplog.text
 
 
-@given(st.lists(st.one_of(st.none(), st.floats(-10, 10)), min_size=2, max_size=200), st.integers(2, 50))
-@settings(suppress_health_check=[HealthCheck.too_slow])
-def test_a_thinned_series_keeps_its_mean_its_end_and_its_order(values, points):
-    if len(values) <= points:
-        return
-    steps, thinned = _thinned(list(range(len(values))), values, points)
-    assert len(steps) == len(thinned) == points
-    assert steps == sorted(set(steps))
-    assert (steps[-1], thinned[-1]) == (len(values) - 1, values[-1])
-    numbers = [v for v in values if v is not None]
-    for value in thinned:
-        assert value is None or min(numbers) - 1e-9 <= value <= max(numbers) + 1e-9
+values_of_a_series = st.lists(st.one_of(st.none(), st.floats(-10, 10), st.just(0.0)), min_size=1, max_size=120)
+
+
+def write(store, job, values, steps):
+    for step, value in zip(steps, values, strict=True):
+        store.writer.append(job.pk, "m", step, math.nan if value is None else value)
+    store.writer.flush()
+
+
+@given(data=st.data(), values=values_of_a_series, points=st.integers(1, 40), gap=st.sampled_from([0, 1, 30, 10**9]))
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+def test_a_thinned_series_keeps_its_range_its_end_and_its_order(store, new_job, data, values, points, gap):
+    job = new_job()
+    between = data.draw(st.lists(st.integers(1, 1 + gap), min_size=len(values), max_size=len(values)))
+    steps = list(itertools.accumulate(between))
+    write(store, job, values, steps)
+    thin = store.metrics.series(job.job_id, "m", points=points)
+    recorded = dict(zip(steps, values, strict=True))
+    assert len(thin.steps) == len(thin.values) <= points
+    assert thin.steps == sorted(set(thin.steps))
+    assert thin.values == [recorded[step] for step in thin.steps]
+    assert thin.steps[-1] == steps[-1]
+    if len(steps) <= points:
+        assert thin.steps == steps
+    numbers = [value for value in values if value is not None]
+    if points > 2 and numbers:
+        shown = [value for value in thin.values if value is not None]
+        assert (min(shown), max(shown)) == (min(numbers), max(numbers))
+
+
+def test_thinning_keeps_a_spike_and_shows_a_gap_only_where_nothing_is_a_number(store, new_job):
+    job = new_job()
+    values = [1.0] * 1000
+    values[500] = 99.0
+    values[100:900:2] = [None] * 400
+    values[200:300] = [None] * 100
+    values[500] = 99.0
+    write(store, job, values, range(1, 1001))
+    thin = store.metrics.series(job.job_id, "m", points=101)
+    assert 99.0 in thin.values
+    gaps = [step for step, value in zip(thin.steps, thin.values, strict=True) if value is None]
+    assert gaps
+    assert all(200 < step <= 300 for step in gaps)
+    assert len(thin.steps) <= 101
+
+
+def test_a_thinned_series_may_begin_after_a_step(store, new_job):
+    job = new_job()
+    write(store, job, [float(step) for step in range(1000)], range(1000))
+    thin = store.metrics.series(job.job_id, "m", since=499, points=11)
+    assert (thin.steps[0], thin.steps[-1], len(thin.steps)) == (500, 999, 11)
+    assert store.metrics.series(job.job_id, "m", points=2).steps == [0, 999]
+    assert store.metrics.series(job.job_id, "m", points=1).steps == [999]
+    assert store.metrics.series("job_9999", "m", points=5).steps == []
+    with pytest.raises(BadValue, match="points=0"):
+        store.metrics.series(job.job_id, "m", points=0)
