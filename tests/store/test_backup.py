@@ -67,7 +67,7 @@ def fill(store, here, home):
         store.writer.append(first.pk, "loss", step, float("nan") if step == 3 else 1 / (step + 1))
     store.writer.flush()
     store.jobs.finish_epoch(first.job_id, run_token="t", epoch=1, row={"epoch": 1, "val/auroc": 0.75})
-    store.jobs.request(first.job_id, "pause", requested_by="ada")
+    store.jobs.request(first.job_id, "pause", by="ada")
     path = write(home / "jobs" / first.job_id / "epoch-0001.safetensors")
     write(home / "jobs" / first.job_id / ".split.json.0123456789abcdef0123456789abcdef.tmp")
     store.checkpoints.add(
