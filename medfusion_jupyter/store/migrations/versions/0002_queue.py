@@ -10,6 +10,9 @@ from medfusion_jupyter.store.tables import UtcDateTime
 revision = "0002"
 down_revision = "0001"
 
+# a table that SQLite makes anew counts its ids up as before
+COUNTED: dict[str, Any] = {"table_kwargs": {"sqlite_autoincrement": True}}
+PARENT = "fk_models_parent_id"
 KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
@@ -38,14 +41,9 @@ def upgrade() -> None:
     for table, columns in _added().items():
         for column in columns:
             op.add_column(table, column)
-    if op.get_bind().dialect.name == "sqlite":
-        # Alembic would copy the table for a foreign key, and the copy would forget which ids were given
-        op.execute(
-            "ALTER TABLE models ADD COLUMN parent_id INTEGER CONSTRAINT fk_models_parent_id REFERENCES models (id)"
-        )
-    else:
-        op.add_column("models", sa.Column("parent_id", sa.BigInteger(), nullable=True))
-        op.create_foreign_key(op.f("fk_models_parent_id"), "models", "models", ["parent_id"], ["id"])
+    with op.batch_alter_table("models", **COUNTED) as models:
+        models.add_column(sa.Column("parent_id", KEY, nullable=True))
+        models.create_foreign_key(PARENT, "models", ["parent_id"], ["id"])
     op.execute("UPDATE models SET updated_at = created_at")
     for table, indexes in INDEXES.items():
         for indexed in indexes:
@@ -88,9 +86,9 @@ def downgrade() -> None:
     for table, indexes in INDEXES.items():
         for indexed in indexes:
             op.drop_index(_named(table, indexed), table)
-    if op.get_bind().dialect.name != "sqlite":
-        op.drop_constraint("fk_models_parent_id", "models", type_="foreignkey")
-    op.execute("ALTER TABLE models DROP COLUMN parent_id")
+    with op.batch_alter_table("models", **COUNTED) as models:
+        models.drop_constraint(PARENT, type_="foreignkey")
+        models.drop_column("parent_id")
     for table, columns in _added().items():
         for column in columns:
             op.execute(f"ALTER TABLE {table} DROP COLUMN {column.name}")
