@@ -26,6 +26,7 @@ BELL_SECONDS = 0.5
 WAITING_SECONDS = 5.0
 """How often the queue is looked at while a job waits in it: the one that has its place may belong to a server that is gone."""
 READY_SECONDS = 120.0
+ALIVE_SECONDS = 1.0
 
 
 class Launcher:
@@ -43,6 +44,7 @@ class Launcher:
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._runs: set[asyncio.Task[None]] = set()
+        self._ends: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Begin to look at the queue; where nothing was ever queued the database is not opened."""
@@ -58,6 +60,8 @@ class Launcher:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # a kernel whose shutdown is under way would make Jupyter's own fail if it were left half shut down
+        await asyncio.gather(*self._ends, return_exceptions=True)
 
     def places(self) -> int:
         """How many jobs may be at work at once: as configured, or one a GPU, or one."""
@@ -123,37 +127,45 @@ class Launcher:
             log.warning("%s: %s", job.job_id, error)
             message = error
             await self._ask(lambda store: store.queue.not_begun(job.job_id, job.launched_at, message))
+        end = asyncio.get_running_loop().create_task(self._shut_down(kernel_id, session_id))
+        self._ends.add(end)
+        end.add_done_callback(self._ends.discard)
+        await asyncio.shield(end)
+        self.wake()
+
+    async def _shut_down(self, kernel_id: str | None, session_id: str | None) -> None:
         try:
             if session_id is not None:
                 await self._sessions.delete_session(session_id)
             elif kernel_id is not None and kernel_id in self._kernels:
                 await self._kernels.shutdown_kernel(kernel_id)
         except Exception:  # somebody has shut it down already
-            log.debug("the kernel of %s was gone", job.job_id, exc_info=True)
-        self.wake()
+            log.debug("the kernel %s was gone", kernel_id, exc_info=True)
 
     async def _execute(self, kernel_id: str, job_id: str) -> str | None:
         """Train in the kernel and wait for the end; gives what went wrong with the kernel, if anything did."""
-        gone = asyncio.Event()
-        for event in ("restart", "dead"):
-            self._kernels.add_restart_callback(kernel_id, gone.set, event)
-        client = self._kernels.get_kernel(kernel_id).client()
+        manager = self._kernels.get_kernel(kernel_id)
+        # Jupyter would start a dead kernel anew: an empty one, which trains nothing and which nobody shuts down
+        manager.stop_restarter()
+        process = _process(manager)
+        client = manager.client()
         client.start_channels()
         try:
             await client.wait_for_ready(timeout=READY_SECONDS)
             code = f"from medfusion_jupyter.training.headless import run_queued\nrun_queued({job_id!r})"
             asked = client.execute(code, store_history=False, allow_stdin=False)
             reply = asyncio.ensure_future(_reply(client, asked))
-            died = asyncio.ensure_future(gone.wait())
             try:
-                await asyncio.wait({reply, died}, return_when=asyncio.FIRST_COMPLETED)
-                if not reply.done():
-                    return "its kernel died"
+                while not reply.done():
+                    await asyncio.wait({reply}, timeout=ALIVE_SECONDS)
+                    if not reply.done() and not (
+                        kernel_id in self._kernels and await manager.is_alive() and _process(manager) == process
+                    ):
+                        return "its kernel died or was restarted"
                 content = reply.result()["content"]
                 return None if content["status"] == "ok" else f"{content.get('ename')}: {content.get('evalue')}"
             finally:
                 reply.cancel()
-                died.cancel()
         finally:
             client.stop_channels()
 
@@ -167,6 +179,11 @@ async def _reply(client: Any, asked: str) -> Any:
         message = await client.get_shell_msg(timeout=None)
         if message["parent_header"].get("msg_id") == asked:
             return message
+
+
+def _process(manager: Any) -> int | None:
+    # None of a kernel on another machine, which a provisioner started
+    return getattr(manager.provisioner, "pid", None)
 
 
 def _bell() -> int | None:

@@ -53,9 +53,10 @@ class Control:
 
     def obey(self, on_pause: Callable[[], None], on_resume: Callable[[], None]) -> None:
         """Called by the training thread between batches: waits while paused, raises Stopped or Abandoned."""
-        self.raise_if_ending()
         with self._changed:
+            # cleared first: what is delivered from here on raises it again
             self.attention = False
+            self.raise_if_ending()
             if not self._paused:
                 return
         on_pause()

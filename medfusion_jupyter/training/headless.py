@@ -14,6 +14,9 @@ from medfusion_jupyter.training.run import Run
 
 log = logging.getLogger("medfusion")
 
+LISTEN_SECONDS = 0.2
+"""A signal that the system hands to another thread does not wake this one; it is heard when a wait ends."""
+
 
 def run_queued(job_id: str) -> None:
     """Train a job that was launched from the queue and return when it has ended; an interrupt of the kernel stops it.
@@ -26,9 +29,10 @@ def run_queued(job_id: str) -> None:
     except IllegalTransition as taken:
         log.warning("%s This kernel leaves it.", taken)
         return
-    while not run.ended.is_set():
+    while True:
         try:
-            run.ended.wait()
+            if run.ended.wait(LISTEN_SECONDS):
+                break
         except KeyboardInterrupt:
             run.control.deliver("stop")
     if os.getppid() != parent:
