@@ -50,6 +50,10 @@ export interface IJob {
   host: string | null;
   dataset_fingerprint: string | null;
   created_by: string | null;
+  /** Of a job that waits in the queue: the highest is launched first. */
+  priority: number;
+  not_before: string | null;
+  launched_at: string | null;
   commands: Command[];
 }
 

@@ -39,6 +39,18 @@ export function ago(moment: string | null, now: number): string {
   return `${Math.floor(seconds / 86400)} d ago`;
 }
 
+/** A moment (ISO 8601) to come, in the browser's zone: `14:05`, with the day where that is another one. */
+export function timeOfDay(moment: string, now: number): string {
+  const then = new Date(moment);
+  const time = then.toLocaleTimeString([], {
+    hour: '2-digit',
+    minute: '2-digit'
+  });
+  return then.toDateString() === new Date(now).toDateString()
+    ? time
+    : `${then.toLocaleDateString()} ${time}`;
+}
+
 /** A metric's name for people: `AUROC` for `val/auroc`, and `train loss` for `train/loss`. */
 export function metricName(name: string): string {
   return name.replace('val/', '').replace('/', ' ').replace('auroc', 'AUROC');

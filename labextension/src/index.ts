@@ -78,7 +78,7 @@ function activate(
   });
   const ofJob: [string, Command, string][] = [
     [CommandIDs.pause, 'pause', trans.__('Pause a training job')],
-    [CommandIDs.resume, 'resume', trans.__('Resume a paused training job')],
+    [CommandIDs.resume, 'resume', trans.__('Resume a training job')],
     [CommandIDs.stop, 'stop', trans.__('Stop a training job')]
   ];
   for (const [id, command, label] of ofJob) {

@@ -1,7 +1,5 @@
-import { Clipboard, Notification } from '@jupyterlab/apputils';
 import { TranslationBundle } from '@jupyterlab/translation';
 import {
-  copyIcon,
   LabIcon,
   pauseIcon,
   runIcon,
@@ -10,7 +8,7 @@ import {
 import * as React from 'react';
 
 import { ACTIVE, Command, IJob, Status } from './api';
-import { ago, metricName, number, polyline, span } from './format';
+import { ago, metricName, number, polyline, span, timeOfDay } from './format';
 
 const SIGNS: { [status in Status]: string } = {
   pending: '○',
@@ -82,7 +80,6 @@ export function JobRow(props: IJobRowProps): React.JSX.Element {
         <span className="jp-MedFusion-words" title={job.error ?? undefined}>
           {asked ? wordsOfAsked(asked, trans) : words(job, props.now, trans)}
         </span>
-        {job.status === 'interrupted' && <CopyResume {...props} />}
       </div>
       {live && (
         <div
@@ -114,7 +111,8 @@ function wordsOfAsked(asked: Command, trans: TranslationBundle): string {
 
 /** The state of a job in one line. */
 function words(job: IJob, now: number, trans: TranslationBundle): string {
-  const parts: string[] = [job.status];
+  // that it runs its sign says, and the line is short
+  const parts: string[] = job.status === 'running' ? [] : [job.status];
   switch (job.status) {
     case 'initializing':
     case 'running':
@@ -135,16 +133,40 @@ function words(job: IJob, now: number, trans: TranslationBundle): string {
       parts.push(ago(job.completed_at, now));
       break;
     case 'pending':
-      parts.push(trans.__('waits for its turn'));
+      parts.push(...wordsOfTurn(job, now, trans));
   }
   return parts.filter(part => part !== '').join(' · ');
+}
+
+function wordsOfTurn(
+  job: IJob,
+  now: number,
+  trans: TranslationBundle
+): string[] {
+  if (job.launched_at !== null) {
+    return [trans.__('its kernel starts')];
+  }
+  const parts = [trans.__('waits for its turn')];
+  if (job.not_before !== null && Date.parse(job.not_before) > now) {
+    parts.push(trans.__('not before %1', timeOfDay(job.not_before, now)));
+  }
+  if (job.priority !== 0) {
+    parts.push(trans.__('priority %1', job.priority));
+  }
+  return parts;
 }
 
 function Buttons(props: IJobRowProps): React.JSX.Element {
   const { job, asked, trans, ask } = props;
   const offered: [Command, LabIcon, string][] = [
     ['pause', pauseIcon, trans.__('Pause %1', job.name)],
-    ['resume', runIcon, trans.__('Resume %1', job.name)],
+    [
+      'resume',
+      runIcon,
+      job.status === 'paused'
+        ? trans.__('Resume %1', job.name)
+        : trans.__('Resume %1 in a kernel of its own', job.name)
+    ],
     ['stop', stopIcon, trans.__('Stop %1', job.name)]
   ];
   return (
@@ -165,26 +187,6 @@ function Buttons(props: IJobRowProps): React.JSX.Element {
           </button>
         ))}
     </>
-  );
-}
-
-function CopyResume({ job, trans }: IJobRowProps): React.JSX.Element {
-  const code = `import medfusion as mf\nmf.resume("${job.job_id}")`;
-  return (
-    <button
-      className="jp-MedFusion-button"
-      aria-label={trans.__('Copy the code that resumes %1', job.name)}
-      title={trans.__('Copy the code that goes on with it in a notebook')}
-      onClick={() => {
-        Clipboard.copyToSystem(code);
-        Notification.info(
-          trans.__('Copied: paste it into a notebook and run it.'),
-          { autoClose: 4000 }
-        );
-      }}
-    >
-      <copyIcon.react tag="span" width="16px" height="16px" />
-    </button>
   );
 }
 

@@ -8,6 +8,7 @@ import {
   number,
   polyline,
   span,
+  timeOfDay,
   withInterval
 } from '../src/format';
 
@@ -25,6 +26,12 @@ test('lengths of time are said in at most two words', () => {
   assert.equal(span(7500), '2 h 5 min');
   assert.equal(span(3599), '1 h 0 min');
   assert.equal(span(180000), '2 d 2 h');
+});
+
+test('moments to come have their day where it is another one', () => {
+  const now = Date.parse('2026-11-24T12:00:00');
+  assert.match(timeOfDay('2026-11-24T14:05:00', now), /^0?[0-9]+.05/);
+  assert.match(timeOfDay('2026-11-25T14:05:00', now), /25.*05/);
 });
 
 test('moments are said by how long ago they were', () => {

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from medfusion_jupyter.server.api import ApiError, StoreHandler, as_page
 from medfusion_jupyter.server.operation import operation
-from medfusion_jupyter.store.status import FINISHED, JobStatus
+from medfusion_jupyter.store.status import RESUMABLE
 
 if TYPE_CHECKING:
     from medfusion_jupyter.server.launcher import Launcher
@@ -123,7 +123,7 @@ class Command(TrainingHandler):
         person = self.person
 
         def work(store: Store) -> dict[str, Any]:
-            if command == "resume" and store.jobs.get(job_id).status in FINISHED - {JobStatus.COMPLETED}:
+            if command == "resume" and store.jobs.get(job_id).status in RESUMABLE:
                 return store.queue.add(job_id, by=person).to_json()
             return store.jobs.request(job_id, command, by=person).to_json()
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from medfusion_jupyter.store.paging import Page as Page
     from medfusion_jupyter.store.status import ACTIVE as ACTIVE
     from medfusion_jupyter.store.status import FINISHED as FINISHED
+    from medfusion_jupyter.store.status import RESUMABLE as RESUMABLE
     from medfusion_jupyter.store.status import JobStatus as JobStatus
     from medfusion_jupyter.store.workflows import Workflow as Workflow
 
@@ -44,6 +45,7 @@ _MODULE_OF = {
     "IllegalTransition": "errors",
     "Job": "job_record",
     "JobStatus": "status",
+    "RESUMABLE": "status",
     "JobSummary": "job_record",
     "ModelRecord": "models",
     "NameTaken": "errors",

@@ -15,7 +15,7 @@ from medfusion_jupyter.store.job_moves import begin_anew, find_job, move
 from medfusion_jupyter.store.job_record import Job
 from medfusion_jupyter.store.location import home, queue_bell
 from medfusion_jupyter.store.people import current_person
-from medfusion_jupyter.store.status import ACTIVE, FINISHED, JobStatus
+from medfusion_jupyter.store.status import ACTIVE, RESUMABLE, JobStatus
 from medfusion_jupyter.store.tables import JobRow, now
 
 if TYPE_CHECKING:
@@ -49,9 +49,8 @@ class JobQueue:
             self._store.refuse_stranger(row.created_by, by, row.job_id)
             status = JobStatus(row.status)
             waiting = status == JobStatus.PENDING and row.run_token is None and row.launched_at is None
-            if not waiting and status not in FINISHED - {JobStatus.COMPLETED}:
-                allowed = sorted(FINISHED - {JobStatus.COMPLETED})
-                raise IllegalTransition(row.job_id, current=status, wanted="queue", allowed=allowed)
+            if not waiting and status not in RESUMABLE:
+                raise IllegalTransition(row.job_id, current=status, wanted="queue", allowed=sorted(RESUMABLE))
             begin_anew(session, row, by)
             row.queue = this_queue()
             self._schedule(row, priority, not_before)

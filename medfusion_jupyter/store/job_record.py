@@ -6,7 +6,7 @@ import datetime as dt
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from medfusion_jupyter.store.status import COMMANDS, JobStatus
+from medfusion_jupyter.store.status import COMMANDS, RESUMABLE, JobStatus
 
 
 def moment(value: dt.datetime | None) -> str | None:
@@ -70,7 +70,8 @@ class JobSummary:
     @property
     def commands(self) -> list[str]:
         """What may be asked of it now."""
-        return [command for command, states in COMMANDS.items() if self.status in states]
+        possible = [command for command, states in COMMANDS.items() if self.status in states]
+        return ["resume"] if self.status in RESUMABLE else possible
 
     def to_json(self) -> dict[str, Any]:
         """As the server sends it: without the run's token, with the commands that are possible now."""

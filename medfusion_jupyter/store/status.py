@@ -20,6 +20,8 @@ class JobStatus(StrEnum):
 
 ACTIVE = frozenset({JobStatus.PENDING, JobStatus.INITIALIZING, JobStatus.RUNNING, JobStatus.PAUSED})
 FINISHED = frozenset(JobStatus) - ACTIVE
+RESUMABLE = FINISHED - {JobStatus.COMPLETED}
+"""Ended before its time: it can go on from its last checkpoint, in a notebook's kernel or in one of its own."""
 
 _ENDS = frozenset({JobStatus.STOPPED, JobStatus.FAILED, JobStatus.INTERRUPTED})
 MOVES: dict[JobStatus, frozenset[JobStatus]] = {

@@ -44,7 +44,8 @@ class Charts(HBox):  # type: ignore[misc]
     """Both pictures side by side; below one another where there is no room."""
 
     def __init__(self, watched: str) -> None:
-        self._x = bqplot.LinearScale(min=0.0)
+        # with room for the markers at its ends the curves would not stand above their epochs on the axis
+        self._x = bqplot.LinearScale(min=0.0, allow_padding=False)
         loss = {"x": self._x, "y": bqplot.LinearScale()}
         metric = {"x": self._x, "y": bqplot.LinearScale()}
         self.train = bqplot.Lines(x=EMPTY, y=EMPTY, scales=loss, colors=[TRAIN], stroke_width=1.2, opacities=[0.7])

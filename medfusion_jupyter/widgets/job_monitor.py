@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipywidgets import HTML, Button, HBox, Layout, VBox
 
-from medfusion_jupyter.store import ACTIVE, FINISHED, JobStatus, StoreError, open_store
+from medfusion_jupyter.store import ACTIVE, FINISHED, RESUMABLE, JobStatus, StoreError, open_store
 from medfusion_jupyter.widgets import monitor_text as text
 from medfusion_jupyter.widgets.charts import Charts
 from medfusion_jupyter.widgets.curve import Curve
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from medfusion_jupyter.store import Job
 
 _monitors: weakref.WeakValueDictionary[tuple[str, str], Monitor] = weakref.WeakValueDictionary()
-
-RESUMABLE = frozenset({JobStatus.INTERRUPTED, JobStatus.STOPPED, JobStatus.FAILED})
 
 
 def monitor(job_id: str) -> Monitor:

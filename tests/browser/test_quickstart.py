@@ -107,7 +107,7 @@ def test_another_notebook_shows_the_job_of_a_dead_kernel(lab, tab):
     assert tab.errors == []
 
 
-def test_a_killed_kernel_is_seen_as_interrupted_and_the_way_on_is_offered(lab, tab):
+def test_a_killed_kernel_is_seen_as_interrupted_and_the_panel_goes_on_in_a_kernel_of_its_own(lab, tab):
     lab.write(
         "killed.ipynb",
         "import medfusion as mf\ncohort = mf.synthetic_cohort(n=400)",
@@ -121,10 +121,21 @@ def test_a_killed_kernel_is_seen_as_interrupted_and_the_way_on_is_offered(lab, t
     row.wait_for(timeout=90_000)
     tab.page.wait_for_selector(".mf-epochs tr >> nth=2", timeout=60_000)
     assert row.get_by_role("button", name="<b>killed</b>", exact=True).inner_text() == "<b>killed</b>"
-    os.kill(lab.jobs()["job_0002"]["pid"], signal.SIGKILL)
+    os.kill(lab.ask("medfusion/api/training/status/job_0002")["pid"], signal.SIGKILL)
     tab.row("job_0002", "interrupted").wait_for(timeout=30_000)
-    tab.row("job_0002").get_by_role("button", name="Copy the code that resumes").wait_for()
+    # JupyterLab's own word that the kernel has died
+    tab.page.locator(".jp-Dialog:has-text('appears to have died') button.jp-mod-accept").click()
     tab.shot("interrupted")
+    epoch = lab.jobs()["job_0002"]["current_epoch"]
+    tab.row("job_0002").get_by_role("button", name="Resume <b>killed</b> in a kernel of its own").click()
+    tab.row("job_0002", "running").wait_for(timeout=90_000)
+    tab.page.wait_for_selector("#medfusion-panel li[data-job-id='job_0002'] [role='progressbar']")
+    tab.shot("resumed-by-the-panel")
+    assert lab.jobs()["job_0002"]["current_epoch"] >= epoch
+    tab.row("job_0002").locator("[data-command='stop']").click()
+    tab.page.locator(".jp-Dialog button.jp-mod-accept").click()
+    tab.row("job_0002", "stopped").wait_for(timeout=30_000)
+    assert tab.errors == []
 
 
 def test_the_panel_is_readable_in_the_dark(lab, tab):
