@@ -32,7 +32,7 @@ def run_queued(job_id: str) -> None:
         except KeyboardInterrupt:
             run.control.deliver("stop")
     if os.getppid() != parent:
-        _end_kernel()
+        end_kernel()
 
 
 def _begin(store: Store, job_id: str) -> Run:
@@ -53,8 +53,8 @@ def _begin(store: Store, job_id: str) -> Run:
     return RUNS[job_id]
 
 
-def _end_kernel() -> None:
-    """The server that would have shut this kernel down is gone."""
+def end_kernel() -> None:
+    """End this kernel: the server that would have shut it down is gone."""
     from IPython.core.getipython import get_ipython
 
     shell = get_ipython()
