@@ -6,10 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from medfusion_jupyter.store import Execution
-
 if TYPE_CHECKING:
-    from medfusion_jupyter.store import Job, Store
+    from medfusion_jupyter.store import Execution, Job, Store
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,8 @@ class Launchable:
     @classmethod
     def of(cls, launched: Job | Execution) -> Launchable:
         """What `store.queue.launch_next` gave."""
+        from medfusion_jupyter.store import Execution
+
         return _execution(launched) if isinstance(launched, Execution) else _job(launched)
 
 
