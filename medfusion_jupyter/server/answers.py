@@ -32,6 +32,8 @@ def _of(name: str, record: type, *, without: frozenset[str] = frozenset(), **mor
     assert is_dataclass(record)
     hints = get_type_hints(record)
     fields: Fields = {field: (hint, ...) for field, hint in hints.items() if field not in without}
+    if "model_config" in fields:  # to pydantic the configuration of the class
+        fields["model_config_"] = (fields.pop("model_config")[0], Field(alias="model_config"))
     return _made(name, (record.__doc__ or "").strip(), fields | {field: (hint, ...) for field, hint in more.items()})
 
 

@@ -155,7 +155,9 @@ class Graph(Body):
 class WhichVersion(Query):
     """Which save of a workflow."""
 
-    version: Annotated[int | None, Chosen, Field(ge=1, lt=2**31, description="the newest where it is left out")] = None
+    version: Annotated[
+        Annotated[int, Field(ge=1, lt=2**31)] | None, Chosen, Field(description="the newest where it is left out")
+    ] = None
 
 
 class ExecutionQuery(PageQuery):

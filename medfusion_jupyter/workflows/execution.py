@@ -32,6 +32,8 @@ log = logging.getLogger("medfusion")
 
 PATIENCE_SECONDS = 60.0
 RETRY_SECONDS = 0.25
+LISTEN_SECONDS = 0.2
+"""A signal that the system hands to another thread does not wake the one that waits; it is heard when a wait ends."""
 
 
 class ExecutionRun:
@@ -189,9 +191,10 @@ def run_queued(execution_id: int) -> None:
     except IllegalTransition as taken:
         log.warning("%s This kernel leaves it.", taken)
         return
-    while not run.ended.is_set():
+    while True:
         try:
-            run.ended.wait()
+            if run.ended.wait(LISTEN_SECONDS):
+                break
         except KeyboardInterrupt:
             run.stop()
     if os.getppid() != parent:
