@@ -93,19 +93,31 @@ class ExecutionRun:
         graph = Graph.of(**given)
         values: dict[str, Mapping[str, Any]] = {}
         failed: list[str] = []
+        stopped = False
         for node in graph.in_order():
             if self._stop.is_set():
+                stopped = True
                 break
             lacking = [edge.source for edge in graph.into(node.id) if edge.source not in values]
             if lacking:
                 self._move(node, NodeStatus.SKIPPED, error=f"it takes from {lacking[0]!r}, which did not complete")
                 continue
-            made = self._run(node, self._inputs(graph, node, values))
-            if made is not None:
-                values[node.id] = made
-            elif not self._stop.is_set():
+            self._move(node, NodeStatus.RUNNING)
+            try:
+                made = self._run(node, self._inputs(graph, node, values))
+            except Stopped:
+                stopped = True
+                self._move(node, NodeStatus.STOPPED)
+            except RunReplaced:
+                raise
+            except (Exception, SystemExit) as error:  # a node may be anyone's code
+                log.debug("Node %s of execution %s failed", node.id, self.execution_id, exc_info=True)
                 failed.append(node.id)
-        if self._stop.is_set() and len(values) < len(graph.nodes):
+                self._move(node, NodeStatus.FAILED, error=f"{type(error).__name__}: {error}")
+            else:
+                values[node.id] = made
+                self._move(node, NodeStatus.COMPLETED)
+        if stopped:
             return ExecutionStatus.STOPPED, None
         if failed:
             return ExecutionStatus.FAILED, f"failed: {', '.join(failed)}"
@@ -122,26 +134,14 @@ class ExecutionRun:
                 inputs[edge.target_port] = value
         return inputs
 
-    def _run(self, node: Node, inputs: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """One node; None where it failed or was stopped, which is in the store then."""
+    def _run(self, node: Node, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What one node gives. Raises whatever its code raises."""
         node_type = self._catalogue.get(node.type)
         context = Context(
             self.execution_id, node.id, self._record.created_by, self._stop, lambda output: self._note(node, output)
         )
-        self._move(node, NodeStatus.RUNNING)
-        try:
-            made = node_type.work()(inputs, node_type.settings.model_validate(node.settings), context)
-            _check(node_type, made)
-        except Stopped:
-            self._move(node, NodeStatus.STOPPED)
-            return None
-        except RunReplaced:
-            raise
-        except (Exception, SystemExit) as error:  # a node may be anyone's code
-            log.debug("Node %s of execution %s failed", node.id, self.execution_id, exc_info=True)
-            self._move(node, NodeStatus.FAILED, error=f"{type(error).__name__}: {error}")
-            return None
-        self._move(node, NodeStatus.COMPLETED)
+        made = node_type.work()(inputs, node_type.settings.model_validate(node.settings), context)
+        _check(node_type, made)
         return made
 
     def _move(self, node: Node, status: NodeStatus, **more: Any) -> None:

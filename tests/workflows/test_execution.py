@@ -16,6 +16,7 @@ class Bench:
 
     def __init__(self):
         self.order = []
+        self.given = {}
         self.begun, self.go_on = threading.Event(), threading.Event()
         number = (Output("out", "number"),)
         several = (Input("of", "number", several=True),)
@@ -39,7 +40,8 @@ class Bench:
 
     def sum(self, inputs, settings, context):
         self.order.append(context.node_id)
-        return {"out": sum(inputs["of"])}
+        self.given[context.node_id] = inputs["of"]
+        return {"out": 10 * sum(inputs["of"])}
 
     def bad(self, inputs, settings, context):
         raise RuntimeError("no such thing \0")
@@ -105,6 +107,7 @@ def statuses(runs):
 def test_each_node_runs_after_those_it_takes_from_and_gets_what_they_give(store, bench, flow, ended):
     done, runs = ended(flow("total:sum a:one half:sum b:one", "a>half", "half>total", "b>total"))
     assert (done.status, done.result, done.error) == ("completed", {"nodes": {"completed": 4}}, None)
+    assert bench.given == {"half": [1], "total": [10, 1]}
     assert sorted(bench.order) == ["a", "b", "half", "total"]
     assert bench.order.index("a") < bench.order.index("half") < bench.order.index("total") == 3
     assert all(done.started_at <= run.started_at <= run.completed_at <= done.completed_at for run in runs.values())
@@ -152,6 +155,16 @@ def test_a_node_that_does_not_give_way_ends_first_and_keeps_what_it_did(store, b
     assert run.ended.wait(30)
     done, runs = seen(store, run)
     assert (done.status, statuses(runs)) == ("stopped", {"a": "completed", "w": "completed", "b": "stopped"})
+
+
+def test_a_stop_that_comes_when_nothing_is_left_changes_nothing(store, bench, flow):
+    run = execute(flow("a:one w:patient", "a>w"), catalogue=bench.catalogue)
+    assert bench.begun.wait(30)
+    run.stop()
+    bench.go_on.set()
+    assert run.ended.wait(30)
+    done, runs = seen(store, run)
+    assert (done.status, statuses(runs)) == ("completed", {"a": "completed", "w": "completed"})
 
 
 def test_an_earlier_version_is_executed_as_it_was(store, flow, ended):
