@@ -7,7 +7,17 @@ from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from medfusion_jupyter.store import checkpoints, datasets, events, job_record, models, workflows
+from medfusion_jupyter.store import (
+    checkpoints,
+    datasets,
+    events,
+    execution_record,
+    job_record,
+    models,
+    workflow_diff,
+    workflows,
+)
+from medfusion_jupyter.workflows import catalogue, validation
 
 Fields = dict[str, Any]
 
@@ -22,6 +32,8 @@ def _of(name: str, record: type, *, without: frozenset[str] = frozenset(), **mor
     assert is_dataclass(record)
     hints = get_type_hints(record)
     fields: Fields = {field: (hint, ...) for field, hint in hints.items() if field not in without}
+    if "model_config" in fields:  # to pydantic the configuration of the class
+        fields["model_config_"] = (fields.pop("model_config")[0], Field(alias="model_config"))
     return _made(name, (record.__doc__ or "").strip(), fields | {field: (hint, ...) for field, hint in more.items()})
 
 
@@ -62,6 +74,33 @@ Workflow = _of("Workflow", workflows.Workflow)
 WorkflowPage = _page("WorkflowPage", Workflow)
 WorkflowVersion = _of("WorkflowVersion", workflows.WorkflowVersion)
 WorkflowVersionList = _all("WorkflowVersionList", WorkflowVersion)
+WorkflowDiff = _of("WorkflowDiff", workflow_diff.WorkflowDiff)
+Execution = _of("Execution", execution_record.Execution)
+ExecutionPage = _page("ExecutionPage", Execution)
+NodeRun = _of("NodeRun", execution_record.NodeRun)
+ExecutionWithNodes = _of("ExecutionWithNodes", execution_record.Execution, nodes=list[NodeRun])  # type: ignore[valid-type]
+Issue = _of("Issue", validation.Issue)
+
+
+class IssueList(Answer):
+    """What keeps a graph from being executed; nothing where it can be."""
+
+    issues: list[Issue]  # type: ignore[valid-type]
+
+
+class NodeType(Answer):
+    """A kind of node. settings: JSON schema of what it can be set to."""
+
+    name: str
+    family: str
+    title: str
+    help: str
+    inputs: list[catalogue.Input]
+    outputs: list[catalogue.Output]
+    settings: dict[str, Any]
+
+
+NodeTypeList = _all("NodeTypeList", NodeType)
 
 
 class Series(Answer):
@@ -116,7 +155,10 @@ class Gpu(Answer):
 
 
 class Resources(Answer):
-    """What the server's machine has. Bytes; shares 0 to 1; cpu_share: of all cores since the last look."""
+    """What the server's machine has. Bytes; shares 0 to 1; cpu_share: of all cores since the last look.
+
+    jobs_running, jobs_waiting: of the queue, with the executions of workflows.
+    """
 
     cpu_count: int
     cpu_share: float

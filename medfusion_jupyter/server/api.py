@@ -66,6 +66,10 @@ class StoreHandler(APIHandler):
             self.log.error("MedFusion's store: %s", error)
             raise ApiError(503, "store", str(error)) from None
 
+    async def in_thread(self, work: Callable[[], Answer]) -> Answer:
+        """Do `work` that takes a while, off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self.settings["medfusion_executor"], work)
+
     @property
     def person(self) -> str:
         """Who asks: the user that the identity provider tells apart from others, else the owner of the server's process.

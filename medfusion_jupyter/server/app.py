@@ -10,6 +10,7 @@ from traitlets import Float, Int, List, Unicode
 
 from medfusion_jupyter.server.api import NotFound
 from medfusion_jupyter.server.datasets import Analysis, Dataset, DatasetList, DatasetSearch, DatasetStatistics
+from medfusion_jupyter.server.executions import Execute, Execution, ExecutionList, ExecutionStop
 from medfusion_jupyter.server.feed import Feed, FeedHub
 from medfusion_jupyter.server.launcher import Launcher
 from medfusion_jupyter.server.models import (
@@ -23,12 +24,22 @@ from medfusion_jupyter.server.models import (
 )
 from medfusion_jupyter.server.system import API, Audit, Document, Info, Live, Ready, Resources
 from medfusion_jupyter.server.training import CheckpointList, Command, EventList, Job, JobChange, JobList, Series, Start
-from medfusion_jupyter.server.workflows import Workflow, WorkflowList, WorkflowRestoration, WorkflowVersionList
+from medfusion_jupyter.server.workflows import (
+    NodeTypeList,
+    Validation,
+    Workflow,
+    WorkflowDifference,
+    WorkflowList,
+    WorkflowRestoration,
+    WorkflowVersionList,
+)
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store import Store
 
 WORKFLOW = r"(?P<workflow_id>[0-9]{1,18})"
+VERSION = "[0-9]{1,9}"
+EXECUTION = r"(?P<execution_id>[0-9]{1,18})"
 MODEL = r"(?P<model_id>[0-9]{1,18})"
 DATASET = r"(?P<dataset_id>[0-9]{1,18})"
 JOB = r"(?P<job_id>job_[0-9]{4,18})"
@@ -55,9 +66,16 @@ ROUTES: list[tuple[str, type]] = [
     (rf"{API}/datasets/{DATASET}", Dataset),
     (rf"{API}/datasets/{DATASET}/analyze", Analysis),
     (rf"{API}/workflows", WorkflowList),
+    (rf"{API}/workflows/nodes", NodeTypeList),
+    (rf"{API}/workflows/validate", Validation),
+    (rf"{API}/workflows/executions/{EXECUTION}", Execution),
+    (rf"{API}/workflows/executions/{EXECUTION}/stop", ExecutionStop),
     (rf"{API}/workflows/{WORKFLOW}", Workflow),
+    (rf"{API}/workflows/{WORKFLOW}/execute", Execute),
+    (rf"{API}/workflows/{WORKFLOW}/executions", ExecutionList),
     (rf"{API}/workflows/{WORKFLOW}/versions", WorkflowVersionList),
-    (rf"{API}/workflows/{WORKFLOW}/versions/(?P<version>[0-9]{{1,9}})/restore", WorkflowRestoration),
+    (rf"{API}/workflows/{WORKFLOW}/versions/(?P<version>{VERSION})/restore", WorkflowRestoration),
+    (rf"{API}/workflows/{WORKFLOW}/versions/(?P<before>{VERSION})/diff/(?P<after>{VERSION})", WorkflowDifference),
     (rf"{API}/system/info", Info),
     (rf"{API}/system/resources", Resources),
     (rf"{API}/system/audit", Audit),
@@ -94,10 +112,15 @@ class MedFusionApp(ExtensionApp):
         help="Folders, besides the server's root folder and MEDFUSION_HOME, whose cohorts may be stored as datasets over REST.",
     )
     jobs_at_once = Int(
-        0, min=0, config=True, help="Queued jobs that are trained at once; 0: one a GPU, or one where there is none."
+        0,
+        min=0,
+        config=True,
+        help="Queued jobs and executions of workflows that run at once; 0: one a GPU, or one where there is none.",
     )
     job_kernel = Unicode(
-        "", config=True, help="Name of the kernel that trains queued jobs; by default the server's default kernel."
+        "",
+        config=True,
+        help="Name of the kernel that runs queued jobs and executions; by default the server's default kernel.",
     )
     max_upload_bytes = Int(
         8 * 2**30, min=1, config=True, help="Size of the largest archive of a model that can be uploaded."

@@ -132,8 +132,9 @@ class FeedHub:
 
 
 def _look(store: Store, after: int | None) -> tuple[int, list[dict[str, Any]], list[dict[str, Any]]]:
-    # this first: it may mark jobs as interrupted, which the events below then tell
+    # these first: they may mark jobs and executions as interrupted, which the events below then tell
     jobs = [job.to_json() for job in store.jobs.active()]
+    store.executions.mark_interrupted()
     last = store.events.last_id()
     events = [] if after is None else [event.to_json() for event in store.events.list(after, limit=EVENTS_AT_ONCE)]
     return last, events, jobs

@@ -1,6 +1,6 @@
-"""Runs queued jobs in kernels of their own, through Jupyter's kernel manager: they show among the running kernels.
+"""Runs queued jobs and executions in kernels of their own, through Jupyter's kernel manager: they show among the running kernels.
 
-The database is asked when a job was queued (the bell), when one has ended, and when one's time has come; not otherwise.
+The database is asked when something was queued (the bell), when one has ended, and when one's time has come; not otherwise.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from medfusion_jupyter.server.launchable import Launchable
 from medfusion_jupyter.server.resources import visible_gpus
 from medfusion_jupyter.store.errors import StoreError
 from medfusion_jupyter.store.location import home, queue_bell
 
 if TYPE_CHECKING:
-    from medfusion_jupyter.store import Job, Store
+    from medfusion_jupyter.store import Store
 
 log = logging.getLogger("medfusion")
 Answer = TypeVar("Answer")
@@ -30,7 +31,7 @@ ALIVE_SECONDS = 1.0
 
 
 class Launcher:
-    """Starts a kernel for each job whose turn has come, waits for its end and shuts the kernel down."""
+    """Starts a kernel for each job or execution whose turn has come, waits for its end and shuts the kernel down."""
 
     def __init__(
         self, server: Any, open_store: Callable[[], Store], executor: Executor, *, jobs_at_once: int, kernel_name: str
@@ -95,38 +96,38 @@ class Launcher:
         """Launch what may be launched; gives the seconds after which to look again, None where nothing waits."""
         names = visible_gpus()
         while True:
-            job = await self._ask(lambda store: store.queue.launch_next(self.places(), len(names)))
-            if job is None:
+            next_one = await self._ask(lambda store: store.queue.launch_next(self.places(), len(names)))
+            if next_one is None:
                 break
-            run = asyncio.get_running_loop().create_task(self._run(job, names))
+            run = asyncio.get_running_loop().create_task(self._run(Launchable.of(next_one), names))
             self._runs.add(run)
             run.add_done_callback(self._runs.discard)
         return await self._ask(_seconds_to_wait)
 
-    async def _run(self, job: Job, gpu_names: list[str]) -> None:
+    async def _run(self, launched: Launchable, gpu_names: list[str]) -> None:
         kernel_id, session_id = None, None
         try:
             environment = {**os.environ, "MEDFUSION_HOME": str(home())}
-            if job.gpu is not None and job.gpu < len(gpu_names):
-                environment["CUDA_VISIBLE_DEVICES"] = gpu_names[job.gpu]
+            if launched.gpu is not None and launched.gpu < len(gpu_names):
+                environment["CUDA_VISIBLE_DEVICES"] = gpu_names[launched.gpu]
             # independent: a server that is killed does not take the kernel with it
             kernel_id = await self._kernels.start_kernel(
                 kernel_name=self._kernel_name or None, env=environment, independent=True
             )
-            log.info("%s is trained in the kernel %s", job.job_id, kernel_id)
+            log.info("%s runs in the kernel %s", launched.label, kernel_id)
             session = await self._sessions.create_session(
-                path=f"medfusion/{job.job_id}", name=f"{job.job_id} {job.name}", type="medfusion", kernel_id=kernel_id
+                path=launched.path, name=launched.title, type="medfusion", kernel_id=kernel_id
             )
             session_id = session["id"]
-            error = await self._execute(kernel_id, job.job_id)
+            error = await self._execute(kernel_id, launched.code)
         except asyncio.CancelledError:
             raise
         except Exception as problem:  # a kernel that does not start has many ways to say so
             error = f"its kernel could not be started: {problem}"
         if error is not None:
-            log.warning("%s: %s", job.job_id, error)
+            log.warning("%s: %s", launched.label, error)
             message = error
-            await self._ask(lambda store: store.queue.not_begun(job.job_id, job.launched_at, message))
+            await self._ask(lambda store: launched.not_begun(store, message))
         end = asyncio.get_running_loop().create_task(self._shut_down(kernel_id, session_id))
         self._ends.add(end)
         end.add_done_callback(self._ends.discard)
@@ -142,17 +143,16 @@ class Launcher:
         except Exception:  # somebody has shut it down already
             log.debug("the kernel %s was gone", kernel_id, exc_info=True)
 
-    async def _execute(self, kernel_id: str, job_id: str) -> str | None:
-        """Train in the kernel and wait for the end; gives what went wrong with the kernel, if anything did."""
+    async def _execute(self, kernel_id: str, code: str) -> str | None:
+        """Run the code in the kernel and wait for the end; gives what went wrong with the kernel, if anything did."""
         manager = self._kernels.get_kernel(kernel_id)
-        # Jupyter would start a dead kernel anew: an empty one, which trains nothing and which nobody shuts down
+        # Jupyter would start a dead kernel anew: an empty one, which does nothing and which nobody shuts down
         manager.stop_restarter()
         process = _process(manager)
         client = manager.client()
         client.start_channels()
         try:
             await client.wait_for_ready(timeout=READY_SECONDS)
-            code = f"from medfusion_jupyter.training.headless import run_queued\nrun_queued({job_id!r})"
             asked = client.execute(code, store_history=False, allow_stdin=False)
             reply = asyncio.ensure_future(_reply(client, asked))
             try:
@@ -196,8 +196,11 @@ def _bell() -> int | None:
 def _seconds_to_wait(store: Store) -> float | None:
     from medfusion_jupyter.store.tables import now
 
-    # this first: it marks the jobs whose kernels died with their server, and so frees their places
+    # this first: it marks what has a kernel that died with its server, and so frees its place
     store.jobs.mark_interrupted()
+    store.executions.mark_interrupted()
+    if store.queue.executions_waiting():
+        return WAITING_SECONDS
     waiting = store.queue.waiting()
     if not waiting:
         return None

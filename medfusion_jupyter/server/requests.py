@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
-from medfusion_jupyter.store.status import JobStatus
+from medfusion_jupyter.store.status import ExecutionStatus, JobStatus
 
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
 Description = Annotated[str, Field(max_length=10_000)]
@@ -150,6 +150,20 @@ class Graph(Body):
 
     nodes: Annotated[list[dict[str, Any]], Field(max_length=10_000)] = []
     edges: Annotated[list[dict[str, Any]], Field(max_length=100_000)] = []
+
+
+class WhichVersion(Query):
+    """Which save of a workflow."""
+
+    version: Annotated[
+        Annotated[int, Field(ge=1, lt=2**31)] | None, Chosen, Field(description="the newest where it is left out")
+    ] = None
+
+
+class ExecutionQuery(PageQuery):
+    """Which executions; newest first."""
+
+    status: Annotated[ExecutionStatus | None, Chosen] = None
 
 
 class NewWorkflow(Graph):

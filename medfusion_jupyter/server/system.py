@@ -66,7 +66,9 @@ class Resources(SystemHandler):
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(executor, machine)
         places = await loop.run_in_executor(executor, launcher.places)
-        running, waiting = await self.ask(lambda store: (store.queue.at_work(), len(store.queue.waiting())))
+        running, waiting = await self.ask(
+            lambda store: (store.queue.at_work(), len(store.queue.waiting()) + store.queue.executions_waiting())
+        )
         self.reply({**found, "jobs_at_once": places, "jobs_running": running, "jobs_waiting": waiting})
 
 

@@ -1,4 +1,4 @@
-"""Workflows over REST: list, create, one, save, delete, versions, restore."""
+"""Workflows over REST: list, create, one, save, delete, versions, their difference, restore; node types and validation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from medfusion_jupyter.server.api import StoreHandler, as_page
 from medfusion_jupyter.server.operation import operation
 
 if TYPE_CHECKING:
-    from medfusion_jupyter.server.requests import NewWorkflow, SavedWorkflow, WorkflowQuery
+    from medfusion_jupyter.server.requests import Graph, NewWorkflow, SavedWorkflow, WorkflowQuery
     from medfusion_jupyter.store import Store
 
 
@@ -66,3 +66,41 @@ class WorkflowRestoration(WorkflowHandler):
         person = self.person
         restored = await self.ask(lambda store: store.workflows.restore(int(workflow_id), int(version), by=person))
         self.reply(restored.to_json())
+
+
+class WorkflowDifference(WorkflowHandler):
+    @operation("What differs in the version `after` from the version `before`", answer="WorkflowDiff")
+    async def get(self, workflow_id: str, before: str, after: str) -> None:
+        def work(store: Store) -> dict[str, Any]:
+            from medfusion_jupyter.store import difference
+
+            old, new = (store.workflows.version(int(workflow_id), int(one)) for one in (before, after))
+            return difference(old, new).to_json()
+
+        self.reply(await self.ask(work))
+
+
+class NodeTypeList(WorkflowHandler):
+    @operation("The catalogue of node types; the JSON schema of their settings draws a form", answer="NodeTypeList")
+    async def get(self) -> None:
+        self.reply({"items": await self.in_thread(_node_types)})
+
+
+class Validation(WorkflowHandler):
+    @operation("What keeps a graph from being executed", body="Graph", answer="IssueList")
+    async def post(self, body: Graph) -> None:
+        graph = {"nodes": body.nodes, "edges": body.edges}
+        self.reply({"issues": await self.in_thread(lambda: _issues(graph))})
+
+
+def _node_types() -> list[dict[str, Any]]:
+    from medfusion_jupyter.workflows.catalogue import catalogue
+
+    return catalogue().to_json()
+
+
+def _issues(graph: dict[str, Any]) -> list[dict[str, Any]]:
+    from medfusion_jupyter.workflows.catalogue import catalogue
+    from medfusion_jupyter.workflows.validation import validate
+
+    return [issue.to_json() for issue in validate(graph, catalogue())]

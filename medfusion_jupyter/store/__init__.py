@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from medfusion_jupyter.store.errors import StoreError as StoreError
     from medfusion_jupyter.store.errors import UnknownId as UnknownId
     from medfusion_jupyter.store.events import Event as Event
+    from medfusion_jupyter.store.execution_record import Execution as Execution
+    from medfusion_jupyter.store.execution_record import NodeRun as NodeRun
     from medfusion_jupyter.store.job_record import Job as Job
     from medfusion_jupyter.store.job_record import JobSummary as JobSummary
     from medfusion_jupyter.store.location import home as home
@@ -31,8 +33,13 @@ if TYPE_CHECKING:
     from medfusion_jupyter.store.status import ACTIVE as ACTIVE
     from medfusion_jupyter.store.status import FINISHED as FINISHED
     from medfusion_jupyter.store.status import RESUMABLE as RESUMABLE
+    from medfusion_jupyter.store.status import ExecutionStatus as ExecutionStatus
     from medfusion_jupyter.store.status import JobStatus as JobStatus
+    from medfusion_jupyter.store.status import NodeStatus as NodeStatus
+    from medfusion_jupyter.store.workflow_diff import WorkflowDiff as WorkflowDiff
+    from medfusion_jupyter.store.workflow_diff import difference as difference
     from medfusion_jupyter.store.workflows import Workflow as Workflow
+    from medfusion_jupyter.store.workflows import WorkflowVersion as WorkflowVersion
 
 _MODULE_OF = {
     "ACTIVE": "status",
@@ -41,6 +48,8 @@ _MODULE_OF = {
     "DatabaseTooNew": "errors",
     "Dataset": "datasets",
     "Event": "events",
+    "Execution": "execution_record",
+    "ExecutionStatus": "status",
     "FINISHED": "status",
     "IllegalTransition": "errors",
     "Job": "job_record",
@@ -49,6 +58,8 @@ _MODULE_OF = {
     "JobSummary": "job_record",
     "ModelRecord": "models",
     "NameTaken": "errors",
+    "NodeRun": "execution_record",
+    "NodeStatus": "status",
     "Page": "paging",
     "RunReplaced": "errors",
     "Series": "metrics",
@@ -56,6 +67,9 @@ _MODULE_OF = {
     "StoreError": "errors",
     "UnknownId": "errors",
     "Workflow": "workflows",
+    "WorkflowDiff": "workflow_diff",
+    "WorkflowVersion": "workflows",
+    "difference": "workflow_diff",
     "home": "location",
     "open_store": "database",
 }

@@ -21,6 +21,7 @@ from medfusion_jupyter.store.checkpoints import Checkpoints
 from medfusion_jupyter.store.datasets import Datasets
 from medfusion_jupyter.store.errors import DatabaseTrouble, StoreError
 from medfusion_jupyter.store.events import Events
+from medfusion_jupyter.store.executions import Executions
 from medfusion_jupyter.store.job_queue import JobQueue
 from medfusion_jupyter.store.jobs import Jobs
 from medfusion_jupyter.store.location import database_url, network_file_system
@@ -72,6 +73,7 @@ class Store:
         self.models = Models(self)
         self.datasets = Datasets(self)
         self.workflows = Workflows(self)
+        self.executions = Executions(self)
         self.events = Events(self)
         self.writer = WriteBehind(self)
         try:

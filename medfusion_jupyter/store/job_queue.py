@@ -1,22 +1,26 @@
-"""The queue of jobs that a server runs in kernels of their own. Each step is a compare-and-set: no job is launched twice."""
+"""The queue of what a server runs in kernels of their own: jobs, and executions of workflows.
+
+Each step is a compare-and-set: nothing is launched twice.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store import events
 from medfusion_jupyter.store.errors import BadValue, IllegalTransition
+from medfusion_jupyter.store.execution_record import Execution
 from medfusion_jupyter.store.job_moves import begin_anew, find_job, move
 from medfusion_jupyter.store.job_record import Job
 from medfusion_jupyter.store.location import home, queue_bell
 from medfusion_jupyter.store.people import current_person
-from medfusion_jupyter.store.status import ACTIVE, RESUMABLE, JobStatus
-from medfusion_jupyter.store.tables import JobRow, now
+from medfusion_jupyter.store.status import ACTIVE, EXECUTION_ACTIVE, RESUMABLE, ExecutionStatus, JobStatus
+from medfusion_jupyter.store.tables import JobRow, WorkflowExecutionRow, now
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store.database import Store
@@ -30,7 +34,7 @@ def this_queue() -> str:
 
 
 class JobQueue:
-    """Repository of the jobs that wait for a kernel of their own."""
+    """Repository of the jobs and executions that wait for a kernel of their own."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -58,7 +62,7 @@ class JobQueue:
             events.record(session, "queued", "job", row.job_id, data, by)
             session.flush()
             job = Job.of(row)
-        _ring()
+        ring()
         return job
 
     def reschedule(
@@ -85,7 +89,7 @@ class JobQueue:
             events.record(session, "queued", "job", row.job_id, {"priority": row.priority, "not_before": at}, by)
             session.flush()
             job = Job.of(row)
-        _ring()
+        ring()
         return job
 
     def waiting(self) -> list[Job]:
@@ -93,43 +97,38 @@ class JobQueue:
         at = now()
         with self._store.reading() as session:
             rows = session.scalars(
-                select(JobRow)
-                .where(JobRow.status == JobStatus.PENDING, JobRow.queue == this_queue(), JobRow.launched_at.is_(None))
-                .order_by(JobRow.priority.desc(), JobRow.id)
+                select(JobRow).where(*_waits(JobRow)).order_by(JobRow.priority.desc(), JobRow.id)
             ).all()
             jobs = [Job.of(row) for row in rows]
         due = [job for job in jobs if job.not_before is None or job.not_before <= at]
         later = [job for job in jobs if job.not_before is not None and job.not_before > at]
         return due + sorted(later, key=lambda job: job.not_before or at)
 
-    def launch_next(self, places: int, gpus: int) -> Job | None:
-        """Mark the next due job of this queue as launched, and give it a GPU; None where none is due or no place is free.
+    def executions_waiting(self) -> int:
+        """Number of executions of this queue that are not launched."""
+        waiting = select(func.count()).select_from(WorkflowExecutionRow).where(*_waits(WorkflowExecutionRow))
+        with self._store.reading() as session:
+            return session.scalar(waiting) or 0
 
+    def launch_next(self, places: int, gpus: int) -> Job | Execution | None:
+        """Mark what is next in this queue as launched, and give it a GPU; None where none is due or no place is free.
+
+        Jobs go by their priority; among those of priority 0 and the executions who was made first goes first.
         places: how many may be at work at once; gpus: how many this host has, the one with the fewest jobs is given.
         """
         with self._store.writing() as session:
             taken = self._at_work(session)
             if len(taken) >= places:
                 return None
-            row = session.scalars(
-                select(JobRow)
-                .where(
-                    JobRow.status == JobStatus.PENDING,
-                    JobRow.queue == this_queue(),
-                    JobRow.launched_at.is_(None),
-                    or_(JobRow.not_before.is_(None), JobRow.not_before <= now()),
-                )
-                .order_by(JobRow.priority.desc(), JobRow.id)
-                .limit(1)
-                .with_for_update()
-            ).one_or_none()
+            row = _next_due(session)
             if row is None:
                 return None
             row.launched_at = now()
             row.gpu = min(range(gpus), key=taken.count) if gpus else None
-            events.record(session, "launched", "job", row.job_id, {"gpu": row.gpu}, row.created_by)
+            entity, entity_id = ("job", row.job_id) if isinstance(row, JobRow) else ("execution", str(row.id))
+            events.record(session, "launched", entity, entity_id, {"gpu": row.gpu}, row.created_by)
             session.flush()
-            return Job.of(row)
+            return Job.of(row) if isinstance(row, JobRow) else Execution.of(row)
 
     def not_begun(self, job_id: str, launched_at: dt.datetime | None, error: str) -> None:
         """Note that the kernel of a launched job could not begin it; nothing happens where it has begun after all."""
@@ -140,16 +139,20 @@ class JobQueue:
                 move(session, row, JobStatus.FAILED)
 
     def at_work(self) -> int:
-        """Number of launched jobs of this queue that have not ended."""
+        """Number of launched jobs and executions of this queue that have not ended."""
         with self._store.reading() as session:
             return len(self._at_work(session))
 
     def _at_work(self, session: Session) -> list[int | None]:
-        """The GPUs (None: the processor) of the launched jobs of this queue that have not ended."""
-        query = select(JobRow.gpu).where(
-            JobRow.status.in_(sorted(ACTIVE)), JobRow.queue == this_queue(), JobRow.launched_at.is_not(None)
-        )
-        return list(session.scalars(query))
+        """The GPUs (None: the processor) of what was launched from this queue and has not ended."""
+        gpus: list[int | None] = []
+        kinds: list[tuple[Any, frozenset[Any]]] = [(JobRow, ACTIVE), (WorkflowExecutionRow, EXECUTION_ACTIVE)]
+        for row, active in kinds:
+            query = select(row.gpu).where(
+                row.status.in_(sorted(active)), row.queue == this_queue(), row.launched_at.is_not(None)
+            )
+            gpus += session.scalars(query)
+        return gpus
 
     def _schedule(self, row: JobRow, priority: int, not_before: dt.datetime | None) -> None:
         if priority not in PRIORITIES:
@@ -159,6 +162,32 @@ class JobQueue:
         row.priority, row.not_before = priority, not_before
 
 
-def _ring() -> None:
+def _next_due(session: Session) -> JobRow | WorkflowExecutionRow | None:
+    job = session.scalars(
+        select(JobRow)
+        .where(*_waits(JobRow), or_(JobRow.not_before.is_(None), JobRow.not_before <= now()))
+        .order_by(JobRow.priority.desc(), JobRow.id)
+        .limit(1)
+        .with_for_update()
+    ).one_or_none()
+    execution = session.scalars(
+        select(WorkflowExecutionRow)
+        .where(*_waits(WorkflowExecutionRow))
+        .order_by(WorkflowExecutionRow.id)
+        .limit(1)
+        .with_for_update()
+    ).one_or_none()
+    if job is None or execution is None:
+        return job or execution
+    return job if (-job.priority, job.created_at) <= (0, execution.created_at) else execution
+
+
+def _waits(row: type[JobRow] | type[WorkflowExecutionRow]) -> tuple[ColumnElement[bool], ...]:
+    pending = JobStatus.PENDING if row is JobRow else ExecutionStatus.PENDING
+    return row.status == pending, row.queue == this_queue(), row.launched_at.is_(None)
+
+
+def ring() -> None:
+    """Have the servers of this home look at the queue."""
     queue_bell().parent.mkdir(parents=True, exist_ok=True)
     queue_bell().write_text(now().isoformat(), encoding="utf-8")

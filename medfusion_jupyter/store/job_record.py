@@ -83,8 +83,9 @@ class JobSummary:
 
 @dataclass(frozen=True)
 class Job(JobSummary):
-    """A row of `training_jobs`. run_token: names the run that owns the job."""
+    """A row of `training_jobs`. workflow_execution_id: of which it is a node; run_token: names the run that owns the job."""
 
+    workflow_execution_id: int | None
     data_config: dict[str, Any]
     training_config: dict[str, Any]
     versions: dict[str, Any]

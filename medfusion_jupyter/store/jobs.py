@@ -49,11 +49,15 @@ class Jobs(JobRuns):
         watched_metric: str,
         description: str = "",
         parent_job_id: str | None = None,
+        workflow_execution_id: int | None = None,
         dataset_fingerprint: str | None = None,
         versions: Mapping[str, str] | None = None,
         by: str | None = None,
     ) -> Job:
-        """Store a pending job. by: its owner, by default the person this process works for. Raises BadValue."""
+        """Store a pending job. Raises BadValue.
+
+        workflow_execution_id: the execution whose node it is; by: its owner, by default the person this process works for.
+        """
         with self._store.writing() as session:
             row = JobRow(
                 job_id=uuid.uuid4().hex,  # until the primary key is known
@@ -70,6 +74,7 @@ class Jobs(JobRuns):
                 history=[],
                 dataset_fingerprint=dataset_fingerprint,
                 parent_job_id=None if parent_job_id is None else find_job(session, parent_job_id).id,
+                workflow_execution_id=workflow_execution_id,
                 created_by=by or current_person(),
             )
             session.add(row)
@@ -218,7 +223,7 @@ class Jobs(JobRuns):
             JobRow.process_started,
         ).where(JobRow.status.in_(sorted(ACTIVE)))
         with self._store.reading() as session:
-            silent = [row for row in session.execute(query) if _is_gone(row, at, older_than_seconds)]
+            silent = [row for row in session.execute(query) if is_gone(row, at, older_than_seconds)]
         if not silent:
             return []
         marked = []
@@ -260,7 +265,8 @@ class Jobs(JobRuns):
             raise InUse(row.job_id, standing)
 
 
-def _is_gone(row: Any, at: dt.datetime, silent_seconds: float) -> bool:
+def is_gone(row: Any, at: dt.datetime, silent_seconds: float) -> bool:
+    """Whether nobody works on a job or execution any longer that its row says is active."""
     if row.queue is not None and row.run_token is None:
         # it waits for its turn, or for the kernel that was started for it
         return row.launched_at is not None and (at - row.launched_at).total_seconds() > LAUNCH_SECONDS

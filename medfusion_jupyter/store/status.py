@@ -37,6 +37,40 @@ MOVES: dict[JobStatus, frozenset[JobStatus]] = {
 }
 """What a run may move its own job to. A finished job goes back to pending only by being claimed for a new run."""
 
+
+class ExecutionStatus(StrEnum):
+    """Where an execution of a workflow stands. `interrupted`: its process is gone without a word."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    INTERRUPTED = "interrupted"
+
+
+EXECUTION_ACTIVE = frozenset({ExecutionStatus.PENDING, ExecutionStatus.RUNNING})
+EXECUTION_FINISHED = frozenset(ExecutionStatus) - EXECUTION_ACTIVE
+
+
+class NodeStatus(StrEnum):
+    """Where a node of an execution stands. `skipped`: a node that it takes from did not complete."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    STOPPED = "stopped"
+    INTERRUPTED = "interrupted"
+
+
+NODE_MOVES: dict[NodeStatus, frozenset[NodeStatus]] = {
+    NodeStatus.PENDING: frozenset({NodeStatus.RUNNING, NodeStatus.SKIPPED}),
+    NodeStatus.RUNNING: frozenset({NodeStatus.COMPLETED, NodeStatus.FAILED, NodeStatus.STOPPED}),
+}
+"""What a run may move a node of its own to; the end of the execution ends those that are left."""
+
 COMMANDS: dict[str, frozenset[JobStatus]] = {
     "pause": frozenset({JobStatus.INITIALIZING, JobStatus.RUNNING}),
     "resume": frozenset({JobStatus.PAUSED}),

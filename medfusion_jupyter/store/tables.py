@@ -111,14 +111,27 @@ class WorkflowExecutionRow(Base):
     status: Mapped[str] = mapped_column(String(20), index=True)
     result: Mapped[dict[str, Any] | None]
     error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[dt.datetime] = mapped_column(default=now)
     started_at: Mapped[dt.datetime | None]
     completed_at: Mapped[dt.datetime | None]
     duration: Mapped[float | None]
+    created_by: Mapped[str | None] = mapped_column(String(200))
+    stop_requested_at: Mapped[dt.datetime | None]
+    run_token: Mapped[str | None] = mapped_column(String(40))
+    host: Mapped[str | None] = mapped_column(String(255))
+    pid: Mapped[int | None]
+    process_started: Mapped[float | None]
+    kernel_id: Mapped[str | None] = mapped_column(String(100))
+    heartbeat_at: Mapped[dt.datetime | None]
+    # of an execution that a server is to start in a kernel of its own
+    queue: Mapped[str | None] = mapped_column(Text)
+    launched_at: Mapped[dt.datetime | None]
+    gpu: Mapped[int | None]
 
 
 class NodeRunRow(Base):
     __tablename__ = "node_runs"
-    __table_args__ = _counted()
+    __table_args__ = _counted(Index(None, "execution_id", "node_id", unique=True))
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     execution_id: Mapped[int] = mapped_column(ForeignKey("workflow_executions.id", ondelete="CASCADE"), index=True)
     node_id: Mapped[str] = mapped_column(String(200))

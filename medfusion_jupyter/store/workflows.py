@@ -16,6 +16,7 @@ from medfusion_jupyter.store.errors import Conflict, InUse, NameTaken, UnknownId
 from medfusion_jupyter.store.job_record import moment
 from medfusion_jupyter.store.paging import Page, newest_first
 from medfusion_jupyter.store.people import current_person
+from medfusion_jupyter.store.status import EXECUTION_ACTIVE
 from medfusion_jupyter.store.tables import JobRow, WorkflowExecutionRow, WorkflowRow, WorkflowVersionRow, now
 from medfusion_jupyter.store.texts import NAME_LENGTH, valid_name, valid_text
 
@@ -57,6 +58,10 @@ class WorkflowVersion:
     created_at: dt.datetime
     created_by: str | None
 
+    @classmethod
+    def of(cls, row: WorkflowVersionRow) -> WorkflowVersion:
+        return cls(row.version, row.nodes, row.edges, row.created_at, row.created_by)
+
     def to_json(self) -> dict[str, Any]:
         return {**self.__dict__, "created_at": moment(self.created_at)}
 
@@ -95,7 +100,7 @@ class Workflows:
     def get(self, workflow_id: int) -> Workflow:
         """The workflow with that id. Raises UnknownId."""
         with self._store.reading() as session:
-            return Workflow.of(self._row(session, workflow_id))
+            return Workflow.of(workflow_row(session, workflow_id))
 
     def get_by_name(self, name: str) -> Workflow:
         """The workflow of that name. Raises UnknownId with the newest names."""
@@ -123,7 +128,7 @@ class Workflows:
         """
         by = by or current_person()
         with self._store.writing() as session:
-            row = self._row(session, workflow_id)
+            row = workflow_row(session, workflow_id)
             self._store.refuse_stranger(row.created_by, by, f"The workflow {row.name!r}")
             if row.version != seen_version:
                 seen, current = f"version {seen_version}", f"version {row.version}"
@@ -147,23 +152,22 @@ class Workflows:
         """Every save of a workflow, newest first. Raises UnknownId."""
         query = select(WorkflowVersionRow).where(WorkflowVersionRow.workflow_id == workflow_id)
         with self._store.reading() as session:
-            self._row(session, workflow_id)
-            return [
-                WorkflowVersion(row.version, row.nodes, row.edges, row.created_at, row.created_by)
-                for row in session.scalars(query.order_by(WorkflowVersionRow.version.desc()))
-            ]
+            workflow_row(session, workflow_id)
+            rows = session.scalars(query.order_by(WorkflowVersionRow.version.desc()))
+            return [WorkflowVersion.of(row) for row in rows]
+
+    def version(self, workflow_id: int, version: int) -> WorkflowVersion:
+        """One save of a workflow. Raises UnknownId with the versions there are."""
+        with self._store.reading() as session:
+            return WorkflowVersion.of(version_row(session, workflow_row(session, workflow_id), version))
 
     def restore(self, workflow_id: int, version: int, *, by: str | None = None) -> Workflow:
         """Save the graph of an earlier version as the newest one. Raises UnknownId with the versions there are, NotYours."""
         by = by or current_person()
         with self._store.writing() as session:
-            row = self._row(session, workflow_id)
+            row = workflow_row(session, workflow_id)
             self._store.refuse_stranger(row.created_by, by, f"The workflow {row.name!r}")
-            query = select(WorkflowVersionRow).where(WorkflowVersionRow.workflow_id == workflow_id)
-            old = session.scalars(query.where(WorkflowVersionRow.version == version)).one_or_none()
-            if old is None:
-                there = session.scalars(query.order_by(WorkflowVersionRow.version.desc()).limit(5)).all()
-                raise UnknownId(f"version of the workflow {row.name}", version, [str(one.version) for one in there])
+            old = version_row(session, row, version)
             row.nodes, row.edges = old.nodes, old.edges
             self._save_version(session, row, by)
             data = {"version": row.version, "from": version}
@@ -172,27 +176,30 @@ class Workflows:
             return Workflow.of(row)
 
     def delete(self, workflow_id: int, *, by: str | None = None) -> None:
-        """Forget a workflow with its versions and executions. Raises InUse where a job came of one of its executions."""
+        """Forget a workflow with its versions and executions.
+
+        Raises InUse where an execution of it is at work, or a job came of one.
+        """
         by = by or current_person()
         with self._store.writing() as session:
-            row = self._row(session, workflow_id)
+            row = workflow_row(session, workflow_id)
             self._store.refuse_stranger(row.created_by, by, f"The workflow {row.name!r}")
             jobs = session.scalars(
                 select(JobRow.job_id)
                 .join(WorkflowExecutionRow, WorkflowExecutionRow.id == JobRow.workflow_execution_id)
                 .where(WorkflowExecutionRow.workflow_id == workflow_id)
             ).all()
-            if jobs:
-                raise InUse(f"The workflow {row.name!r}", [f"job {job}" for job in jobs])
+            at_work = session.scalars(
+                select(WorkflowExecutionRow.id).where(
+                    WorkflowExecutionRow.workflow_id == workflow_id,
+                    WorkflowExecutionRow.status.in_(sorted(EXECUTION_ACTIVE)),
+                )
+            ).all()
+            if jobs or at_work:
+                there = [f"job {job}" for job in jobs] + [f"the execution {one} at work" for one in at_work]
+                raise InUse(f"The workflow {row.name!r}", there)
             session.delete(row)
             events.record(session, "deleted", "workflow", str(workflow_id), {"name": row.name}, by)
-
-    def _row(self, session: Session, workflow_id: int) -> WorkflowRow:
-        row = session.get(WorkflowRow, workflow_id, with_for_update=True)
-        if row is None:
-            newest = session.scalars(select(WorkflowRow.id).order_by(WorkflowRow.id.desc()).limit(5)).all()
-            raise UnknownId("workflow", workflow_id, [str(one) for one in newest])
-        return row
 
     def _save_version(self, session: Session, row: WorkflowRow, saved_by: str | None) -> None:
         row.version += 1
@@ -213,3 +220,22 @@ class Workflows:
             return newest_first(
                 session, query, WorkflowRow.id, limit=limit, cursor=cursor, to_item=lambda row: Workflow.of(row[0])
             )
+
+
+def workflow_row(session: Session, workflow_id: int) -> WorkflowRow:
+    """The row of that id, locked. Raises UnknownId, naming the newest ids."""
+    row = session.get(WorkflowRow, workflow_id, with_for_update=True)
+    if row is None:
+        newest = session.scalars(select(WorkflowRow.id).order_by(WorkflowRow.id.desc()).limit(5)).all()
+        raise UnknownId("workflow", workflow_id, [str(one) for one in newest])
+    return row
+
+
+def version_row(session: Session, workflow: WorkflowRow, version: int) -> WorkflowVersionRow:
+    """The row of one save. Raises UnknownId with the versions there are."""
+    query = select(WorkflowVersionRow).where(WorkflowVersionRow.workflow_id == workflow.id)
+    row = session.scalars(query.where(WorkflowVersionRow.version == version)).one_or_none()
+    if row is None:
+        there = session.scalars(query.order_by(WorkflowVersionRow.version.desc()).limit(5)).all()
+        raise UnknownId(f"version of the workflow {workflow.name}", version, [str(one.version) for one in there])
+    return row

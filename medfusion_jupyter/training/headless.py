@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from medfusion_jupyter.data import Cohort, Split
@@ -23,19 +25,24 @@ def run_queued(job_id: str) -> None:
 
     Raises what keeps the job from beginning, such as ConfigError; whatever happens later is in the store.
     """
-    parent = os.getppid()
+    server = os.getppid()
     try:
         run = _begin(open_store(), job_id)
     except IllegalTransition as taken:
         log.warning("%s This kernel leaves it.", taken)
         return
+    stay_until(run.ended, on_interrupt=lambda: run.control.deliver("stop"), server=server)
+
+
+def stay_until(ended: threading.Event, *, on_interrupt: Callable[[], None], server: int) -> None:
+    """Keep the kernel's main thread until `ended`, then end the kernel where the process `server` that started it is gone."""
     while True:
         try:
-            if run.ended.wait(LISTEN_SECONDS):
+            if ended.wait(LISTEN_SECONDS):
                 break
         except KeyboardInterrupt:
-            run.control.deliver("stop")
-    if os.getppid() != parent:
+            on_interrupt()
+    if os.getppid() != server:
         _end_kernel()
 
 

@@ -215,9 +215,31 @@ def train(
         if given:
             raise ConfigError(f"{' and '.join(given)} cannot be set beside a Split, which has its parts already.")
     split = split_for(cohort, config)
-    whole, plan = split.cohort, plan_of(split, config)
+    if not detach:
+        return Job(run_here(split, config).job_id)
     store = open_store()
-    record = store.jobs.create(
+    record = _store_job(store, split, config)
+    remember(split, record.job_id)
+    store.queue.add(record.job_id, priority=priority, not_before=not_before)
+    return Job(record.job_id, store)
+
+
+def run_here(
+    split: Split, config: TrainingConfig, *, workflow_execution_id: int | None = None, by: str | None = None
+) -> Run:
+    """Train on a split in this process, as a new job.
+
+    workflow_execution_id: the execution that it is a node of; by: its owner, by default the person this process works for.
+    """
+    store = open_store()
+    record = _store_job(store, split, config, workflow_execution_id=workflow_execution_id, by=by)
+    RUNS[record.job_id] = Run(store, record.job_id, lambda: remember(split, record.job_id), config)
+    return RUNS[record.job_id]
+
+
+def _store_job(store: Store, split: Split, config: TrainingConfig, **lineage: Any) -> JobRecord:
+    whole, plan = split.cohort, plan_of(split, config)
+    return store.jobs.create(
         name=config.name or _name_of(config, whole),
         description=config.description,
         model_config=plan["model_config"],
@@ -227,14 +249,8 @@ def train(
         watched_metric=config.watch,
         dataset_fingerprint=whole.fingerprint,
         versions=_versions(),
+        **lineage,
     )
-
-    if detach:
-        remember(split, record.job_id)
-        store.queue.add(record.job_id, priority=priority, not_before=not_before)
-    else:
-        RUNS[record.job_id] = Run(store, record.job_id, lambda: remember(split, record.job_id), config)
-    return Job(record.job_id, store)
 
 
 def split_for(cohort: Cohort | Split, config: TrainingConfig) -> Split:

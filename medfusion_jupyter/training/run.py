@@ -73,7 +73,7 @@ class Run:
             host=socket.gethostname(),
             pid=os.getpid(),
             process_started=psutil.Process().create_time(),
-            kernel_id=_kernel_id(),
+            kernel_id=kernel_id(),
             launched=launched,
         ).pk
         self._detach = store.writer.attach(self._beat)
@@ -271,7 +271,7 @@ def _out_of_memory(error: torch.OutOfMemoryError, config: TrainingConfig) -> str
     )
 
 
-def _kernel_id() -> str | None:
+def kernel_id() -> str | None:
     """The id of the kernel this process is, from the name of its connection file."""
     from ipykernel.connect import get_connection_file
 

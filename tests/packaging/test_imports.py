@@ -37,6 +37,15 @@ def test_the_server_extension_loads_no_torch_and_no_database_until_asked():
     }
 
 
+def test_the_catalogue_the_graph_and_its_validation_load_no_torch():
+    code = (
+        "from medfusion_jupyter.workflows.catalogue import catalogue\n"
+        "from medfusion_jupyter.workflows.validation import validate\n"
+        "assert len(catalogue().to_json()) >= 5 and validate({}, catalogue())"
+    )
+    assert not loaded_by(code) & {"torch", "pandas", "sqlalchemy", "numpy", "ipywidgets"}
+
+
 def test_loading_the_extension_in_ipython_loads_no_torch():
     code = (
         "from IPython.core.interactiveshell import InteractiveShell\n"

@@ -31,6 +31,9 @@ SAMPLES = {
     "dataset_id": "1",
     "workflow_id": "1",
     "version": "1",
+    "before": "1",
+    "after": "2",
+    "execution_id": "1",
 }
 
 

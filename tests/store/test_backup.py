@@ -83,9 +83,14 @@ def fill(store, here, home):
     store.datasets.save(
         "cohort", data_path=str(data), fingerprint="abc", num_samples=3, num_classes=2, class_distribution={"0": 3}
     )
-    flow = store.workflows.create("flow", nodes=[{"id": 1}])
-    store.workflows.update(flow.id, seen_version=1, nodes=[{"id": 1}, {"id": 2}])
-    second = make_job(store, here, "second", parent_job_id=first.job_id)
+    flow = store.workflows.create("flow", nodes=[{"id": "1"}])
+    store.workflows.update(flow.id, seen_version=1, nodes=[{"id": "1"}, {"id": "2"}])
+    execution = store.executions.create(flow.id)
+    store.executions.claim(execution.id, run_token="t", **here)
+    store.executions.move_node(execution.id, "1", "running", run_token="t")
+    store.executions.note_node(execution.id, "1", {"rows": 3, "umlaut": "ä"}, run_token="t")
+    store.executions.finish(execution.id, "stopped", run_token="t")
+    second = make_job(store, here, "second", parent_job_id=first.job_id, workflow_execution_id=execution.id)
     store.jobs.update_status(second.job_id, "failed", run_token="t", error="no space")
     write(home / "cache" / "pixels" / "a.npy")
     gone = make_job(store, here, "gone")
@@ -107,6 +112,8 @@ def everything(store, home):
         store.datasets.list().items,
         [store.workflows.versions(flow.id) for flow in flows],
         flows,
+        store.executions.list().items,
+        [store.executions.node_runs(one.id) for one in store.executions.list().items],
         store.events.list(),
     ]
     names = ("jobs", "models", "datasets")

@@ -1,4 +1,4 @@
-"""A queue of jobs, their metrics in order, counts of each status, parents of models, runs of nodes."""
+"""A queue of jobs and executions, metrics in order, counts of each status, parents of models."""
 
 from typing import Any
 
@@ -13,6 +13,7 @@ down_revision = "0001"
 # a table that SQLite makes anew counts its ids up as before
 COUNTED: dict[str, Any] = {"table_kwargs": {"sqlite_autoincrement": True}}
 PARENT = "fk_models_parent_id"
+NODE = ["execution_id", "node_id"]
 KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
@@ -23,6 +24,20 @@ def _added() -> dict[str, list[sa.Column[Any]]]:
             sa.Column("queue", sa.Text(), nullable=True),
             sa.Column("priority", sa.Integer(), nullable=False, server_default="0"),
             sa.Column("not_before", UtcDateTime(), nullable=True),
+            sa.Column("launched_at", UtcDateTime(), nullable=True),
+            sa.Column("gpu", sa.Integer(), nullable=True),
+        ],
+        "workflow_executions": [
+            sa.Column("created_at", UtcDateTime(), nullable=False, server_default="1970-01-01 00:00:00"),
+            sa.Column("created_by", sa.String(length=200), nullable=True),
+            sa.Column("stop_requested_at", UtcDateTime(), nullable=True),
+            sa.Column("run_token", sa.String(length=40), nullable=True),
+            sa.Column("host", sa.String(length=255), nullable=True),
+            sa.Column("pid", sa.Integer(), nullable=True),
+            sa.Column("process_started", sa.Double(), nullable=True),
+            sa.Column("kernel_id", sa.String(length=100), nullable=True),
+            sa.Column("heartbeat_at", UtcDateTime(), nullable=True),
+            sa.Column("queue", sa.Text(), nullable=True),
             sa.Column("launched_at", UtcDateTime(), nullable=True),
             sa.Column("gpu", sa.Integer(), nullable=True),
         ],
@@ -45,6 +60,7 @@ def upgrade() -> None:
         models.add_column(sa.Column("parent_id", KEY, nullable=True))
         models.create_foreign_key(PARENT, "models", ["parent_id"], ["id"])
     op.execute("UPDATE models SET updated_at = created_at")
+    op.create_index(_named("node_runs", NODE), "node_runs", NODE, unique=True)
     for table, indexes in INDEXES.items():
         for indexed in indexes:
             op.create_index(_named(table, indexed), table, indexed)
@@ -83,6 +99,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("job_latest_metrics")
     op.drop_table("job_counts")
+    op.drop_index(_named("node_runs", NODE), "node_runs")
     for table, indexes in INDEXES.items():
         for indexed in indexes:
             op.drop_index(_named(table, indexed), table)

@@ -1,0 +1,188 @@
+"""Executions of workflows, as anyone sees them: made, listed, watched, asked to stop."""
+
+from __future__ import annotations
+
+import builtins
+import datetime as dt
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from medfusion_jupyter.store import events
+from medfusion_jupyter.store.errors import BadValue, IllegalTransition, InUse
+from medfusion_jupyter.store.execution_moves import end, find_execution, nodes_of
+from medfusion_jupyter.store.execution_record import Execution, NodeRun
+from medfusion_jupyter.store.execution_runs import ExecutionRuns
+from medfusion_jupyter.store.job_queue import ring, this_queue
+from medfusion_jupyter.store.job_runs import storable
+from medfusion_jupyter.store.jobs import SILENT_SECONDS, is_gone
+from medfusion_jupyter.store.paging import Page, newest_first
+from medfusion_jupyter.store.people import current_person
+from medfusion_jupyter.store.status import EXECUTION_ACTIVE, EXECUTION_FINISHED, ExecutionStatus, NodeStatus
+from medfusion_jupyter.store.tables import JobRow, NodeRunRow, WorkflowExecutionRow, now
+from medfusion_jupyter.store.texts import NAME_LENGTH, valid_text
+from medfusion_jupyter.store.workflows import version_row, workflow_row
+
+
+class Executions(ExecutionRuns):
+    """Repository of executions. What only the run that owns one may write is in `ExecutionRuns`."""
+
+    def create(
+        self, workflow_id: int, *, version: int | None = None, queued: bool = False, by: str | None = None
+    ) -> Execution:
+        """Store a pending execution of a workflow, with a pending run of each node.
+
+        version: None is the newest; queued: a server of this host and home is to run it in a kernel of its own; by: its owner.
+        Raises UnknownId, and BadValue where the graph has no nodes or nodes without an id of their own.
+        """
+        by = by or current_person()
+        with self._store.writing() as session:
+            workflow = workflow_row(session, workflow_id)
+            saved = version_row(session, workflow, workflow.version if version is None else version)
+            nodes = _node_ids(saved.nodes, f"version {saved.version} of the workflow {workflow.name!r}")
+            row = WorkflowExecutionRow(
+                workflow_id=workflow_id,
+                version=saved.version,
+                status=ExecutionStatus.PENDING,
+                queue=this_queue() if queued else None,
+                created_by=by,
+            )
+            session.add(row)
+            session.flush()
+            session.add_all(NodeRunRow(execution_id=row.id, node_id=node, status=NodeStatus.PENDING) for node in nodes)
+            data = {"workflow_id": workflow_id, "version": saved.version, "queued": queued}
+            events.record(session, "created", "execution", str(row.id), data, by)
+            session.flush()
+            made = Execution.of(row)
+        if queued:
+            ring()
+        return made
+
+    def get(self, execution_id: int) -> Execution:
+        """The execution as it is now. Raises UnknownId, naming the newest ids."""
+        self.mark_interrupted()
+        with self._store.reading() as session:
+            return Execution.of(find_execution(session, execution_id))
+
+    def node_runs(self, execution_id: int) -> builtins.list[NodeRun]:
+        """The runs of its nodes, in the order of the graph. Raises UnknownId."""
+        with self._store.reading() as session:
+            find_execution(session, execution_id)
+            return [NodeRun.of(row) for row in nodes_of(session, execution_id)]
+
+    def list(
+        self,
+        *,
+        workflow_id: int | None = None,
+        status: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Execution]:
+        """Executions, newest first. Raises BadCursor for a bad limit or cursor."""
+        self.mark_interrupted()
+        query = select(WorkflowExecutionRow)
+        if workflow_id is not None:
+            query = query.where(WorkflowExecutionRow.workflow_id == workflow_id)
+        if status is not None:
+            query = query.where(WorkflowExecutionRow.status == status)
+        with self._store.reading() as session:
+            key = WorkflowExecutionRow.id
+            return newest_first(
+                session, query, key, limit=limit, cursor=cursor, to_item=lambda row: Execution.of(row[0])
+            )
+
+    def request_stop(self, execution_id: int, *, by: str | None = None) -> Execution:
+        """Ask the run of an execution to stop, which stops the node at work; one that waits for its run is stopped here.
+
+        Raises IllegalTransition where it has ended, NotYours for another person's.
+        """
+        by = by or current_person()
+        self.mark_interrupted()
+        with self._store.writing() as session:
+            row = find_execution(session, execution_id, lock=True)
+            self._store.refuse_stranger(row.created_by, by, f"execution {execution_id}")
+            if row.status not in EXECUTION_ACTIVE:
+                what = f"execution {execution_id}"
+                raise IllegalTransition(what, current=row.status, wanted="stop", allowed=sorted(EXECUTION_ACTIVE))
+            row.stop_requested_at = row.stop_requested_at or now()
+            events.record(session, "command", "execution", str(row.id), {"command": "stop"}, by)
+            if row.run_token is None:
+                end(session, row, ExecutionStatus.STOPPED, None, by)
+            session.flush()
+            return Execution.of(row)
+
+    def not_begun(self, execution_id: int, launched_at: dt.datetime | None, error: str) -> None:
+        """Note that the kernel of a launched execution could not begin it; nothing happens where it has begun after all."""
+        with self._store.writing() as session:
+            row = find_execution(session, execution_id, lock=True)
+            if row.run_token is None and row.status == ExecutionStatus.PENDING and row.launched_at == launched_at:
+                end(session, row, ExecutionStatus.FAILED, storable(error), None)
+
+    def mark_interrupted(self, older_than_seconds: float = SILENT_SECONDS) -> builtins.list[int]:
+        """Mark the active executions whose process is gone; returns their ids. Whoever looks at executions calls this first."""
+        at = now()
+        query = select(
+            WorkflowExecutionRow.id,
+            WorkflowExecutionRow.queue,
+            WorkflowExecutionRow.launched_at,
+            WorkflowExecutionRow.run_token,
+            WorkflowExecutionRow.heartbeat_at,
+            WorkflowExecutionRow.created_at,
+            WorkflowExecutionRow.pid,
+            WorkflowExecutionRow.host,
+            WorkflowExecutionRow.process_started,
+        ).where(WorkflowExecutionRow.status.in_(sorted(EXECUTION_ACTIVE)))
+        with self._store.reading() as session:
+            silent = [row for row in session.execute(query) if is_gone(row, at, older_than_seconds)]
+        if not silent:
+            return []
+        marked = []
+        with self._store.writing() as session:
+            for seen in silent:
+                row = session.get(WorkflowExecutionRow, seen.id, with_for_update=True)
+                if row is None or row.status not in EXECUTION_ACTIVE:
+                    continue
+                # it may have spoken since, or been launched
+                if (row.heartbeat_at, row.launched_at) == (seen.heartbeat_at, seen.launched_at):
+                    end(session, row, ExecutionStatus.INTERRUPTED, _last_news(row), None)
+                    marked.append(row.id)
+        return marked
+
+    def delete(self, execution_id: int, *, by: str | None = None) -> None:
+        """Forget an execution that has ended, with the runs of its nodes. Raises InUse where a job came of it."""
+        by = by or current_person()
+        self.mark_interrupted()
+        with self._store.writing() as session:
+            row = find_execution(session, execution_id, lock=True)
+            what = f"execution {execution_id}"
+            self._store.refuse_stranger(row.created_by, by, what)
+            if row.status in EXECUTION_ACTIVE:
+                allowed = sorted(EXECUTION_FINISHED)
+                raise IllegalTransition(what, current=row.status, wanted="delete", allowed=allowed)
+            jobs = _jobs_of(session, execution_id)
+            if jobs:
+                raise InUse(what, [f"job {job}" for job in jobs])
+            session.delete(row)
+            events.record(session, "deleted", "execution", str(row.id), {"workflow_id": row.workflow_id}, by)
+
+
+def _jobs_of(session: Session, execution_id: int) -> builtins.list[str]:
+    query = select(JobRow.job_id).where(JobRow.workflow_execution_id == execution_id).order_by(JobRow.id)
+    return builtins.list(session.scalars(query))
+
+
+def _node_ids(nodes: builtins.list[Any], what: str) -> builtins.list[str]:
+    ids = [node.get("id") if isinstance(node, dict) else None for node in nodes]
+    if not ids:
+        raise BadValue(f"nodes: {what} has none, there is nothing to execute.")
+    named = [valid_text("nodes", one, NAME_LENGTH) for one in ids if isinstance(one, str) and one]
+    if len(set(named)) < len(ids):
+        raise BadValue(f"nodes: {what} has nodes without an id of their own.")
+    return named
+
+
+def _last_news(row: WorkflowExecutionRow) -> str:
+    if row.run_token is None:
+        return "its kernel never began it" if row.queue is not None else "no run ever began it"
+    return f"its process {row.pid} on {row.host} is gone"
