@@ -75,7 +75,7 @@ class Dataset(DatasetHandler):
         self.reply((await self.ask(lambda store: store.datasets.get(int(dataset_id)))).to_json())
 
     @operation("Rename, describe or tag a dataset", body="DatasetChanges", answer="Dataset", errors=(409,))
-    async def put(self, dataset_id: str, body: DatasetChanges) -> None:
+    async def patch(self, dataset_id: str, body: DatasetChanges) -> None:
         person = self.person
 
         def work(store: Store) -> dict[str, Any]:
