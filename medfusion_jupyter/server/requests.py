@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
@@ -13,12 +14,22 @@ Description = Annotated[str, Field(max_length=10_000)]
 Tags = Annotated[list[Annotated[str, Field(min_length=1, max_length=100, pattern=r"\S")]], Field(max_length=100)]
 Search = Annotated[str, Field(max_length=200, description="part of the name or description, in any case")]
 Id = Annotated[int, Field(ge=1, lt=2**63)]
-Seen = Annotated[
-    AwareDatetime,
-    Field(strict=False, description="`updated_at` as the change was made on; 409 where it was changed since"),
-]
+
+
+def _moment(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError("give a text such as 2026-01-31T12:00:00Z")
+    try:
+        moment = dt.datetime.fromisoformat(value)
+        return moment if moment.tzinfo is None else moment.astimezone(dt.UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{value[:40]!r} is no moment such as 2026-01-31T12:00:00Z") from None
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
+Seen = Annotated[Moment, Field(description="`updated_at` as the change was made on; 409 where it was changed since")]
 Priority = Annotated[int, Field(ge=-1000, le=1000, description="the highest of the queue is launched first")]
-NotBefore = Annotated[AwareDatetime, Field(strict=False, description="the job is not launched earlier")]
+NotBefore = Annotated[Moment, Field(description="the job is not launched earlier")]
 
 
 def _or_none(value: Any) -> Any:
