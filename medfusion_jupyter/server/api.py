@@ -121,10 +121,15 @@ class StoreHandler(APIHandler):
         from pydantic import ValidationError
 
         # Jupyter's own arguments: the token, and the time against a browser's cache
-        ours = [name for name in self.request.query_arguments if name != "token" and not name.isdigit()]
+        ours = {
+            # not by get_query_argument, which puts blanks for control characters
+            name: self.decode_argument(values[-1], name)
+            for name, values in self.request.query_arguments.items()
+            if name != "token" and not name.isdigit()
+        }
         try:
             # in JSON's way: a query is text, and text stands for numbers
-            return shape.model_validate_strings({name: self.get_query_argument(name, strip=False) for name in ours})
+            return shape.model_validate_strings(ours)
         except ValidationError as refused:
             field, message = _first(refused)
             raise ApiError(400, "bad-request", message, field) from None

@@ -76,8 +76,7 @@ async def test_a_body_that_is_no_json_or_not_of_its_shape_is_refused_by_field(fi
 
 
 TEXTS = {
-    "name": [("POST", "workflows"), ("PUT", "workflows/1"), ("PATCH", "training/job_0001"), ("POST", "training/start")]
-    + [("POST", "datasets"), ("PATCH", "datasets/1")],
+    "name": [*BODIES][:4] + [*BODIES][5:],
     "description": [("POST", "workflows"), ("PATCH", "models/1"), ("PATCH", "datasets/1"), ("PATCH", "training/job_0001")],
     "dataset": [("POST", "training/start")],
     "data_path": [("POST", "datasets")],
