@@ -15,6 +15,7 @@ from tornado.web import stream_request_body
 from medfusion_jupyter.store.errors import (
     BadValue,
     Conflict,
+    Elsewhere,
     IllegalTransition,
     InUse,
     NameTaken,
@@ -87,7 +88,7 @@ class StoreHandler(APIHandler):
             raise ApiError(404, "not-found", str(error)) from None
         except NotYours as error:
             raise ApiError(403, "not-yours", str(error)) from None
-        except (Conflict, IllegalTransition, InUse, NameTaken) as error:
+        except (Conflict, Elsewhere, IllegalTransition, InUse, NameTaken) as error:
             raise ApiError(409, "not-now", str(error)) from None
         except BadValue as error:
             raise ApiError(400, "bad-request", str(error)) from None

@@ -21,7 +21,7 @@ from medfusion_jupyter.store.people import current_person
 from medfusion_jupyter.store.search import contains, has_tag
 from medfusion_jupyter.store.stored_files import discarding
 from medfusion_jupyter.store.tables import DatasetRow, JobRow, ModelRow, now
-from medfusion_jupyter.store.texts import valid_name, valid_tags, valid_text
+from medfusion_jupyter.store.texts import FINGERPRINT_LENGTH, valid_name, valid_tags, valid_text
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store.database import Store
@@ -100,7 +100,7 @@ class Datasets:
         values = {
             "description": valid_text("description", description),
             "data_path": data_path,
-            "fingerprint": fingerprint,
+            "fingerprint": valid_text("fingerprint", fingerprint, FINGERPRINT_LENGTH),
             "num_samples": num_samples,
             "num_patients": num_patients,
             "num_classes": num_classes,

@@ -186,7 +186,7 @@ async def test_an_upload_that_its_client_breaks_off_leaves_nothing(
     store, jp_serverapp, http_server, jp_http_port, jp_base_url
 ):
     token, body = jp_serverapp.identity_provider.token, archive()
-    reader, writer = await asyncio.open_connection("127.0.0.1", jp_http_port)
+    _, writer = await asyncio.open_connection("127.0.0.1", jp_http_port)
     writer.write(
         f"POST {jp_base_url}medfusion/api/models?name=icu HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         f"Authorization: token {token}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
@@ -261,8 +261,12 @@ async def test_a_download_whose_files_are_gone_or_lie_elsewhere_says_so(store, u
     for path in (tmp_path / "secret", link, home() / "models" / ".." / ".." / "secret"):
         elsewhere = store.models.register("elsewhere", path=str(path), **what)
         answer = await fetch(f"models/{elsewhere.id}/download")
-        assert (answer.code, b"secret.zip" in answer.body) == (400, False)
+        assert (answer.code, json.loads(answer.body)["code"]) == (409, "not-now")
+        answer = await fetch(f"models/{elsewhere.id}", "DELETE")
+        assert answer.code == 409
+        assert "nothing outside MEDFUSION_HOME is deleted" in json.loads(answer.body)["message"]
     assert files_under("uploads") == []
+    assert len(list((tmp_path / "secret").iterdir())) == 2
 
 
 async def test_a_changed_model_keeps_the_rest_and_statistics_count_what_there_is(store, upload, ask):
