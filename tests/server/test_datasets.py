@@ -1,4 +1,4 @@
-"""Datasets over REST: a cohort on the server's disk is stored, analysed, changed, deleted; nothing outside its folders is read."""
+"""Datasets over REST: a cohort on the server's disk is stored, analysed, changed, deleted; no link leads to other files."""
 
 import json
 import os
