@@ -126,7 +126,7 @@ class StoreHandler(APIHandler):
             # not by get_query_argument, which puts blanks for control characters
             name: self.decode_argument(values[-1], name)
             for name, values in self.request.query_arguments.items()
-            if name != "token" and not name.isdigit()
+            if name != "token" and not name.isdigit() and values[-1]  # an empty one is not given
         }
         try:
             # in JSON's way: a query is text, and text stands for numbers

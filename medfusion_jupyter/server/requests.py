@@ -32,16 +32,8 @@ Priority = Annotated[int, Field(ge=-1000, le=1000, description="the highest of t
 NotBefore = Annotated[Moment, Field(description="the job is not launched earlier")]
 
 
-def _or_none(value: Any) -> Any:
-    return None if value == "" else value
-
-
-Chosen = BeforeValidator(_or_none)
-"""An empty argument of a query is one that is not given."""
-
-
 class Query(BaseModel):
-    """Arguments of a query."""
+    """Arguments of a query. One that is empty is not given."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -56,18 +48,18 @@ class PageQuery(Query):
     """Part of a list."""
 
     limit: Annotated[int, Field(ge=1, le=500, description="items of the page at most")] = 50
-    cursor: Annotated[str | None, Chosen, Field(max_length=2000, description="`next` of the page before")] = None
+    cursor: Annotated[str | None, Field(max_length=2000, description="`next` of the page before")] = None
 
 
 class JobQuery(PageQuery):
     """Which jobs, in which order."""
 
-    status: Annotated[JobStatus | None, Chosen] = None
-    search: Annotated[Search | None, Chosen] = None
-    created_by: Annotated[Name | None, Chosen] = None
-    metric: Annotated[Name | None, Chosen, Field(description="only jobs that have it, such as val/auroc")] = None
-    at_least: Annotated[float | None, Chosen, Field(allow_inf_nan=False, description="of the metric")] = None
-    at_most: Annotated[float | None, Chosen, Field(allow_inf_nan=False, description="of the metric")] = None
+    status: JobStatus | None = None
+    search: Search | None = None
+    created_by: Name | None = None
+    metric: Annotated[Name | None, Field(description="only jobs that have it, such as val/auroc")] = None
+    at_least: Annotated[float | None, Field(allow_inf_nan=False, description="of the metric")] = None
+    at_most: Annotated[float | None, Field(allow_inf_nan=False, description="of the metric")] = None
     sort: Literal["created", "name", "metric"] = "created"
     order: Literal["falling", "rising"] = "falling"
 
@@ -90,21 +82,21 @@ class EventQuery(Query):
 class AuditQuery(PageQuery):
     """Which changes; newest first."""
 
-    entity: Annotated[Literal["job", "model", "dataset", "workflow", "execution", "node"] | None, Chosen] = None
-    entity_id: Annotated[str | None, Chosen, Field(max_length=100)] = None
-    actor: Annotated[Name | None, Chosen] = None
-    kind: Annotated[str | None, Chosen, Field(max_length=40)] = None
+    entity: Literal["job", "model", "dataset", "workflow", "execution", "node"] | None = None
+    entity_id: Annotated[str | None, Field(max_length=100)] = None
+    actor: Name | None = None
+    kind: Annotated[str | None, Field(max_length=40)] = None
 
 
 class ModelQuery(PageQuery):
     """Which models; newest first."""
 
-    search: Annotated[Search | None, Chosen] = None
-    name: Annotated[Name | None, Chosen] = None
-    backbone: Annotated[Name | None, Chosen] = None
-    tag: Annotated[Annotated[str, Field(max_length=100)] | None, Chosen] = None
-    created_by: Annotated[Name | None, Chosen] = None
-    job_id: Annotated[Annotated[str, Field(pattern=r"^job_[0-9]{4,18}$")] | None, Chosen] = None
+    search: Search | None = None
+    name: Name | None = None
+    backbone: Name | None = None
+    tag: Annotated[str | None, Field(max_length=100)] = None
+    created_by: Name | None = None
+    job_id: Annotated[str | None, Field(pattern=r"^job_[0-9]{4,18}$")] = None
 
 
 class ModelUpload(Query):
@@ -126,10 +118,10 @@ class ModelChanges(Body):
 class DatasetQuery(PageQuery):
     """Which datasets; newest first."""
 
-    search: Annotated[Search | None, Chosen] = None
-    tag: Annotated[Annotated[str, Field(max_length=100)] | None, Chosen] = None
-    created_by: Annotated[Name | None, Chosen] = None
-    fingerprint: Annotated[Annotated[str, Field(max_length=64)] | None, Chosen] = None
+    search: Search | None = None
+    tag: Annotated[str | None, Field(max_length=100)] = None
+    created_by: Name | None = None
+    fingerprint: Annotated[str | None, Field(max_length=64)] = None
 
 
 class NewDataset(Body):
@@ -153,7 +145,7 @@ class DatasetChanges(Body):
 class WorkflowQuery(PageQuery):
     """Which workflows; newest first."""
 
-    search: Annotated[Search | None, Chosen] = None
+    search: Search | None = None
 
 
 class Graph(Body):

@@ -30,7 +30,7 @@ LISTS = {
 
 
 def key(item):
-    return item.get("job_id", item["id"] if "id" in item else None)
+    return item.get("job_id", item.get("id"))
 
 
 async def pages(ask, path, between=lambda: None, **params):
@@ -122,7 +122,9 @@ FILTERS = [
     ({"metric": "val/auroc", "at_most": "0"}, lambda job: value(job) is not None and value(job) <= 0),
     (
         {"metric": "train/loss", "at_least": "4", "at_most": "1e1", "status": "running", "created_by": "ada", "search": "c"},
-        lambda job: job.status == "running" and job.created_by == "ada" and "c" in job.name and 4 <= value(job, "train/loss") <= 10,
+        lambda job: (job.status, job.created_by) == ("running", "ada")
+        and "c" in job.name
+        and 4 <= value(job, "train/loss") <= 10,
     ),
 ]  # fmt: skip
 SORTS = {
