@@ -19,9 +19,9 @@ MODEL = {"file_size": 1, "format": "f", "backbone": "b", "num_classes": 2, "inpu
 DATASET = {"fingerprint": "f", "num_samples": 1, "num_classes": 1, "class_distribution": {}}
 
 CONFIG = """
-# Jupyter answers 403 to who gives no token
+# Jupyter answers 403 to who gives no token, and this check knows 401 alone; test_access.py tries every verb without one
 [checks.missing_required_header]
-expected-statuses = [403]
+enabled = false
 
 # no schema says which cursors were handed out, which folders hold a cohort and which settings go together
 [checks.positive_data_acceptance]
