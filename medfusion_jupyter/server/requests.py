@@ -5,12 +5,18 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from medfusion_jupyter.store.status import JobStatus
+from medfusion_jupyter.store.texts import storable
 
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
-Description = Annotated[str, Field(max_length=10_000)]
+
+def _kept(text: str) -> str:
+    return storable("it", text)
+
+
+Name = Annotated[str, AfterValidator(_kept), Field(min_length=1, max_length=200, pattern=r"\S")]
+Description = Annotated[str, AfterValidator(_kept), Field(max_length=10_000)]
 Tags = Annotated[list[Annotated[str, Field(min_length=1, max_length=100, pattern=r"\S")]], Field(max_length=100)]
 Search = Annotated[str, Field(max_length=200, description="part of the name or description, in any case")]
 Id = Annotated[int, Field(ge=1, lt=2**63)]
@@ -196,3 +202,13 @@ class JobChanges(Body):
     lr: Annotated[float | None, Field(gt=0, le=10, description="peak learning rate")] = None
     epochs: Annotated[int | None, Field(ge=1, le=100_000)] = None
     patience: Annotated[int | None, Field(ge=1, le=100_000)] = None
+
+    @model_validator(mode="after")
+    def _of_one_state(self) -> JobChanges:
+        waits = self.priority is not None or self.not_before is not None
+        runs = self.lr is not None or self.epochs is not None or self.patience is not None
+        if waits and runs:
+            raise ValueError(
+                "a job waits or runs: change its turn in the queue or settings of its run, not both at once"
+            )
+        return self

@@ -117,10 +117,22 @@ async def test_a_nul_or_half_a_character_anywhere_in_json_is_refused_and_nothing
             {"name": "new", "edges": [{text: 1}]},
         ):
             assert (await fetch("workflows", "POST", body)).code in (400, 422)
+        assert (await fetch("training/job_0001", "PATCH", {"name": text})).code in (400, 422)
         changes = {"updated_at": filled.models.get(1).updated_at.isoformat()}
         assert (await fetch("models/1", "PATCH", {**changes, "tags": [text]})).code in (400, 422)
         assert (await fetch("training/start", "POST", {"dataset": text})).code in (400, 404, 422)
         assert (await fetch("training/start", "POST", {"dataset": "kept", "config": {"name": text}})).code in (400, 422)
+
+
+async def test_of_a_change_of_a_job_that_is_refused_nothing_is_done(filled, fetch):
+    filled_job = "training/job_0001"
+    for body in (
+        {"priority": 3, "name": "a\0b"},
+        {"priority": 3, "lr": 0.1},
+        {"name": "new", "epochs": 7},  # it does not run
+        {"description": "new", "priority": 3},  # it does not wait in a queue
+    ):
+        assert (await fetch(filled_job, "PATCH", body)).code in (409, 422)
 
 
 UNKNOWN = [
