@@ -25,7 +25,7 @@ Fields = dict[str, Any]
 class Answer(BaseModel):
     """Base of the answers; nothing is in them that the document does not name."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
 
 def _of(name: str, record: type, *, without: frozenset[str] = frozenset(), **more: Any) -> type[Answer]:
@@ -50,6 +50,9 @@ def _all(name: str, item: type[Answer]) -> type[Answer]:
 
 
 def _made(name: str, doc: str, fields: Fields) -> type[Answer]:
+    if "model_config" in fields:  # pydantic has that name for itself
+        kind, _ = fields.pop("model_config")
+        fields["config_of_model"] = (kind, Field(alias="model_config"))
     return create_model(name, __base__=Answer, __module__=__name__, __doc__=doc, **fields)
 
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from jupyter_server.auth.identity import IdentityProvider
 from jupyter_server.base.handlers import APIHandler
 from tornado import web
+from tornado.web import stream_request_body
 
 from medfusion_jupyter.store.errors import (
     BadValue,
     Conflict,
+    Elsewhere,
     IllegalTransition,
     InUse,
     NameTaken,
@@ -46,8 +48,36 @@ class ApiError(web.HTTPError):
         self.body = {"code": code, "message": message, "field": field}
 
 
+@stream_request_body
 class StoreHandler(APIHandler):
-    """Base of the REST handlers."""
+    """Base of the REST handlers. A body is taken in as it comes, and what is longer than `body_limit` is not kept."""
+
+    def initialize(self) -> None:
+        """Nothing has come in yet."""
+        self._body = bytearray()
+        self._received = 0
+
+    @property
+    def body_limit(self) -> int:
+        """Bytes of the longest body that is read."""
+        return MAX_BODY_BYTES
+
+    def data_received(self, chunk: bytes) -> None:
+        """Count what has come in, and keep it while it may still be read; the rest passes, so that its sender is answered."""
+        self._received += len(chunk)
+        if self._received <= self.body_limit:
+            self.keep(chunk)
+
+    def keep(self, chunk: bytes) -> None:
+        """Hold part of a body."""
+        self._body += chunk
+
+    def refuse_long_body(self) -> None:
+        """Raise ApiError 413 where the body was too long to be kept."""
+        if self._received > self.body_limit:
+            raise ApiError(
+                413, "too-large", f"The request has {self._received:,} bytes; {self.body_limit:,} is the most."
+            )
 
     async def ask(self, work: Callable[[Store], Answer]) -> Answer:
         """Do `work` with the store in a thread. What the store refuses becomes the client's error."""
@@ -58,11 +88,11 @@ class StoreHandler(APIHandler):
             raise ApiError(404, "not-found", str(error)) from None
         except NotYours as error:
             raise ApiError(403, "not-yours", str(error)) from None
-        except (Conflict, IllegalTransition, InUse, NameTaken) as error:
+        except (Conflict, Elsewhere, IllegalTransition, InUse, NameTaken) as error:
             raise ApiError(409, "not-now", str(error)) from None
         except BadValue as error:
             raise ApiError(400, "bad-request", str(error)) from None
-        except StoreError as error:
+        except (StoreError, OSError) as error:  # DatabaseTrouble above all: it may be tried again
             self.log.error("MedFusion's store: %s", error)
             raise ApiError(503, "store", str(error)) from None
 
@@ -96,10 +126,15 @@ class StoreHandler(APIHandler):
         from pydantic import ValidationError
 
         # Jupyter's own arguments: the token, and the time against a browser's cache
-        ours = [name for name in self.request.query_arguments if name != "token" and not name.isdigit()]
+        ours = {
+            # not by get_query_argument, which puts blanks for control characters
+            name: self.decode_argument(values[-1], name)
+            for name, values in self.request.query_arguments.items()
+            if name != "token" and not name.isdigit() and values[-1]  # an empty one is not given
+        }
         try:
             # in JSON's way: a query is text, and text stands for numbers
-            return shape.model_validate_strings({name: self.get_query_argument(name, strip=False) for name in ours})
+            return shape.model_validate_strings(ours)
         except ValidationError as refused:
             field, message = _first(refused)
             raise ApiError(400, "bad-request", message, field) from None
@@ -108,12 +143,9 @@ class StoreHandler(APIHandler):
         """The request's JSON, validated. Raises ApiError 400 where it is no JSON, 413 where it is huge, 422 naming the field."""
         from pydantic import ValidationError
 
-        if len(self.request.body) > MAX_BODY_BYTES:
-            raise ApiError(
-                413, "too-large", f"The request has {len(self.request.body):,} bytes; {MAX_BODY_BYTES:,} is the most."
-            )
+        self.refuse_long_body()
         try:
-            return shape.model_validate_json(self.request.body)
+            return shape.model_validate_json(self._body)
         except ValidationError as refused:
             first = refused.errors()[0]
             if first["type"] == "json_invalid":
@@ -137,8 +169,15 @@ class StoreHandler(APIHandler):
             }.get(error.status_code, "error")
             if error.log_message:
                 body["message"] = error.log_message % error.args if error.args else error.log_message
+        if status_code == 405:
+            self.set_header("Allow", ", ".join(self.verbs()))
         self.set_header("Content-Type", "application/json")
         self.finish(json.dumps(body))
+
+    @classmethod
+    def verbs(cls) -> list[str]:
+        """The verbs that the handler has an operation for."""
+        return [verb for verb in cls.SUPPORTED_METHODS if hasattr(getattr(cls, verb.lower()), "operation")]
 
 
 class NotFound(StoreHandler):

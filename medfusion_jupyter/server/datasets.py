@@ -19,6 +19,32 @@ class DatasetHandler(StoreHandler):
 
     auth_resource = "medfusion:datasets"
 
+    def readable(self, given: str) -> Path:
+        """The folder `given`, relative to the server's root, where it and its files lie in a folder that the server may read."""
+        from medfusion_jupyter.store.dataset_files import CARD, TABLE
+        from medfusion_jupyter.store.location import home
+
+        server_root = Path(self.settings["server_root_dir"]).expanduser().resolve()
+        roots = [
+            server_root,
+            home().resolve(),
+            *(Path(root).resolve() for root in self.settings["medfusion_data_roots"]),
+        ]
+        try:
+            folder = (server_root / given).resolve()
+            files = [(folder / name).resolve() for name in (CARD, TABLE)]  # a link may lead elsewhere
+        except (OSError, ValueError, RuntimeError):  # NUL, a loop of links
+            files = [Path("/")]
+        if not all(any(file.is_relative_to(root) for root in roots) for file in files):
+            raise ApiError(
+                422,
+                "invalid",
+                f"data_path={given[:200]!r} is in none of the folders that this server may read: its root folder, "
+                "MEDFUSION_HOME and MedFusionApp.data_roots.",
+                "data_path",
+            )
+        return folder
+
 
 class DatasetSearch(DatasetHandler):
     """The list under the name that a client may look for."""
@@ -35,32 +61,13 @@ class DatasetList(DatasetSearch):
         "Store a cohort that lies on the server's disk", body="NewDataset", answer="Dataset", status=201, errors=(409,)
     )
     async def post(self, body: NewDataset) -> None:
-        person, folder = self.person, self._allowed(body.data_path)
+        person, folder = self.person, self.readable(body.data_path)
 
         def work(store: Store) -> dict[str, Any]:
             rest = body.model_dump(exclude={"data_path"})
             return store.datasets.create(**rest, data_path=str(folder), by=person).to_json()
 
         self.reply(await self.ask(work))
-
-    def _allowed(self, given: str) -> Path:
-        from medfusion_jupyter.store.location import home
-
-        server_root = Path(self.settings["server_root_dir"]).expanduser().resolve()
-        roots = [server_root, home().resolve(), *map(Path, self.settings["medfusion_data_roots"])]
-        try:
-            folder = (server_root / given).resolve()
-        except (OSError, ValueError, RuntimeError):  # NUL, a loop of links
-            folder = Path("/")
-        if not any(folder.is_relative_to(root.resolve()) for root in roots):
-            raise ApiError(
-                422,
-                "invalid",
-                f"data_path={given[:200]!r} is in none of the folders that this server may read: its root folder, "
-                "MEDFUSION_HOME and MedFusionApp.data_roots.",
-                "data_path",
-            )
-        return folder
 
 
 class DatasetStatistics(DatasetHandler):
@@ -75,7 +82,7 @@ class Dataset(DatasetHandler):
         self.reply((await self.ask(lambda store: store.datasets.get(int(dataset_id)))).to_json())
 
     @operation("Rename, describe or tag a dataset", body="DatasetChanges", answer="Dataset", errors=(409,))
-    async def put(self, dataset_id: str, body: DatasetChanges) -> None:
+    async def patch(self, dataset_id: str, body: DatasetChanges) -> None:
         person = self.person
 
         def work(store: Store) -> dict[str, Any]:
@@ -91,7 +98,12 @@ class Dataset(DatasetHandler):
 
 
 class Analysis(DatasetHandler):
-    @operation("Read the dataset's table and keep what each column holds", answer="Dataset", errors=(400,))
+    @operation("Read the dataset's table and keep what each column holds", answer="Dataset", errors=(400, 422))
     async def post(self, dataset_id: str) -> None:
         person = self.person
-        self.reply((await self.ask(lambda store: store.datasets.analyze(int(dataset_id), by=person))).to_json())
+
+        def work(store: Store) -> dict[str, Any]:
+            self.readable(store.datasets.get(int(dataset_id)).data_path)
+            return store.datasets.analyze(int(dataset_id), by=person).to_json()
+
+        self.reply(await self.ask(work))

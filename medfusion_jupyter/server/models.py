@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import uuid
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from tornado import web
-from tornado.web import stream_request_body
 
-from medfusion_jupyter.server.api import ApiError, StoreHandler, as_page
+from medfusion_jupyter.server.api import MAX_BODY_BYTES, ApiError, StoreHandler, as_page
 from medfusion_jupyter.server.operation import operation
 
 if TYPE_CHECKING:
@@ -38,30 +39,43 @@ class ModelSearch(ModelHandler):
         self.reply(await self.ask(lambda store: as_page(store.models.list(**query.model_dump()))))
 
 
-@stream_request_body
 class ModelList(ModelSearch):
     """The list, and where a model is uploaded: an archive is written to the disk as it comes in, for it may be large."""
 
     _file: BinaryIO | None = None
     _path: Path | None = None
+    _trouble: OSError | None = None
+
+    @property
+    def body_limit(self) -> int:
+        limit: int = self.settings["medfusion_max_upload_bytes"]
+        return limit
 
     async def prepare(self, *args: Any, **kwargs: Any) -> None:
         """Let nobody in who may not upload, before a byte is kept."""
         await super().prepare(*args, **kwargs)
         if not self.current_user:
             raise web.HTTPError(403)
-        self.request.connection.set_max_body_size(self.settings["medfusion_max_upload_bytes"])  # type: ignore[union-attr]
         if self.request.method == "POST":
             from medfusion_jupyter.store.location import home
 
+            connection: Any = self.request.connection
+            connection.set_max_body_size(self.body_limit + MAX_BODY_BYTES)  # who sends a little more is still answered
             self._path = home() / "uploads" / f"{uuid.uuid4().hex}.zip"
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self._path, "wb")  # noqa: SIM115 (closed when the request ends)
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = open(self._path, "wb")  # noqa: SIM115 (closed when the request ends)
+            except OSError as error:
+                raise ApiError(503, "store", f"The upload cannot be kept: {error}.") from None
 
-    def data_received(self, chunk: bytes) -> None:
-        """Keep what has come."""
-        if self._file is not None:
+    def keep(self, chunk: bytes) -> None:
+        """To the disk. What went wrong there is told when all has come."""
+        if self._file is None or self._trouble is not None:
+            return
+        try:
             self._file.write(chunk)
+        except OSError as error:
+            self._trouble = error
 
     @operation(
         "Store a model from a zip archive of model.safetensors and model.json, as `download` gives it",
@@ -74,17 +88,24 @@ class ModelList(ModelSearch):
     async def post(self, query: ModelUpload) -> None:
         assert self._file is not None
         assert self._path is not None
-        self._file.close()
-        path, person = self._path, self.person
+        self.refuse_long_body()
+        path, person, file = self._path, self.person, self._file
 
         def work(store: Store) -> dict[str, Any]:
             from medfusion_jupyter.store.model_archive import BadArchive, unpack
 
+            if self._trouble is not None:
+                raise self._trouble
+            file.close()
             try:
                 kept = unpack(path)
             except BadArchive as refused:
                 raise ApiError(422, "invalid", str(refused)) from None
-            return store.models.register(**query.model_dump(), **kept, by=person).to_json()
+            try:
+                return store.models.register(**query.model_dump(), **kept, by=person).to_json()
+            except BaseException:
+                shutil.rmtree(kept["path"], ignore_errors=True)
+                raise
 
         self.reply(await self.ask(work))
 
@@ -100,7 +121,8 @@ class ModelList(ModelSearch):
 
     def _clear(self) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what is left in its buffer may find the disk full
+                self._file.close()
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
@@ -117,7 +139,7 @@ class Model(ModelHandler):
         self.reply((await self.ask(lambda store: store.models.get(int(model_id)))).to_json())
 
     @operation("Describe or tag a version of a model", body="ModelChanges", answer="Model", errors=(409,))
-    async def put(self, model_id: str, body: ModelChanges) -> None:
+    async def patch(self, model_id: str, body: ModelChanges) -> None:
         person = self.person
 
         def work(store: Store) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from medfusion_jupyter.server import answers, requests
 from medfusion_jupyter.server.operation import Operation
 
 REF = "#/components/schemas/{model}"
+BINARY = {"type": "string", "format": "binary"}
 VERBS = ("get", "post", "put", "patch", "delete")
 GROUP = re.compile(r"\(\?P<(?P<name>\w+)>(?P<pattern>.*?)\)(?=/|$)")
 
@@ -29,7 +30,7 @@ def document(routes: tuple[tuple[str, type], ...], url: str, api: str) -> dict[s
         offered = dict(_operations(handler))
         if not offered:
             continue
-        path = GROUP.sub(lambda group: f"{{{group['name']}}}", route.removeprefix(api))
+        path = GROUP.sub(lambda group: f"{{{group['name']}}}", route.removeprefix(api)).replace(r"\.", ".")
         paths[path] = {
             "parameters": [_in_path(group) for group in GROUP.finditer(route)],
             **{verb: _verb(handler, verb, told, "{" in path) for verb, told in offered.items()},
@@ -67,13 +68,14 @@ def _verb(handler: type, verb: str, told: Operation, has_parameters: bool) -> di
         "summary": told.summary,
         "responses": {
             str(told.status): _success(told),
+            **({"304": {"description": "It is as If-None-Match says"}} if verb == "get" else {}),
             **{str(status): _refusal(status) for status in sorted(refusals)},
         },
     }
     if told.query:
         out["parameters"] = list(_in_query(getattr(requests, told.query)))
     if "/" in told.body:
-        out["requestBody"] = {"required": True, "content": {told.body: {}}}
+        out["requestBody"] = {"required": True, "content": {told.body: {"schema": BINARY}}}
     elif told.body:
         out["requestBody"] = {"required": True, "content": {"application/json": {"schema": _ref(told.body)}}}
     return out
@@ -82,7 +84,7 @@ def _verb(handler: type, verb: str, told: Operation, has_parameters: bool) -> di
 def _success(told: Operation) -> dict[str, Any]:
     out: dict[str, Any] = {"description": HTTPStatus(told.status).phrase}
     if "/" in told.answer:
-        out["content"] = {told.answer: {"schema": {"type": "string", "format": "binary"}}}
+        out["content"] = {told.answer: {} if told.answer == "application/json" else {"schema": BINARY}}
     elif told.answer:
         out["content"] = {"application/json": {"schema": _ref(told.answer)}}
     return out
@@ -103,11 +105,12 @@ def _in_query(model: type[BaseModel]) -> Iterator[dict[str, Any]]:
     for name, told in schema["properties"].items():
         required = name in schema.get("required", ())
         text = {"description": told["description"]} if "description" in told else {}
-        yield {"name": name, "in": "query", "required": required, "schema": _without_null(told), **text}
+        shape = _without_null(told) if required else {"anyOf": [_without_null(told), {"const": ""}]}
+        yield {"name": name, "in": "query", "required": required, "schema": shape, **text}
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    # a query says nothing rather than null
+    # a query says nothing, or an empty text, rather than null
     if "anyOf" not in schema:
         return schema
     kept = [choice for choice in schema["anyOf"] if choice != {"type": "null"}]

@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from medfusion_jupyter.store.status import ExecutionStatus, JobStatus
+from medfusion_jupyter.store.texts import storable
 
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
-Description = Annotated[str, Field(max_length=10_000)]
+
+def _kept(text: str) -> str:
+    return storable("it", text)
+
+
+Name = Annotated[str, AfterValidator(_kept), Field(min_length=1, max_length=200, pattern=r"\S")]
+Description = Annotated[str, AfterValidator(_kept), Field(max_length=10_000)]
 Tags = Annotated[list[Annotated[str, Field(min_length=1, max_length=100, pattern=r"\S")]], Field(max_length=100)]
 Search = Annotated[str, Field(max_length=200, description="part of the name or description, in any case")]
 Id = Annotated[int, Field(ge=1, lt=2**63)]
-Seen = Annotated[
-    AwareDatetime,
-    Field(strict=False, description="`updated_at` as the change was made on; 409 where it was changed since"),
-]
+
+
+def _moment(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError("give a text such as 2026-01-31T12:00:00Z")
+    try:
+        moment = dt.datetime.fromisoformat(value)
+        return moment if moment.tzinfo is None else moment.astimezone(dt.UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{value[:40]!r} is no moment such as 2026-01-31T12:00:00Z") from None
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
+Seen = Annotated[Moment, Field(description="`updated_at` as the change was made on; 409 where it was changed since")]
 Priority = Annotated[int, Field(ge=-1000, le=1000, description="the highest of the queue is launched first")]
-NotBefore = Annotated[AwareDatetime, Field(strict=False, description="the job is not launched earlier")]
-
-
-def _or_none(value: Any) -> Any:
-    return None if value == "" else value
-
-
-Chosen = BeforeValidator(_or_none)
-"""An empty argument of a query is one that is not given."""
+NotBefore = Annotated[Moment, Field(description="the job is not launched earlier")]
 
 
 class Query(BaseModel):
-    """Arguments of a query."""
+    """Arguments of a query. One that is empty is not given."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -45,18 +54,18 @@ class PageQuery(Query):
     """Part of a list."""
 
     limit: Annotated[int, Field(ge=1, le=500, description="items of the page at most")] = 50
-    cursor: Annotated[str | None, Chosen, Field(max_length=2000, description="`next` of the page before")] = None
+    cursor: Annotated[str | None, Field(max_length=2000, description="`next` of the page before")] = None
 
 
 class JobQuery(PageQuery):
     """Which jobs, in which order."""
 
-    status: Annotated[JobStatus | None, Chosen] = None
-    search: Annotated[Search | None, Chosen] = None
-    created_by: Annotated[Name | None, Chosen] = None
-    metric: Annotated[Name | None, Chosen, Field(description="only jobs that have it, such as val/auroc")] = None
-    at_least: Annotated[float | None, Chosen, Field(allow_inf_nan=False, description="of the metric")] = None
-    at_most: Annotated[float | None, Chosen, Field(allow_inf_nan=False, description="of the metric")] = None
+    status: JobStatus | None = None
+    search: Search | None = None
+    created_by: Name | None = None
+    metric: Annotated[Name | None, Field(description="only jobs that have it, such as val/auroc")] = None
+    at_least: Annotated[float | None, Field(allow_inf_nan=False, description="of the metric")] = None
+    at_most: Annotated[float | None, Field(allow_inf_nan=False, description="of the metric")] = None
     sort: Literal["created", "name", "metric"] = "created"
     order: Literal["falling", "rising"] = "falling"
 
@@ -79,21 +88,21 @@ class EventQuery(Query):
 class AuditQuery(PageQuery):
     """Which changes; newest first."""
 
-    entity: Annotated[Literal["job", "model", "dataset", "workflow", "execution", "node"] | None, Chosen] = None
-    entity_id: Annotated[str | None, Chosen, Field(max_length=100)] = None
-    actor: Annotated[Name | None, Chosen] = None
-    kind: Annotated[str | None, Chosen, Field(max_length=40)] = None
+    entity: Literal["job", "model", "dataset", "workflow", "execution", "node"] | None = None
+    entity_id: Annotated[str | None, Field(max_length=100)] = None
+    actor: Name | None = None
+    kind: Annotated[str | None, Field(max_length=40)] = None
 
 
 class ModelQuery(PageQuery):
     """Which models; newest first."""
 
-    search: Annotated[Search | None, Chosen] = None
-    name: Annotated[Name | None, Chosen] = None
-    backbone: Annotated[Name | None, Chosen] = None
-    tag: Annotated[Annotated[str, Field(max_length=100)] | None, Chosen] = None
-    created_by: Annotated[Name | None, Chosen] = None
-    job_id: Annotated[Annotated[str, Field(pattern=r"^job_[0-9]{4,18}$")] | None, Chosen] = None
+    search: Search | None = None
+    name: Name | None = None
+    backbone: Name | None = None
+    tag: Annotated[str | None, Field(max_length=100)] = None
+    created_by: Name | None = None
+    job_id: Annotated[str | None, Field(pattern=r"^job_[0-9]{4,18}$")] = None
 
 
 class ModelUpload(Query):
@@ -115,10 +124,10 @@ class ModelChanges(Body):
 class DatasetQuery(PageQuery):
     """Which datasets; newest first."""
 
-    search: Annotated[Search | None, Chosen] = None
-    tag: Annotated[Annotated[str, Field(max_length=100)] | None, Chosen] = None
-    created_by: Annotated[Name | None, Chosen] = None
-    fingerprint: Annotated[Annotated[str, Field(max_length=64)] | None, Chosen] = None
+    search: Search | None = None
+    tag: Annotated[str | None, Field(max_length=100)] = None
+    created_by: Name | None = None
+    fingerprint: Annotated[str | None, Field(max_length=64)] = None
 
 
 class NewDataset(Body):
@@ -142,7 +151,7 @@ class DatasetChanges(Body):
 class WorkflowQuery(PageQuery):
     """Which workflows; newest first."""
 
-    search: Annotated[Search | None, Chosen] = None
+    search: Search | None = None
 
 
 class Graph(Body):
@@ -207,3 +216,13 @@ class JobChanges(Body):
     lr: Annotated[float | None, Field(gt=0, le=10, description="peak learning rate")] = None
     epochs: Annotated[int | None, Field(ge=1, le=100_000)] = None
     patience: Annotated[int | None, Field(ge=1, le=100_000)] = None
+
+    @model_validator(mode="after")
+    def _of_one_state(self) -> JobChanges:
+        waits = self.priority is not None or self.not_before is not None
+        runs = self.lr is not None or self.epochs is not None or self.patience is not None
+        if waits and runs:
+            raise ValueError(
+                "a job waits or runs: change its turn in the queue or settings of its run, not both at once"
+            )
+        return self

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from medfusion_jupyter.store.database import Store as Store
     from medfusion_jupyter.store.database import open_store as open_store
     from medfusion_jupyter.store.datasets import Dataset as Dataset
+    from medfusion_jupyter.store.errors import BadValue as BadValue
     from medfusion_jupyter.store.errors import DatabaseTooNew as DatabaseTooNew
+    from medfusion_jupyter.store.errors import DatabaseTrouble as DatabaseTrouble
     from medfusion_jupyter.store.errors import IllegalTransition as IllegalTransition
     from medfusion_jupyter.store.errors import NameTaken as NameTaken
     from medfusion_jupyter.store.errors import RunReplaced as RunReplaced
@@ -44,8 +46,10 @@ if TYPE_CHECKING:
 _MODULE_OF = {
     "ACTIVE": "status",
     "BadCursor": "paging",
+    "BadValue": "errors",
     "Checkpoint": "checkpoints",
     "DatabaseTooNew": "errors",
+    "DatabaseTrouble": "errors",
     "Dataset": "datasets",
     "Event": "events",
     "Execution": "execution_record",

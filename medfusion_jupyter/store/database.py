@@ -14,12 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
-from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, NotSupportedError, ProgrammingError
+from sqlalchemy.exc import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+    StatementError,
+)
 from sqlalchemy.orm import Session
 
+from medfusion_jupyter.store import search
 from medfusion_jupyter.store.checkpoints import Checkpoints
 from medfusion_jupyter.store.datasets import Datasets
-from medfusion_jupyter.store.errors import DatabaseTrouble, StoreError
+from medfusion_jupyter.store.errors import BadValue, DatabaseTrouble, StoreError
 from medfusion_jupyter.store.events import Events
 from medfusion_jupyter.store.executions import Executions
 from medfusion_jupyter.store.job_queue import JobQueue
@@ -31,6 +39,7 @@ from medfusion_jupyter.store.models import Models
 from medfusion_jupyter.store.people import configured_admins, refuse_stranger
 from medfusion_jupyter.store.stored_files import recover
 from medfusion_jupyter.store.tables import JobRow, ModelRow
+from medfusion_jupyter.store.texts import storable
 from medfusion_jupyter.store.workflows import Workflows
 from medfusion_jupyter.store.write_behind import WriteBehind
 
@@ -88,17 +97,20 @@ class Store:
             yield session
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
+    def writing(self, *, patience: float | None = None) -> Iterator[Session]:
         """A session that holds the write lock from its start, and commits at the end unless an exception leaves it.
 
-        Raises DatabaseTrouble where the database does not take it: nothing of it is there then.
+        patience: seconds to wait for the lock at most, by default BUSY_SECONDS. Raises DatabaseTrouble where the database
+        does not take it: nothing of it is there then.
         """
         with (
             self._trouble_in_words(),
-            Session(self._writes, expire_on_commit=False) as session,
+            Session(self._writes_within(patience), expire_on_commit=False) as session,
             session.begin(),
         ):
             if self.engine.dialect.name == "postgresql":
+                if patience is not None:
+                    session.execute(select(func.set_config("lock_timeout", f"{round(patience * 1000)}ms", True)))
                 # as in SQLite, one writer at a time: else a later event could be seen before an earlier one, and a reader
                 # of the change feed would never see that
                 session.execute(select(func.pg_advisory_xact_lock(WRITE_LOCK)))
@@ -112,7 +124,11 @@ class Store:
     def _trouble_in_words(self) -> Iterator[None]:
         try:
             yield
-        except (IntegrityError, DataError, ProgrammingError, NotSupportedError):
+        except (DataError, OverflowError, UnicodeEncodeError) as error:
+            # a NUL, half a character, a number that no column holds: each driver has its own error for it
+            said = (str(getattr(error, "orig", error)).splitlines() or [""])[0]
+            raise BadValue(f"A value can be neither stored nor looked for: {said}.") from error
+        except (IntegrityError, ProgrammingError, NotSupportedError):
             raise  # of what was asked, not of the database
         except DatabaseError as error:
             said = (str(error.orig).splitlines() or [""])[0].rstrip(".")  # PostgreSQL adds the statement
@@ -120,6 +136,13 @@ class Store:
             raise DatabaseTrouble(
                 f"The database {self._name} did not do its part: {said}. {advice}".rstrip()
             ) from error
+        except StatementError as error:
+            if isinstance(error.orig, StoreError):  # of a value in JSON, see `_json`
+                raise error.orig from None
+            raise
+
+    def _writes_within(self, patience: float | None) -> Engine:
+        return self._writes if patience is None else self._writes.execution_options(medfusion_patience=patience)
 
     def _is_stored(self, path: Path) -> bool:
         with self.reading() as session:
@@ -183,7 +206,16 @@ def make_engine(url: str) -> Engine:
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
+        connection.create_function(search.LOWER, 1, search.lower, deterministic=True)
         file.opened()
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def refuse_nul(_c: object, _cursor: object, _s: str, parameters: Any, _context: object, many: bool) -> None:
+        # as PostgreSQL does: SQLite would keep a text with a NUL, and find it by no search
+        for row in parameters if many else (parameters,):
+            for value in row:
+                if type(value) is str and "\0" in value:
+                    raise BadValue(f"{value[:40]!r} has a NUL character, which no database keeps.")
 
     @event.listens_for(engine, "commit")
     def commit(connection: Connection) -> None:
@@ -193,8 +225,16 @@ def make_engine(url: str) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         # a transaction that reads first and writes later can fail at once on a busy database: writers lock at the start
-        writes = connection.get_execution_options().get("medfusion_writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        options = connection.get_execution_options()
+        patience = options.get("medfusion_patience")
+        if patience is None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("medfusion_writes", False) else "BEGIN")
+            return
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={round(patience * 1000)}")
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        finally:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={round(BUSY_SECONDS * 1000)}")
 
     return engine
 
@@ -242,15 +282,17 @@ class _File:
 
 
 def _json(value: object) -> str:
-    return json.dumps(_finite(value), allow_nan=False, separators=(",", ":"))
+    return json.dumps(_kept(value), allow_nan=False, separators=(",", ":"))
 
 
-def _finite(value: Any) -> Any:
-    """JSON has no NaN: it is stored as null."""
+def _kept(value: Any) -> Any:
+    """JSON has no NaN: it is stored as null. Raises BadValue for a text that no database keeps."""
+    if isinstance(value, str):
+        return storable("A text in JSON", value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {str(k): _finite(v) for k, v in value.items()}
+        return {storable("A name in JSON", str(k)): _kept(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
+        return [_kept(v) for v in value]
     return value

@@ -129,19 +129,32 @@ def _role(name: str, roles: dict[str, Any]) -> str:
 
 def _card(folder: Path) -> dict[str, Any]:
     try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        card = json.loads(_regular(folder / CARD).read_text(encoding="utf-8"))
         roles = card["roles"]
-        assert isinstance(roles["target"], str)
-    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+        right = (
+            isinstance(roles["target"], str)
+            and all(isinstance(roles.get(role), str | None) for role in ("patient", "image", "image_root"))
+            and all(isinstance(name, str) for name in roles.get("numeric") or ())
+            and isinstance(card.get("fingerprint"), str | None)
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadValue(
             f"There is no readable cohort in {folder} ({type(error).__name__}: {error}): cohort.write(folder) makes one."
         ) from None
+    if not right:
+        raise BadValue(f"{folder / CARD} is not the description of a cohort: a value of it has the wrong type.")
     return dict(card)
+
+
+def _regular(path: Path) -> Path:
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path.name} is no regular file")  # who reads from a pipe may wait for ever
+    return path
 
 
 def _rows(folder: Path) -> Iterator[dict[str, str | None]]:
     try:
-        with open(folder / TABLE, encoding="utf-8", newline="") as file:
+        with open(_regular(folder / TABLE), encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 row.pop(None, None)  # cells beyond the header
                 yield row

@@ -16,11 +16,12 @@ from medfusion_jupyter.store.dataset_files import analyzed, describe
 from medfusion_jupyter.store.errors import Conflict, InUse, NameTaken, UnknownId
 from medfusion_jupyter.store.job_record import moment
 from medfusion_jupyter.store.location import home
-from medfusion_jupyter.store.paging import Page, has_tag, newest_first
+from medfusion_jupyter.store.paging import Page, newest_first
 from medfusion_jupyter.store.people import current_person
+from medfusion_jupyter.store.search import contains, has_tag
 from medfusion_jupyter.store.stored_files import discarding
 from medfusion_jupyter.store.tables import DatasetRow, JobRow, ModelRow, now
-from medfusion_jupyter.store.texts import NAME_LENGTH, valid_name, valid_tags, valid_text
+from medfusion_jupyter.store.texts import FINGERPRINT_LENGTH, valid_name, valid_tags, valid_text
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store.database import Store
@@ -88,14 +89,18 @@ class Datasets:
         num_patients: int | None = None,
         description: str = "",
         tags: Sequence[str] = (),
+        replace: bool = True,
         by: str | None = None,
     ) -> Dataset:
-        """Store a dataset under `name`; one of that name that is there already becomes this one. Raises NotYours, BadValue."""
+        """Store a dataset under `name`; one of that name that is there already becomes this one, where `replace` is true.
+
+        Raises NameTaken where it is not, NotYours, BadValue.
+        """
         by = by or current_person()
         values = {
             "description": valid_text("description", description),
             "data_path": data_path,
-            "fingerprint": fingerprint,
+            "fingerprint": valid_text("fingerprint", fingerprint, FINGERPRINT_LENGTH),
             "num_samples": num_samples,
             "num_patients": num_patients,
             "num_classes": num_classes,
@@ -105,6 +110,8 @@ class Datasets:
         valid_name("name", name)
         with self._store.writing() as session:
             row = session.scalars(select(DatasetRow).where(DatasetRow.name == name).with_for_update()).one_or_none()
+            if row is not None and not replace:
+                raise NameTaken("dataset", name)
             kind = "created" if row is None else "updated"
             if row is None:
                 row = DatasetRow(name=name, created_by=by, **values)
@@ -129,10 +136,7 @@ class Datasets:
         Raises NameTaken, and BadValue where no cohort is there (`cohort.write(folder)` makes one).
         """
         found = describe(Path(data_path))
-        with self._store.reading() as session:
-            if session.scalar(select(DatasetRow.id).where(DatasetRow.name == name)) is not None:
-                raise NameTaken("dataset", name)
-        return self.save(name, data_path=data_path, description=description, tags=tags, by=by, **found)
+        return self.save(name, data_path=data_path, description=description, tags=tags, by=by, replace=False, **found)
 
     def update(
         self,
@@ -253,13 +257,7 @@ class Datasets:
         """Datasets, newest first. search: part of the name or description, in any case; the others: its own."""
         query = select(DatasetRow)
         if search:
-            valid_text("search", search, NAME_LENGTH)
-            query = query.where(
-                or_(
-                    DatasetRow.name.icontains(search, autoescape=True),
-                    DatasetRow.description.icontains(search, autoescape=True),
-                )
-            )
+            query = query.where(or_(contains(DatasetRow.name, search), contains(DatasetRow.description, search)))
         for column, value in ((DatasetRow.created_by, created_by), (DatasetRow.fingerprint, fingerprint)):
             if value is not None:
                 query = query.where(column == valid_text(column.key, value))

@@ -73,6 +73,10 @@ class InUse(StoreError):
         )
 
 
+class Elsewhere(StoreError):
+    """Files that are not under this MEDFUSION_HOME: another server's, perhaps, that shares the database."""
+
+
 class DatabaseTrouble(StoreError):
     """The database did not do its part: it is locked, full, read-only or away. Nothing was written; it may be tried again."""
 

@@ -12,7 +12,7 @@ from medfusion_jupyter.store import events
 from medfusion_jupyter.store.errors import IllegalTransition, RunReplaced, UnknownId
 from medfusion_jupyter.store.execution_moves import come_back, end, find_execution, set_node_status, set_status
 from medfusion_jupyter.store.execution_record import Execution, NodeRun
-from medfusion_jupyter.store.job_runs import storable
+from medfusion_jupyter.store.job_runs import made_storable
 from medfusion_jupyter.store.status import NODE_MOVES, ExecutionStatus, NodeStatus
 from medfusion_jupyter.store.tables import NodeRunRow, WorkflowExecutionRow, WorkflowRow, now
 
@@ -78,7 +78,7 @@ class ExecutionRuns:
                 allowed = sorted(state for state, moves in NODE_MOVES.items() if status in moves)
                 raise IllegalTransition(f"node {node_id}", current=node.status, wanted=status, allowed=allowed)
             if error is not None:
-                node.error = storable(error)
+                node.error = made_storable(error)
             set_node_status(session, node, NodeStatus(status), execution.created_by)
             session.flush()
             return NodeRun.of(node)
@@ -98,7 +98,7 @@ class ExecutionRuns:
             ended = ExecutionStatus(status)
             if ended not in _ENDS or row.status != ExecutionStatus.RUNNING:
                 raise _not_allowed(row, status, [ExecutionStatus.RUNNING])
-            end(session, row, ended, None if error is None else storable(error), row.created_by)
+            end(session, row, ended, None if error is None else made_storable(error), row.created_by)
             session.flush()
             return Execution.of(row)
 

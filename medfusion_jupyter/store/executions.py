@@ -15,7 +15,7 @@ from medfusion_jupyter.store.execution_moves import end, find_execution, nodes_o
 from medfusion_jupyter.store.execution_record import Execution, NodeRun
 from medfusion_jupyter.store.execution_runs import ExecutionRuns
 from medfusion_jupyter.store.job_queue import ring, this_queue
-from medfusion_jupyter.store.job_runs import storable
+from medfusion_jupyter.store.job_runs import made_storable
 from medfusion_jupyter.store.jobs import SILENT_SECONDS, is_gone
 from medfusion_jupyter.store.paging import Page, newest_first
 from medfusion_jupyter.store.people import current_person
@@ -117,7 +117,7 @@ class Executions(ExecutionRuns):
         with self._store.writing() as session:
             row = find_execution(session, execution_id, lock=True)
             if row.run_token is None and row.status == ExecutionStatus.PENDING and row.launched_at == launched_at:
-                end(session, row, ExecutionStatus.FAILED, storable(error), None)
+                end(session, row, ExecutionStatus.FAILED, made_storable(error), None)
 
     def mark_interrupted(self, older_than_seconds: float = SILENT_SECONDS) -> builtins.list[int]:
         """Mark the active executions whose process is gone; returns their ids. Whoever looks at executions calls this first."""

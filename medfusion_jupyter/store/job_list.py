@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session, aliased
 from medfusion_jupyter.store.errors import BadValue
 from medfusion_jupyter.store.job_record import SUMMARY_COLUMNS, JobSummary
 from medfusion_jupyter.store.paging import Page, after, check_limit, cursor_after, newest_first
+from medfusion_jupyter.store.search import contains
 from medfusion_jupyter.store.tables import JobRow, LatestMetricRow
-from medfusion_jupyter.store.texts import NAME_LENGTH, valid_text
+from medfusion_jupyter.store.texts import valid_text
 
 SORTS = ("created", "name", "metric")
 
@@ -43,10 +44,7 @@ def page_of_jobs(
     if created_by is not None:
         wanted.append(JobRow.created_by == valid_text("created_by", created_by))
     if search:
-        valid_text("search", search, NAME_LENGTH)
-        wanted.append(
-            or_(JobRow.name.icontains(search, autoescape=True), JobRow.job_id.icontains(search, autoescape=True))
-        )
+        wanted.append(or_(contains(JobRow.name, search), contains(JobRow.job_id, search)))
     of_metric = [] if metric is None else _metric_between(valid_text("metric", metric), at_least, at_most)
     if sort == "metric":
         latest = LatestMetricRow

@@ -103,7 +103,7 @@ class JobRuns:
             if row.run_token != run_token:
                 raise RunReplaced(job_id)
             if error is not None:
-                row.error = storable(error)
+                row.error = made_storable(error)
             if model_path is not None:
                 row.model_path = model_path
             if checkpoint_path is not None:
@@ -206,6 +206,6 @@ def _keep_latest(session: Session, pk: int, metrics: Mapping[str, Any]) -> None:
             session.add(LatestMetricRow(job_id=pk, name=name, value=value))
 
 
-def storable(said: str) -> str:
+def made_storable(said: str) -> str:
     """What an exception said may quote anything, such as the undecodable name of a file; the failure is stored nevertheless."""
     return said.encode(errors="backslashreplace").decode().replace("\0", "\\0")

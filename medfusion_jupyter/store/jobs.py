@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import datetime as dt
+import logging
 import socket
 import uuid
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store import events
-from medfusion_jupyter.store.errors import BadValue, IllegalTransition, InUse
+from medfusion_jupyter.store.errors import BadValue, DatabaseTrouble, IllegalTransition, InUse
 from medfusion_jupyter.store.job_list import page_of_jobs
 from medfusion_jupyter.store.job_moves import count, find_job, move
 from medfusion_jupyter.store.job_record import Job, JobSummary, public_id
@@ -25,12 +26,17 @@ from medfusion_jupyter.store.people import current_person
 from medfusion_jupyter.store.status import ACTIVE, ASKABLE, CHANGEABLE, FINISHED, JobStatus
 from medfusion_jupyter.store.stored_files import discarding
 from medfusion_jupyter.store.tables import CheckpointRow, JobCommandRow, JobCountRow, JobRow, ModelRow, now
-from medfusion_jupyter.store.texts import valid_name, valid_text
+from medfusion_jupyter.store.texts import FINGERPRINT_LENGTH, valid_metric, valid_name, valid_text
 
+log = logging.getLogger("medfusion")
+
+MAX_EPOCHS = 2**31 - 1
 SILENT_SECONDS = 20.0
 """A live run is heard of each second; one that is silent for so long is gone."""
 GONE_SECONDS = 3.0
 """The same where its process cannot be seen on this host. Not at once: it may live in another container of that name."""
+MARK_SECONDS = 0.5
+"""Who looks at jobs does not wait for longer to mark those that are gone: the database may be locked or read-only."""
 LAUNCH_SECONDS = 180.0
 """A kernel that a server started for a job has claimed it by then, on a slow disk too."""
 
@@ -68,11 +74,13 @@ class Jobs(JobRuns):
                 training_config=dict(training_config),
                 versions=dict(versions or {}),
                 status=JobStatus.PENDING,
-                total_epochs=total_epochs,
-                watched_metric=watched_metric,
+                total_epochs=_valid_epochs(total_epochs),
+                watched_metric=valid_metric("watched_metric", watched_metric),
                 current_metrics={},
                 history=[],
-                dataset_fingerprint=dataset_fingerprint,
+                dataset_fingerprint=None
+                if dataset_fingerprint is None
+                else valid_text("dataset_fingerprint", dataset_fingerprint, FINGERPRINT_LENGTH),
                 parent_job_id=None if parent_job_id is None else find_job(session, parent_job_id).id,
                 workflow_execution_id=workflow_execution_id,
                 created_by=by or current_person(),
@@ -226,8 +234,15 @@ class Jobs(JobRuns):
             silent = [row for row in session.execute(query) if is_gone(row, at, older_than_seconds)]
         if not silent:
             return []
+        try:
+            return self._mark(silent)
+        except DatabaseTrouble as trouble:  # who looks is to see what there is, and whoever looks next marks them
+            log.debug("jobs whose process is gone could not be marked: %s", trouble)
+            return []
+
+    def _mark(self, silent: builtins.list[Any]) -> builtins.list[str]:
         marked = []
-        with self._store.writing() as session:
+        with self._store.writing(patience=MARK_SECONDS) as session:
             for seen in silent:
                 row = session.get(JobRow, seen.id, with_for_update=True)
                 if row is None or JobStatus(row.status) not in ACTIVE:
@@ -263,6 +278,12 @@ class Jobs(JobRuns):
         standing = [f"model {model.name} v{model.version}" for model in models] + [f"job {child}" for child in children]
         if standing:
             raise InUse(row.job_id, standing)
+
+
+def _valid_epochs(epochs: int) -> int:
+    if not 1 <= epochs <= MAX_EPOCHS:
+        raise BadValue(f"total_epochs={epochs} is out of range: give 1 to {MAX_EPOCHS:,}.")
+    return epochs
 
 
 def is_gone(row: Any, at: dt.datetime, silent_seconds: float) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from medfusion_jupyter.store.durable_files import write_durably
-from medfusion_jupyter.store.errors import BadValue, StoreError
+from medfusion_jupyter.store.errors import BadValue, Elsewhere, StoreError
 from medfusion_jupyter.store.location import home
 
 WEIGHTS, CARD = "model.safetensors", "model.json"
@@ -26,10 +26,10 @@ class BadArchive(BadValue):
 
 
 def pack(folder: Path) -> Path:
-    """A zip archive of the model in `folder`, under the home's uploads; the caller deletes it. Raises StoreError."""
+    """A zip archive of the model in `folder`, under the home's uploads; the caller deletes it. Raises Elsewhere, StoreError."""
     there = folder.resolve()
     if not there.is_relative_to((home() / "models").resolve()):
-        raise BadValue(f"The model lies in {folder}, outside {home() / 'models'}: only what lies there is handed out.")
+        raise Elsewhere(f"The model lies in {folder}, outside {home() / 'models'}: only what lies there is handed out.")
     target = home() / "uploads" / f"{uuid.uuid4().hex}.zip"
     target.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -15,11 +15,12 @@ from sqlalchemy.orm import Session
 from medfusion_jupyter.store import events
 from medfusion_jupyter.store.errors import BadValue, Conflict, InUse, UnknownId
 from medfusion_jupyter.store.job_record import moment, public_id
-from medfusion_jupyter.store.paging import Page, has_tag, newest_first
+from medfusion_jupyter.store.paging import Page, newest_first
 from medfusion_jupyter.store.people import current_person
+from medfusion_jupyter.store.search import contains, has_tag
 from medfusion_jupyter.store.stored_files import discarding
 from medfusion_jupyter.store.tables import JobRow, ModelAliasRow, ModelRow, now
-from medfusion_jupyter.store.texts import NAME_LENGTH, valid_name, valid_tags, valid_text
+from medfusion_jupyter.store.texts import valid_name, valid_tags, valid_text
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store.database import Store
@@ -303,13 +304,7 @@ class Models:
         """
         query = select(ModelRow)
         if search:
-            valid_text("search", search, NAME_LENGTH)
-            query = query.where(
-                or_(
-                    ModelRow.name.icontains(search, autoescape=True),
-                    ModelRow.description.icontains(search, autoescape=True),
-                )
-            )
+            query = query.where(or_(contains(ModelRow.name, search), contains(ModelRow.description, search)))
         for column, value in (
             (ModelRow.name, name),
             (ModelRow.backbone, backbone),

@@ -9,11 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Select, Text, cast, tuple_
+from sqlalchemy import ColumnElement, Select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from medfusion_jupyter.store.errors import BadValue
-from medfusion_jupyter.store.texts import TAG_LENGTH, valid_text
 
 Item = TypeVar("Item")
 MAX_LIMIT = 500
@@ -52,11 +51,6 @@ def newest_first(
     rows = rows[:limit]
     last = getattr(rows[-1] if hasattr(rows[-1], key.key) else rows[-1][0], key.key) if rows else None
     return Page([to_item(row) for row in rows], str(last) if more else None)
-
-
-def has_tag(tags: InstrumentedAttribute[list[Any]], tag: str) -> ColumnElement[bool]:
-    """Rows whose JSON list of tags holds `tag`, in any case."""
-    return cast(tags, Text).icontains(json.dumps(valid_text("tag", tag, TAG_LENGTH)), autoescape=True)
 
 
 def check_limit(limit: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from medfusion_jupyter.store.errors import StoreError
+from medfusion_jupyter.store.errors import Elsewhere
 from medfusion_jupyter.store.location import home
 
 TRASH = "trash"
@@ -22,7 +22,7 @@ LEFT_BEHIND_SECONDS = 60.0
 def discarding(paths: Iterable[Path]) -> Iterator[None]:
     """Move files or folders out of the way; they are deleted when the block ends well, and put back when it does not.
 
-    The deletion of the row is to be committed within the block. Raises StoreError for a path outside MEDFUSION_HOME.
+    The deletion of the row is to be committed within the block. Raises Elsewhere for a path outside MEDFUSION_HOME.
     """
     root = home().resolve()
     folder = root / TRASH / uuid.uuid4().hex
@@ -31,7 +31,7 @@ def discarding(paths: Iterable[Path]) -> Iterator[None]:
         for path in paths:
             there = path.resolve()
             if not there.is_relative_to(root) or there == root:
-                raise StoreError(f"{path} is not in {root}: nothing outside MEDFUSION_HOME is deleted.")
+                raise Elsewhere(f"{path} is not in {root}: nothing outside MEDFUSION_HOME is deleted.")
             if there.exists():
                 aside = folder / there.relative_to(root)
                 aside.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from medfusion_jupyter.store.errors import BadValue
@@ -10,6 +11,10 @@ NAME_LENGTH = 200
 TEXT_LENGTH = 10_000
 TAG_LENGTH = 100
 MAX_TAGS = 100
+METRIC_LENGTH = 100
+FINGERPRINT_LENGTH = 64
+_PRINTABLE = re.compile(r"[^\x00-\x1f\ud800-\udfff]*").fullmatch
+"""PostgreSQL takes no NUL, and no database half a character."""
 
 
 def valid_name(field: str, name: str) -> str:
@@ -23,6 +28,11 @@ def valid_text(field: str, text: str, limit: int = TEXT_LENGTH) -> str:
     """`text` where it can be stored: `limit` characters at most, none of them NUL or half of a surrogate pair."""
     if len(text) > limit:
         raise BadValue(f"{field} has {len(text):,} characters ({text[:40]!r}…): {limit:,} is the most.")
+    return storable(field, text)
+
+
+def storable(field: str, text: str) -> str:
+    """`text` where every database takes it, of whatever length. Raises BadValue naming `field`."""
     if "\0" in text:
         raise BadValue(f"{field}={text[:40]!r} has a NUL character, which no database keeps.")
     try:
@@ -30,6 +40,15 @@ def valid_text(field: str, text: str, limit: int = TEXT_LENGTH) -> str:
     except UnicodeEncodeError as error:
         raise BadValue(f"{field} has half a character at {error.start}: {text[:40]!r} is no valid Unicode.") from None
     return text
+
+
+def valid_metric(field: str, name: str) -> str:
+    """`name` where it can name a metric: 1 to 100 characters, no control characters. Raises BadValue."""
+    if not 0 < len(name) <= METRIC_LENGTH or not _PRINTABLE(name):
+        raise BadValue(
+            f"{field}={name[:40]!r} cannot name a metric: give 1 to {METRIC_LENGTH} characters, no control characters."
+        )
+    return name
 
 
 def valid_tags(tags: Sequence[str]) -> list[str]:

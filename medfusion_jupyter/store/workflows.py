@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store import events
@@ -16,9 +16,10 @@ from medfusion_jupyter.store.errors import Conflict, InUse, NameTaken, UnknownId
 from medfusion_jupyter.store.job_record import moment
 from medfusion_jupyter.store.paging import Page, newest_first
 from medfusion_jupyter.store.people import current_person
+from medfusion_jupyter.store.search import contains
 from medfusion_jupyter.store.status import EXECUTION_ACTIVE
 from medfusion_jupyter.store.tables import JobRow, WorkflowExecutionRow, WorkflowRow, WorkflowVersionRow, now
-from medfusion_jupyter.store.texts import NAME_LENGTH, valid_name, valid_text
+from medfusion_jupyter.store.texts import valid_name, valid_text
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store.database import Store
@@ -211,11 +212,10 @@ class Workflows:
         )
 
     def list(self, *, search: str | None = None, limit: int = 50, cursor: str | None = None) -> Page[Workflow]:
-        """Workflows, newest first. search: part of the name, in any case."""
+        """Workflows, newest first. search: part of the name or description, in any case."""
         query = select(WorkflowRow)
         if search:
-            valid_text("search", search, NAME_LENGTH)
-            query = query.where(WorkflowRow.name.icontains(search, autoescape=True))
+            query = query.where(or_(contains(WorkflowRow.name, search), contains(WorkflowRow.description, search)))
         with self._store.reading() as session:
             return newest_first(
                 session, query, WorkflowRow.id, limit=limit, cursor=cursor, to_item=lambda row: Workflow.of(row[0])

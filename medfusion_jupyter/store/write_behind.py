@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import re
 import threading
 import time
 from collections import deque
@@ -19,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store.errors import BadValue, DatabaseTrouble, StoreError
 from medfusion_jupyter.store.metrics import Sample, write_samples
+from medfusion_jupyter.store.texts import valid_metric
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store.database import Store
@@ -28,10 +28,7 @@ log = logging.getLogger("medfusion")
 BATCH_SECONDS = 0.25
 BEAT_SECONDS = 1.0
 PATIENCE_SECONDS = 60.0
-NAME_LENGTH = 100
 MAX_STEP = 2**63 - 1
-STORABLE = re.compile(r"[^\x00-\x1f\ud800-\udfff]*").fullmatch
-"""PostgreSQL takes no NUL, and no database half a character."""
 
 Beat = Callable[[Session], None]
 
@@ -54,10 +51,7 @@ class WriteBehind:
     def append(self, job_pk: int, name: str, step: int, value: float) -> None:
         """Note a sample; it is committed within a second. Raises BadValue for one that no database takes."""
         # refused here: in the queue it would hold up all others
-        if not 0 < len(name) <= NAME_LENGTH or not STORABLE(name):
-            raise BadValue(
-                f"{name[:40]!r} cannot name a metric: give 1 to {NAME_LENGTH} characters, no control characters."
-            )
+        valid_metric("name", name)
         if not -MAX_STEP <= step <= MAX_STEP:
             raise BadValue(f"step={step} of {name!r} is out of range.")
         self._pending.append((job_pk, name, int(step), float(value)))

@@ -1,5 +1,8 @@
 """A jupyter-server with the extension, for the tests of this folder alone: elsewhere its event loop would be in the way."""
 
+import json
+from urllib.parse import urlencode
+
 import pytest
 from pytest_jupyter.jupyter_server import *  # noqa: F403
 
@@ -39,3 +42,56 @@ def running_job(store, here):
         return job
 
     return make
+
+
+@pytest.fixture
+def fetch(jp_serverapp, http_server_client, jp_base_url):
+    """Ask for a path under the API exactly as it is written; the server's answer, whatever its status.
+
+    body: text or bytes as they are, anything else as JSON. who: the name that the request gives as its token.
+    """
+
+    async def ask(path, method="GET", body=None, params=None, who=None, headers=None):
+        if body is None and method in ("POST", "PUT", "PATCH"):
+            body = b""
+        if not isinstance(body, str | bytes | None):
+            body = json.dumps(body)
+        query = f"?{urlencode(params)}" if params else ""
+        token = who or jp_serverapp.identity_provider.token
+        return await http_server_client.fetch(
+            f"{jp_base_url}medfusion/api/{path}{query}",
+            method=method,
+            body=body,
+            headers={"Authorization": f"token {token}", **(headers or {})},
+            allow_nonstandard_methods=True,
+            raise_error=False,
+        )
+
+    return ask
+
+
+@pytest.fixture
+def ask(fetch):
+    """The JSON that the server answers; it must not refuse."""
+
+    async def call(*path, method="GET", body=None, who=None, **params):
+        answer = await fetch("/".join(path), method, body, params, who)
+        assert answer.code < 300, answer.body
+        return json.loads(answer.body) if answer.body else None
+
+    return call
+
+
+@pytest.fixture
+def refused(fetch):
+    """The status and the JSON of a refusal, which has the one shape of errors."""
+
+    async def call(*path, method="GET", body=None, who=None, **params):
+        answer = await fetch("/".join(path), method, body, params, who)
+        told = json.loads(answer.body)
+        assert set(told) == {"code", "message", "field"}
+        assert answer.code >= 400
+        assert answer.headers["Content-Type"] == "application/json"
+        return answer.code, told
+
+    return call

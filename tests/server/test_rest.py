@@ -3,32 +3,8 @@
 import json
 
 import pytest
-from tornado.httpclient import HTTPClientError
 
 from medfusion_jupyter.store import home
-
-
-@pytest.fixture
-def ask(jp_fetch):
-    async def fetch(*path, method="GET", body=None, **params):
-        if body is None and method in ("POST", "PUT"):
-            body = ""
-        answer = await jp_fetch("medfusion", "api", *path, method=method, params=params, body=body)
-        return json.loads(answer.body) if answer.body else None
-
-    return fetch
-
-
-@pytest.fixture
-def refused(ask):
-    async def fetch(*path, method="GET", body=None, **params):
-        with pytest.raises(HTTPClientError) as caught:
-            await ask(*path, method=method, body=body, **params)
-        body = json.loads(caught.value.response.body)
-        assert set(body) == {"code", "message", "field"}
-        return caught.value.code, body
-
-    return fetch
 
 
 async def test_jobs_are_listed_by_page_status_and_search(ask, store, running_job):

@@ -3,6 +3,7 @@
 Nothing is lost silently, and nothing is half written.
 """
 
+import datetime as dt
 import os
 import shutil
 import sqlite3
@@ -11,6 +12,7 @@ import sys
 import tempfile
 import textwrap
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -23,6 +25,7 @@ from sqlalchemy import event
 from medfusion_jupyter.store import StoreError, open_store
 from medfusion_jupyter.store.database import WRITE_LOCK
 from medfusion_jupyter.store.errors import BadValue, DatabaseTrouble
+from medfusion_jupyter.store.tables import JobRow, now
 
 SETTINGS = {"model_config": {}, "data_config": {}, "training_config": {}, "total_epochs": 1, "watched_metric": "m"}
 
@@ -152,11 +155,46 @@ def test_a_lock_held_for_longer_than_the_patience_of_sqlite_loses_nothing(sqlite
     assert sqlite_store.metrics.series(job.job_id, "m").values == [1.0, 2.0]
 
 
+def test_who_looks_at_jobs_of_a_locked_database_is_answered_at_once_and_the_dead_are_marked_later(
+    either_database, monkeypatch, medfusion_home, here
+):
+    monkeypatch.setattr("medfusion_jupyter.store.database.BUSY_SECONDS", 120)
+    store = open_store()
+    job = _silent_job(store, here)
+    other = (
+        _hold_sqlite(medfusion_home / "medfusion.db")
+        if either_database == "sqlite"
+        else _hold_postgresql(store.url, f"SELECT pg_advisory_lock({WRITE_LOCK})")
+    )
+    looks = (lambda: [store.jobs.get(job.job_id)], lambda: store.jobs.list().items, store.jobs.active)
+    with ThreadPoolExecutor() as threads:
+        try:
+            for look in looks:
+                # long before a write would have given the lock up
+                assert [one.status for one in threads.submit(look).result(30)] == ["running"]
+        finally:
+            other.go_on()
+    assert store.jobs.get(job.job_id).status == "interrupted"
+    store.close()
+
+
+def _silent_job(store, here):
+    """A job whose process has not been heard of for an hour."""
+    job = store.jobs.create("job", **SETTINGS)
+    store.jobs.claim(job.job_id, run_token="t", **here)
+    for status in ("initializing", "running"):
+        store.jobs.update_status(job.job_id, status, run_token="t")
+    with store.writing() as session:
+        session.get(JobRow, job.pk).heartbeat_at = now() - dt.timedelta(hours=1)
+    return job
+
+
 # --- a database that can be read only ----------------------------------------------------------------------------------
 
 
-def test_a_database_that_turns_read_only_is_read_and_refuses_writes_in_words(store, new_job, caplog):
+def test_a_database_that_turns_read_only_is_read_and_refuses_writes_in_words(store, new_job, caplog, here):
     job = new_job(status="running")
+    silent = _silent_job(store, here)
     complaints = Complaints(caplog)
     if store.engine.dialect.name == "sqlite":
 
@@ -178,7 +216,8 @@ def test_a_database_that_turns_read_only_is_read_and_refuses_writes_in_words(sto
             write()
     assert complaints.first.wait(30)
     assert store.jobs.get(job.job_id) == job
-    assert len(store.jobs.list().items) == 1
+    assert [one.status for one in store.jobs.list().items] == ["running", "running"]
+    assert store.jobs.get(silent.job_id).status == "running"
 
     if store.engine.dialect.name == "sqlite":
         event.remove(store.engine, "checkout", look_only)
@@ -187,7 +226,8 @@ def test_a_database_that_turns_read_only_is_read_and_refuses_writes_in_words(sto
     store.engine.dispose()
     store.writer.flush()
     assert store.metrics.series(job.job_id, "m").values == [1.0]
-    assert [event.kind for event in store.events.list()] == ["created", "status", "status"]
+    assert [event.kind for event in store.events.list()] == ["created", "status", "status"] * 2
+    assert store.jobs.get(silent.job_id).status == "interrupted"
     assert len(complaints.lines) == 1
 
 
