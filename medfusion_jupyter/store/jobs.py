@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import psutil
-from sqlalchemy import delete, select
+from sqlalchemy import Executable, delete, not_, select
 from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store import events
 from medfusion_jupyter.store.errors import BadValue, IllegalTransition, InUse
-from medfusion_jupyter.store.job_list import page_of_jobs
+from medfusion_jupyter.store.job_list import counts_of_jobs, page_of_jobs
 from medfusion_jupyter.store.job_moves import count, find_job, move
 from medfusion_jupyter.store.job_record import Job, JobSummary, public_id
 from medfusion_jupyter.store.job_runs import JobRuns
@@ -24,7 +24,7 @@ from medfusion_jupyter.store.paging import Page
 from medfusion_jupyter.store.people import current_person
 from medfusion_jupyter.store.status import ACTIVE, ASKABLE, CHANGEABLE, FINISHED, JobStatus
 from medfusion_jupyter.store.stored_files import discarding
-from medfusion_jupyter.store.tables import CheckpointRow, JobCommandRow, JobCountRow, JobRow, ModelRow, now
+from medfusion_jupyter.store.tables import CheckpointRow, JobCommandRow, JobRow, ModelRow, now
 from medfusion_jupyter.store.texts import valid_name, valid_text
 
 SILENT_SECONDS = 20.0
@@ -33,6 +33,20 @@ GONE_SECONDS = 3.0
 """The same where its process cannot be seen on this host. Not at once: it may live in another container of that name."""
 LAUNCH_SECONDS = 180.0
 """A kernel that a server started for a job has claimed it by then, on a slow disk too."""
+
+
+def _watched() -> Executable:
+    job = JobRow.__table__.c
+    whose = (job.id, job.queue, job.run_token, job.host, job.pid, job.process_started)
+    # many may wait in a queue for their turn; nobody works at them who could be gone
+    waiting = job.queue.is_not(None) & job.run_token.is_(None) & job.launched_at.is_(None)
+    return select(*whose, job.created_at, job.launched_at, job.heartbeat_at).where(
+        job.status.in_(sorted(ACTIVE)), not_(waiting)
+    )
+
+
+_WATCHED = _watched()
+"""The active jobs that a process works at, or should."""
 
 
 class Jobs(JobRuns):
@@ -137,8 +151,13 @@ class Jobs(JobRuns):
     def counts(self) -> dict[str, int]:
         """Number of jobs by status, of those that there are."""
         with self._store.reading() as session:
-            rows = session.execute(select(JobCountRow.status, JobCountRow.number).where(JobCountRow.number > 0))
-            return {str(status): int(number) for status, number in rows}
+            return counts_of_jobs(session)
+
+    def list_and_counts(self, **wanted: Any) -> tuple[Page[JobSummary], dict[str, int]]:
+        """What `list` gives for its arguments, all of which are wanted here, and `counts`, of one moment."""
+        self.mark_interrupted()
+        with self._store.reading() as session:
+            return page_of_jobs(session, **wanted), counts_of_jobs(session)
 
     def update(
         self, job_id: str, *, name: str | None = None, description: str | None = None, by: str | None = None
@@ -206,19 +225,8 @@ class Jobs(JobRuns):
     def mark_interrupted(self, older_than_seconds: float = SILENT_SECONDS) -> builtins.list[str]:
         """Mark the active jobs whose process is gone; returns their ids. Whoever looks at jobs calls this first."""
         at = now()
-        query = select(
-            JobRow.id,
-            JobRow.queue,
-            JobRow.launched_at,
-            JobRow.run_token,
-            JobRow.heartbeat_at,
-            JobRow.created_at,
-            JobRow.pid,
-            JobRow.host,
-            JobRow.process_started,
-        ).where(JobRow.status.in_(sorted(ACTIVE)))
         with self._store.reading() as session:
-            silent = [row for row in session.execute(query) if _is_gone(row, at, older_than_seconds)]
+            silent = [row for row in session.execute(_WATCHED) if _is_gone(row, at, older_than_seconds)]
         if not silent:
             return []
         marked = []
@@ -262,8 +270,8 @@ class Jobs(JobRuns):
 
 def _is_gone(row: Any, at: dt.datetime, silent_seconds: float) -> bool:
     if row.queue is not None and row.run_token is None:
-        # it waits for its turn, or for the kernel that was started for it
-        return row.launched_at is not None and (at - row.launched_at).total_seconds() > LAUNCH_SECONDS
+        # it waits for the kernel that was started for it
+        return bool((at - row.launched_at).total_seconds() > LAUNCH_SECONDS)
     silence = (at - (row.heartbeat_at or row.created_at)).total_seconds()
     if silence > silent_seconds:
         return True
