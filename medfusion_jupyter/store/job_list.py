@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from medfusion_jupyter.store.errors import BadValue
 from medfusion_jupyter.store.job_record import SUMMARY_COLUMNS, JobSummary
 from medfusion_jupyter.store.paging import Page, check_limit, cursor_after, id_of, place_of
+from medfusion_jupyter.store.status import ACTIVE, JobStatus
 from medfusion_jupyter.store.tables import JobCountRow, JobRow, LatestMetricRow
 from medfusion_jupyter.store.texts import NAME_LENGTH, valid_text
 
@@ -20,6 +21,7 @@ SORTS = ("created", "name", "metric")
 _JOB, _LATEST, _COUNT = (row.__table__.c for row in (JobRow, LatestMetricRow, JobCountRow))
 _SUMMARIES = select(*(_JOB[name] for name in SUMMARY_COLUMNS))
 _COUNTS = select(_COUNT.status, _COUNT.number).where(_COUNT.number > 0)
+_AT_WORK = _SUMMARIES.where(_JOB.status.in_(sorted(ACTIVE - {JobStatus.PENDING}))).order_by(_JOB.id.desc())
 _OF_JOB: dict[str, ColumnElement[bool]] = {
     "status": _JOB.status == bindparam("status"),
     "created_by": _JOB.created_by == bindparam("created_by"),
@@ -35,6 +37,11 @@ _OF_METRIC: dict[str, ColumnElement[bool]] = {
 def counts_of_jobs(session: Session) -> dict[str, int]:
     """Number of jobs by status, of those that there are."""
     return {row.status: row.number for row in session.execute(_COUNTS)}
+
+
+def jobs_at_work(session: Session) -> list[JobSummary]:
+    """The jobs whose run is going on or paused, newest first."""
+    return [JobSummary.of_values(row) for row in session.execute(_AT_WORK)]
 
 
 def page_of_jobs(

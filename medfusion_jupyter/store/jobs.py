@@ -6,7 +6,8 @@ import builtins
 import datetime as dt
 import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import psutil
@@ -15,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store import events
 from medfusion_jupyter.store.errors import BadValue, IllegalTransition, InUse
-from medfusion_jupyter.store.job_list import counts_of_jobs, page_of_jobs
+from medfusion_jupyter.store.job_list import counts_of_jobs, jobs_at_work, page_of_jobs
 from medfusion_jupyter.store.job_moves import count, find_job, move
 from medfusion_jupyter.store.job_record import Job, JobSummary, public_id
 from medfusion_jupyter.store.job_runs import JobRuns
@@ -96,8 +97,7 @@ class Jobs(JobRuns):
 
     def get(self, job_id: str) -> Job:
         """The job as it is now. Raises UnknownId, naming the newest ids."""
-        self.mark_interrupted()
-        with self._store.reading() as session:
+        with self._looking() as session:
             return Job.of(find_job(session, job_id))
 
     def list(
@@ -120,8 +120,7 @@ class Jobs(JobRuns):
         only jobs whose last finished epoch has it, where given from at_least to at_most. sort: `created`, `name` or `metric`;
         falling: the largest first. Raises BadCursor for a bad limit or cursor, BadValue for a sort that is not one of these.
         """
-        self.mark_interrupted()
-        with self._store.reading() as session:
+        with self._looking() as session:
             return page_of_jobs(
                 session,
                 status=status,
@@ -138,10 +137,14 @@ class Jobs(JobRuns):
 
     def active(self) -> builtins.list[Job]:
         """The jobs that are pending or at work, newest first."""
-        self.mark_interrupted()
         query = select(JobRow).where(JobRow.status.in_(sorted(ACTIVE))).order_by(JobRow.id.desc())
-        with self._store.reading() as session:
+        with self._looking() as session:
             return [Job.of(row) for row in session.scalars(query)]
+
+    def at_work(self) -> builtins.list[JobSummary]:
+        """The jobs whose run is going on or paused, newest first: those that make progress."""
+        with self._store.reading() as session:
+            return jobs_at_work(session)
 
     def history(self, job_id: str) -> builtins.list[dict[str, Any]]:
         """One dictionary a finished epoch, in order."""
@@ -155,8 +158,7 @@ class Jobs(JobRuns):
 
     def list_and_counts(self, **wanted: Any) -> tuple[Page[JobSummary], dict[str, int]]:
         """What `list` gives for its arguments, all of which are wanted here, and `counts`, of one moment."""
-        self.mark_interrupted()
-        with self._store.reading() as session:
+        with self._looking() as session:
             return page_of_jobs(session, **wanted), counts_of_jobs(session)
 
     def update(
@@ -223,10 +225,9 @@ class Jobs(JobRuns):
             return Job.of(row)
 
     def mark_interrupted(self, older_than_seconds: float = SILENT_SECONDS) -> builtins.list[str]:
-        """Mark the active jobs whose process is gone; returns their ids. Whoever looks at jobs calls this first."""
-        at = now()
+        """Mark the active jobs whose process is gone; returns their ids. Whoever looks at jobs sees to it first."""
         with self._store.reading() as session:
-            silent = [row for row in session.execute(_WATCHED) if _is_gone(row, at, older_than_seconds)]
+            silent = _silent(session, older_than_seconds)
         if not silent:
             return []
         marked = []
@@ -257,6 +258,17 @@ class Jobs(JobRuns):
             count(session, row.status, -1)
             events.record(session, "deleted", "job", job_id, {"name": row.name}, by)
 
+    @contextmanager
+    def _looking(self) -> Iterator[Session]:
+        """A session that reads jobs after those whose process is gone have been marked."""
+        with self._store.reading() as session:
+            if not _silent(session, SILENT_SECONDS):
+                yield session
+                return
+        self.mark_interrupted()
+        with self._store.reading() as session:
+            yield session
+
     def _refuse_deletion(self, session: Session, row: JobRow, by: str) -> None:
         self._store.refuse_stranger(row.created_by, by, row.job_id)
         if JobStatus(row.status) in ACTIVE:
@@ -266,6 +278,11 @@ class Jobs(JobRuns):
         standing = [f"model {model.name} v{model.version}" for model in models] + [f"job {child}" for child in children]
         if standing:
             raise InUse(row.job_id, standing)
+
+
+def _silent(session: Session, seconds: float) -> list[Any]:
+    at = now()
+    return [row for row in session.execute(_WATCHED) if _is_gone(row, at, seconds)]
 
 
 def _is_gone(row: Any, at: dt.datetime, silent_seconds: float) -> bool:
