@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from medfusion_jupyter.server.api import ApiError, StoreHandler, as_page
+from medfusion_jupyter.server.api import ApiError, StoreHandler
 from medfusion_jupyter.server.operation import operation
 from medfusion_jupyter.store.status import FINISHED, JobStatus
 
@@ -34,7 +34,7 @@ class JobList(TrainingHandler):
 
         def work(store: Store) -> dict[str, object]:
             page, counts = store.jobs.list_and_counts(**wanted, falling=query.order == "falling")
-            return {**as_page(page), "counts": counts}
+            return {"items": [job.to_plain() for job in page.items], "next": page.next, "counts": counts}
 
         self.reply(await self.ask(work))
 

@@ -13,7 +13,7 @@ from medfusion_jupyter.store.status import COMMANDS, JobStatus
 
 def moment(value: dt.datetime | None) -> str | None:
     """ISO 8601 in UTC with `Z`, as the browser reads it."""
-    return None if value is None else value.astimezone(dt.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return None if value is None else value.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,16 @@ class JobSummary:
         """What may be asked of it now."""
         return list(_COMMANDS[self.status])
 
-    def to_json(self) -> dict[str, Any]:
-        """As the server sends it: without the run's token, with the commands that are possible now."""
+    def to_plain(self) -> dict[str, Any]:
+        """As the server sends it: without the run's token, with the commands that are possible now. Moments stay moments."""
         out = {**self.__dict__, "commands": self.commands}
         for name in _INTERNAL:
             out.pop(name, None)
+        return out
+
+    def to_json(self) -> dict[str, Any]:
+        """The same in the types of JSON."""
+        out = self.to_plain()
         for name in _MOMENTS:
             out[name] = moment(out[name])
         return out
