@@ -12,39 +12,25 @@ from typing import Any
 
 from sqlalchemy import column, insert, inspect, table
 
+from medfusion_jupyter.settings.training import TrainingSettings
 from medfusion_jupyter.store import Store
 from medfusion_jupyter.store.location import database_url
 
 EPOCHS = 10
 AT_ONCE = 20_000
-MODEL = {
-    "task": "binary",
-    "image_encoder": {"name": "resnet18", "pretrained": True, "channels": 1, "frozen_epochs": 2},
-    "table_encoder": {"name": "mlp", "hidden": [128, 64], "dropout": 0.2, "categories": {"sex": 2, "view": 3}},
-    "fusion": {"name": "attention", "dim": 256, "heads": 4, "dropout": 0.1},
-    "head": {"name": "classification", "classes": 2, "label_smoothing": 0.0},
-}
+SETTINGS = TrainingSettings.of({"epochs": EPOCHS, "name": "icu_resnet18_gated"})
+# as `mf.train` stores them
+MODEL = SETTINGS.parts()
+TRAINING = SETTINGS.model_dump(mode="json")
 DATA = {
-    "table": "cohort.csv",
-    "image_column": "image",
-    "patient_column": "patient_id",
     "target": "icu",
-    "features": ["age", "sex", "view", "heart_rate", "temperature", "crp", "leukocytes", "oxygen_saturation"],
-    "split": {"train": 0.7, "val": 0.15, "test": 0.15, "seed": 7},
-}
-TRAINING = {
-    "epochs": EPOCHS,
-    "batch_size": 32,
-    "optimizer": "adamw",
-    "learning_rate": 3e-4,
-    "weight_decay": 0.05,
-    "schedule": "cosine",
-    "warmup_steps": 200,
-    "gradient_clip": 1.0,
-    "precision": "bf16",
-    "early_stop": {"metric": "val/auroc", "patience": 5},
-    "augment": {"flip": True, "rotation": 10, "scale": 0.1, "brightness": 0.2},
-    "seed": 1,
+    "image": "image",
+    "image_root": None,
+    "patient": "patient_id",
+    "numeric": ["age", "heart_rate", "temperature", "crp", "leukocytes", "oxygen_saturation"],
+    "categorical": ["sex", "view"],
+    "dataset": "covid-cxr",
+    "rows": {"train": 700, "val": 150, "test": 150},
 }
 VERSIONS = {"python": "3.11.7", "torch": "2.15.0", "medfusion": "0.1.0", "numpy": "2.3.0"}
 
@@ -125,7 +111,7 @@ def _in_parts(jobs: int) -> Iterator[list[dict[str, Any]]]:
                     **configs,
                     "id": pk,
                     "job_id": f"job_{pk:04d}",
-                    "name": f"icu_resnet18_attention_{pk}",
+                    "name": f"icu_resnet18_gated_{pk}",
                     "description": "",
                     "status": {0: "failed", 1: "stopped"}.get(pk % 10, "completed"),
                     "previous_status": "running",

@@ -93,7 +93,7 @@ class MedFusionApp(ExtensionApp):
     load_other_extensions = True
 
     feed_seconds = Float(
-        0.5,
+        0.25,
         min=0.1,
         config=True,
         help="Seconds between looks at the database while a browser listens to the feed; nobody listening, it is left alone.",

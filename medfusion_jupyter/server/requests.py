@@ -164,15 +164,13 @@ class Graph(Body):
 class WhichVersion(Query):
     """Which save of a workflow."""
 
-    version: Annotated[
-        Annotated[int, Field(ge=1, lt=2**31)] | None, Chosen, Field(description="the newest where it is left out")
-    ] = None
+    version: Annotated[int | None, Field(ge=1, lt=2**31, description="the newest where it is left out")] = None
 
 
 class ExecutionQuery(PageQuery):
     """Which executions; newest first."""
 
-    status: Annotated[ExecutionStatus | None, Chosen] = None
+    status: ExecutionStatus | None = None
 
 
 class NewWorkflow(Graph):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from medfusion_jupyter.server.api import ApiError, StoreHandler, as_page
+from medfusion_jupyter.server.api import ApiError, StoreHandler
 from medfusion_jupyter.server.operation import operation
 from medfusion_jupyter.store.status import RESUMABLE
 
@@ -33,8 +33,8 @@ class JobList(TrainingHandler):
         wanted = query.model_dump(exclude={"order"})
 
         def work(store: Store) -> dict[str, object]:
-            page = store.jobs.list(**wanted, falling=query.order == "falling")
-            return {**as_page(page), "counts": store.jobs.counts()}
+            page, counts = store.jobs.list_and_counts(**wanted, falling=query.order == "falling")
+            return {"items": [job.to_plain() for job in page.items], "next": page.next, "counts": counts}
 
         self.reply(await self.ask(work))
 
@@ -158,8 +158,6 @@ class Series(TrainingHandler):
     async def get(self, job_id: str, query: SeriesQuery) -> None:
         def work(store: Store) -> dict[str, object]:
             series = store.metrics.series(job_id, query.name, since=query.since, points=query.points)
-            if not series.steps:
-                store.jobs.get(job_id)  # raises where there is no such job
             return {"name": series.name, "steps": series.steps, "values": series.values}
 
         self.reply(await self.ask(work))

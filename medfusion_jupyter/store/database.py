@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
 from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import (
     DatabaseError,
@@ -191,7 +192,9 @@ def make_engine(url: str) -> Engine:
             "of its locks. Use it from one machine at a time, or set MEDFUSION_DATABASE_URL to a PostgreSQL database.",
             stacklevel=2,
         )
-    engine = create_engine(url, json_serializer=_json, connect_args={"timeout": BUSY_SECONDS})
+    engine = create_engine(
+        url, json_serializer=_json, json_deserializer=_from_json, connect_args={"timeout": BUSY_SECONDS}
+    )
     file = _File(Path(parsed.database).absolute(), inodes_last=remote is None)
 
     @event.listens_for(engine, "do_connect")
@@ -240,7 +243,7 @@ def make_engine(url: str) -> Engine:
 
 
 def _server_engine(url: str) -> Engine:
-    engine = create_engine(url, json_serializer=_json, pool_pre_ping=True)
+    engine = create_engine(url, json_serializer=_json, json_deserializer=_from_json, pool_pre_ping=True)
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:
@@ -283,6 +286,13 @@ class _File:
 
 def _json(value: object) -> str:
     return json.dumps(_kept(value), allow_nan=False, separators=(",", ":"))
+
+
+def _from_json(text: str) -> Any:
+    try:
+        return from_json(text)
+    except ValueError:  # it takes no half characters, which json has let through
+        return json.loads(text)
 
 
 def _kept(value: Any) -> Any:

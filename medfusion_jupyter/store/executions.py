@@ -16,12 +16,12 @@ from medfusion_jupyter.store.execution_record import Execution, NodeRun
 from medfusion_jupyter.store.execution_runs import ExecutionRuns
 from medfusion_jupyter.store.job_queue import ring, this_queue
 from medfusion_jupyter.store.job_runs import made_storable
-from medfusion_jupyter.store.jobs import SILENT_SECONDS, is_gone
 from medfusion_jupyter.store.paging import Page, newest_first
 from medfusion_jupyter.store.people import current_person
 from medfusion_jupyter.store.status import EXECUTION_ACTIVE, EXECUTION_FINISHED, ExecutionStatus, NodeStatus
 from medfusion_jupyter.store.tables import JobRow, NodeRunRow, WorkflowExecutionRow, now
 from medfusion_jupyter.store.texts import NAME_LENGTH, valid_text
+from medfusion_jupyter.store.vanished import SILENT_SECONDS, Watch
 from medfusion_jupyter.store.workflows import version_row, workflow_row
 
 
@@ -121,33 +121,9 @@ class Executions(ExecutionRuns):
 
     def mark_interrupted(self, older_than_seconds: float = SILENT_SECONDS) -> builtins.list[int]:
         """Mark the active executions whose process is gone; returns their ids. Whoever looks at executions calls this first."""
-        at = now()
-        query = select(
-            WorkflowExecutionRow.id,
-            WorkflowExecutionRow.queue,
-            WorkflowExecutionRow.launched_at,
-            WorkflowExecutionRow.run_token,
-            WorkflowExecutionRow.heartbeat_at,
-            WorkflowExecutionRow.created_at,
-            WorkflowExecutionRow.pid,
-            WorkflowExecutionRow.host,
-            WorkflowExecutionRow.process_started,
-        ).where(WorkflowExecutionRow.status.in_(sorted(EXECUTION_ACTIVE)))
         with self._store.reading() as session:
-            silent = [row for row in session.execute(query) if is_gone(row, at, older_than_seconds)]
-        if not silent:
-            return []
-        marked = []
-        with self._store.writing() as session:
-            for seen in silent:
-                row = session.get(WorkflowExecutionRow, seen.id, with_for_update=True)
-                if row is None or row.status not in EXECUTION_ACTIVE:
-                    continue
-                # it may have spoken since, or been launched
-                if (row.heartbeat_at, row.launched_at) == (seen.heartbeat_at, seen.launched_at):
-                    end(session, row, ExecutionStatus.INTERRUPTED, _last_news(row), None)
-                    marked.append(row.id)
-        return marked
+            silent = _WATCH.silent(session, older_than_seconds)
+        return _WATCH.mark(self._store, silent)
 
     def delete(self, execution_id: int, *, by: str | None = None) -> None:
         """Forget an execution that has ended, with the runs of its nodes. Raises InUse where a job came of it."""
@@ -182,7 +158,9 @@ def _node_ids(nodes: builtins.list[Any], what: str) -> builtins.list[str]:
     return named
 
 
-def _last_news(row: WorkflowExecutionRow) -> str:
-    if row.run_token is None:
-        return "its kernel never began it" if row.queue is not None else "no run ever began it"
-    return f"its process {row.pid} on {row.host} is gone"
+def _interrupt(session: Session, row: WorkflowExecutionRow, news: str) -> int:
+    end(session, row, ExecutionStatus.INTERRUPTED, news, None)
+    return row.id
+
+
+_WATCH = Watch(WorkflowExecutionRow, EXECUTION_ACTIVE, _interrupt)

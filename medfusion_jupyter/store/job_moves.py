@@ -19,9 +19,14 @@ def find_job(session: Session, job_id: str, *, lock: bool = False) -> JobRow:
     query = select(JobRow).where(JobRow.job_id == job_id)
     row = session.scalars(query.with_for_update() if lock else query).one_or_none()
     if row is None:
-        there = session.scalars(select(JobRow.job_id).order_by(JobRow.id.desc()).limit(5)).all()
-        raise UnknownId("job", job_id, there)
+        raise unknown_job(session, job_id)
     return row
+
+
+def unknown_job(session: Session, job_id: str) -> UnknownId:
+    """What to raise where there is no job `job_id`: it names the newest ids."""
+    there = session.scalars(select(JobRow.job_id).order_by(JobRow.id.desc()).limit(5)).all()
+    return UnknownId("job", job_id, there)
 
 
 def move(session: Session, row: JobRow, status: JobStatus, actor: str | None = None) -> None:

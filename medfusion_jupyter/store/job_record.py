@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any, Self
 
 from medfusion_jupyter.store.status import COMMANDS, RESUMABLE, JobStatus
@@ -11,7 +13,7 @@ from medfusion_jupyter.store.status import COMMANDS, RESUMABLE, JobStatus
 
 def moment(value: dt.datetime | None) -> str | None:
     """ISO 8601 in UTC with `Z`, as the browser reads it."""
-    return None if value is None else value.astimezone(dt.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return None if value is None else value.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
 
 
 @dataclass(frozen=True)
@@ -62,23 +64,39 @@ class JobSummary:
 
     @classmethod
     def of(cls, row: Any) -> Self:
-        """From a row of the table, or one with the columns that the fields need."""
-        values = {name: getattr(row, name) for name in _fields(cls)}
-        parent = None if row.parent_job_id is None else public_id(row.parent_job_id)
-        return cls(**{**values, "pk": row.id, "status": JobStatus(row.status), "parent_job_id": parent})
+        """From a row of the table."""
+        return cls.of_values(_VALUES[cls](row))
+
+    @classmethod
+    def of_values(cls, values: Iterable[Any]) -> Self:
+        """From the values of its columns in the order of the fields; what comes after them is left alone."""
+        made = object.__new__(cls)
+        # at once: the constructor of a frozen class sets field by field, which a list of 50 jobs would feel
+        given = made.__dict__
+        given.update(zip(_FIELDS[cls], values, strict=False))
+        given["status"] = JobStatus(given["status"])
+        if given["parent_job_id"] is not None:
+            given["parent_job_id"] = public_id(given["parent_job_id"])
+        return made
 
     @property
     def commands(self) -> list[str]:
         """What may be asked of it now."""
-        possible = [command for command, states in COMMANDS.items() if self.status in states]
-        return ["resume"] if self.status in RESUMABLE else possible
+        return list(_COMMANDS[self.status])
+
+    def to_plain(self) -> dict[str, Any]:
+        """As the server sends it: without the run's token, with the commands that are possible now. Moments stay moments."""
+        out = {**self.__dict__, "commands": self.commands}
+        for name in _INTERNAL:
+            out.pop(name, None)
+        return out
 
     def to_json(self) -> dict[str, Any]:
-        """As the server sends it: without the run's token, with the commands that are possible now."""
-        out = {name: getattr(self, name) for name in _fields(type(self)) if name not in _INTERNAL}
+        """The same in the types of JSON."""
+        out = self.to_plain()
         for name in _MOMENTS:
             out[name] = moment(out[name])
-        return {**out, "commands": self.commands}
+        return out
 
 
 @dataclass(frozen=True)
@@ -95,17 +113,19 @@ class Job(JobSummary):
     run_token: str | None
 
 
-_NAMES: dict[type, tuple[str, ...]] = {
-    cls: tuple(field.name for field in fields(cls) if field.name != "pk") for cls in (JobSummary, Job)
+_FIELDS = {cls: tuple(field.name for field in fields(cls)) for cls in (JobSummary, Job)}
+_COLUMNS = {cls: ("id", *names[1:]) for cls, names in _FIELDS.items()}
+_VALUES = {cls: attrgetter(*columns) for cls, columns in _COLUMNS.items()}
+_COMMANDS = {
+    status: ("resume",)
+    if status in RESUMABLE
+    else tuple(command for command, states in COMMANDS.items() if status in states)
+    for status in JobStatus
 }
-_INTERNAL = frozenset({"run_token", "queue"})
+_INTERNAL = ("pk", "run_token", "queue")
 _MOMENTS = ("created_at", "started_at", "completed_at", "heartbeat_at", "not_before", "launched_at")
-SUMMARY_COLUMNS = ("id", *_NAMES[JobSummary])
-"""Columns of the table that a JobSummary is made of."""
-
-
-def _fields(cls: type) -> tuple[str, ...]:
-    return _NAMES[cls]
+SUMMARY_COLUMNS = _COLUMNS[JobSummary]
+"""Columns of the table that a JobSummary is made of, in the order of its fields."""
 
 
 def public_id(pk: int) -> str:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import builtins
-import datetime as dt
-import logging
-import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-import psutil
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store import events
-from medfusion_jupyter.store.errors import BadValue, DatabaseTrouble, IllegalTransition, InUse
-from medfusion_jupyter.store.job_list import page_of_jobs
+from medfusion_jupyter.store.errors import BadValue, IllegalTransition, InUse
+from medfusion_jupyter.store.job_list import counts_of_jobs, jobs_at_work, page_of_jobs
 from medfusion_jupyter.store.job_moves import count, find_job, move
 from medfusion_jupyter.store.job_record import Job, JobSummary, public_id
 from medfusion_jupyter.store.job_runs import JobRuns
@@ -25,20 +22,11 @@ from medfusion_jupyter.store.paging import Page
 from medfusion_jupyter.store.people import current_person
 from medfusion_jupyter.store.status import ACTIVE, ASKABLE, CHANGEABLE, FINISHED, JobStatus
 from medfusion_jupyter.store.stored_files import discarding
-from medfusion_jupyter.store.tables import CheckpointRow, JobCommandRow, JobCountRow, JobRow, ModelRow, now
+from medfusion_jupyter.store.tables import CheckpointRow, JobCommandRow, JobRow, ModelRow
 from medfusion_jupyter.store.texts import FINGERPRINT_LENGTH, valid_metric, valid_name, valid_text
-
-log = logging.getLogger("medfusion")
+from medfusion_jupyter.store.vanished import SILENT_SECONDS, Watch
 
 MAX_EPOCHS = 2**31 - 1
-SILENT_SECONDS = 20.0
-"""A live run is heard of each second; one that is silent for so long is gone."""
-GONE_SECONDS = 3.0
-"""The same where its process cannot be seen on this host. Not at once: it may live in another container of that name."""
-MARK_SECONDS = 0.5
-"""Who looks at jobs does not wait for longer to mark those that are gone: the database may be locked or read-only."""
-LAUNCH_SECONDS = 180.0
-"""A kernel that a server started for a job has claimed it by then, on a slow disk too."""
 
 
 class Jobs(JobRuns):
@@ -95,8 +83,7 @@ class Jobs(JobRuns):
 
     def get(self, job_id: str) -> Job:
         """The job as it is now. Raises UnknownId, naming the newest ids."""
-        self.mark_interrupted()
-        with self._store.reading() as session:
+        with self._looking() as session:
             return Job.of(find_job(session, job_id))
 
     def list(
@@ -119,8 +106,7 @@ class Jobs(JobRuns):
         only jobs whose last finished epoch has it, where given from at_least to at_most. sort: `created`, `name` or `metric`;
         falling: the largest first. Raises BadCursor for a bad limit or cursor, BadValue for a sort that is not one of these.
         """
-        self.mark_interrupted()
-        with self._store.reading() as session:
+        with self._looking() as session:
             return page_of_jobs(
                 session,
                 status=status,
@@ -137,10 +123,14 @@ class Jobs(JobRuns):
 
     def active(self) -> builtins.list[Job]:
         """The jobs that are pending or at work, newest first."""
-        self.mark_interrupted()
         query = select(JobRow).where(JobRow.status.in_(sorted(ACTIVE))).order_by(JobRow.id.desc())
-        with self._store.reading() as session:
+        with self._looking() as session:
             return [Job.of(row) for row in session.scalars(query)]
+
+    def at_work(self) -> builtins.list[JobSummary]:
+        """The jobs whose run is going on or paused, newest first: those that make progress."""
+        with self._store.reading() as session:
+            return jobs_at_work(session)
 
     def history(self, job_id: str) -> builtins.list[dict[str, Any]]:
         """One dictionary a finished epoch, in order."""
@@ -150,8 +140,12 @@ class Jobs(JobRuns):
     def counts(self) -> dict[str, int]:
         """Number of jobs by status, of those that there are."""
         with self._store.reading() as session:
-            rows = session.execute(select(JobCountRow.status, JobCountRow.number).where(JobCountRow.number > 0))
-            return {str(status): int(number) for status, number in rows}
+            return counts_of_jobs(session)
+
+    def list_and_counts(self, **wanted: Any) -> tuple[Page[JobSummary], dict[str, int]]:
+        """What `list` gives for its arguments, all of which are wanted here, and `counts`, of one moment."""
+        with self._looking() as session:
+            return page_of_jobs(session, **wanted), counts_of_jobs(session)
 
     def update(
         self, job_id: str, *, name: str | None = None, description: str | None = None, by: str | None = None
@@ -217,42 +211,10 @@ class Jobs(JobRuns):
             return Job.of(row)
 
     def mark_interrupted(self, older_than_seconds: float = SILENT_SECONDS) -> builtins.list[str]:
-        """Mark the active jobs whose process is gone; returns their ids. Whoever looks at jobs calls this first."""
-        at = now()
-        query = select(
-            JobRow.id,
-            JobRow.queue,
-            JobRow.launched_at,
-            JobRow.run_token,
-            JobRow.heartbeat_at,
-            JobRow.created_at,
-            JobRow.pid,
-            JobRow.host,
-            JobRow.process_started,
-        ).where(JobRow.status.in_(sorted(ACTIVE)))
+        """Mark the active jobs whose process is gone; returns their ids. Whoever looks at jobs sees to it first."""
         with self._store.reading() as session:
-            silent = [row for row in session.execute(query) if is_gone(row, at, older_than_seconds)]
-        if not silent:
-            return []
-        try:
-            return self._mark(silent)
-        except DatabaseTrouble as trouble:  # who looks is to see what there is, and whoever looks next marks them
-            log.debug("jobs whose process is gone could not be marked: %s", trouble)
-            return []
-
-    def _mark(self, silent: builtins.list[Any]) -> builtins.list[str]:
-        marked = []
-        with self._store.writing(patience=MARK_SECONDS) as session:
-            for seen in silent:
-                row = session.get(JobRow, seen.id, with_for_update=True)
-                if row is None or JobStatus(row.status) not in ACTIVE:
-                    continue
-                # it may have spoken since, or been given to a new run
-                if (row.heartbeat_at, row.launched_at) == (seen.heartbeat_at, seen.launched_at):
-                    row.error = _last_news(row)
-                    move(session, row, JobStatus.INTERRUPTED)
-                    marked.append(row.job_id)
-        return marked
+            silent = _WATCH.silent(session, older_than_seconds)
+        return _WATCH.mark(self._store, silent)
 
     def delete(self, job_id: str, *, by: str | None = None) -> None:
         """Forget a finished job with its metrics, checkpoints and files. Raises InUse where a model or job stands on it."""
@@ -268,6 +230,18 @@ class Jobs(JobRuns):
             session.delete(row)
             count(session, row.status, -1)
             events.record(session, "deleted", "job", job_id, {"name": row.name}, by)
+
+    @contextmanager
+    def _looking(self) -> Iterator[Session]:
+        """A session that reads jobs after those whose process is gone have been marked."""
+        with self._store.reading() as session:
+            silent = _WATCH.silent(session)
+            if not silent:
+                yield session
+                return
+        _WATCH.mark(self._store, silent)
+        with self._store.reading() as session:
+            yield session
 
     def _refuse_deletion(self, session: Session, row: JobRow, by: str) -> None:
         self._store.refuse_stranger(row.created_by, by, row.job_id)
@@ -286,25 +260,10 @@ def _valid_epochs(epochs: int) -> int:
     return epochs
 
 
-def is_gone(row: Any, at: dt.datetime, silent_seconds: float) -> bool:
-    """Whether nobody works on a job or execution any longer that its row says is active."""
-    if row.queue is not None and row.run_token is None:
-        # it waits for its turn, or for the kernel that was started for it
-        return row.launched_at is not None and (at - row.launched_at).total_seconds() > LAUNCH_SECONDS
-    silence = (at - (row.heartbeat_at or row.created_at)).total_seconds()
-    if silence > silent_seconds:
-        return True
-    if silence <= GONE_SECONDS or row.pid is None or row.host != socket.gethostname():
-        return False
-    try:
-        started = psutil.Process(row.pid).create_time()
-    except psutil.Error:
-        return True
-    # another process may have been given the number
-    return row.process_started is not None and abs(started - row.process_started) > 1
+def _interrupt(session: Session, row: JobRow, news: str) -> str:
+    row.error = news
+    move(session, row, JobStatus.INTERRUPTED)
+    return row.job_id
 
 
-def _last_news(row: JobRow) -> str:
-    if row.run_token is None:
-        return "its kernel never began it" if row.queue is not None else "no run ever began it"
-    return f"its process {row.pid} on {row.host} is gone"
+_WATCH = Watch(JobRow, ACTIVE, _interrupt)

@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store.errors import BadValue
+from medfusion_jupyter.store.job_moves import unknown_job
 from medfusion_jupyter.store.tables import JobRow, MetricRow
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def _series_queries() -> tuple[Executable, Executable, Executable]:
 
 
 _WHOLE, _EXTENT, _THINNED = _series_queries()
+_JOB = select(JobRow.__table__.c.id).where(JobRow.__table__.c.job_id == bindparam("job_id"))
 _BEFORE_ALL = -(2**63)
 
 
@@ -83,7 +85,7 @@ class Metrics:
 
         since: only steps after it. points: at most so many, for a chart. They are recorded values, none is made up: the last
         one, and of each stretch of steps the lowest and the highest, so that a spike is seen (3 points or more). A stretch
-        without any number gives one None. Raises BadValue for less than 1.
+        without any number gives one None. Raises BadValue for less than 1, UnknownId where there is no such job.
         """
         if points is not None and points < 1:
             raise BadValue(f"points={points} is too few: give 1 or more.")
@@ -105,6 +107,8 @@ class Metrics:
                 steps, values = zip(*part, strict=True)
                 series.steps.extend(steps)
                 series.values.extend(values)
+            if not series.steps and session.execute(_JOB, asked).first() is None:
+                raise unknown_job(session, job_id)
         return series
 
     def names(self, job_id: str) -> list[str]:

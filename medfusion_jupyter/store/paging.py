@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Select, tuple_
+from sqlalchemy import Select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from medfusion_jupyter.store.errors import BadValue
@@ -71,19 +71,16 @@ def cursor_after(value: str | float, key: int) -> str:
     return base64.urlsafe_b64encode(json.dumps([value, key]).encode()).decode()
 
 
-def after(
-    column: ColumnElement[Any], key: ColumnElement[Any], cursor: str, kind: type[str] | type[float], *, falling: bool
-) -> ColumnElement[bool]:
-    """The rows that come after the cursor in order of (column, key). kind: of the column's values. Raises BadCursor."""
+def place_of(cursor: str, kind: type[str] | type[float]) -> tuple[Any, int]:
+    """The value, of that kind, and the key in a cursor of `cursor_after`. Raises BadCursor."""
     try:
-        value, last = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
+        value, key = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
     except (ValueError, TypeError, binascii.Error, UnicodeError):
         raise _not_ours(cursor) from None
     wanted: tuple[type, ...] = (str,) if kind is str else (int, float)
-    if not isinstance(value, wanted) or type(last) is not int or not 0 < last < 2**63 or isinstance(value, bool):
+    if not isinstance(value, wanted) or type(key) is not int or not 0 < key < 2**63 or isinstance(value, bool):
         raise _not_ours(cursor)
-    here, there = tuple_(column, key), tuple_(value, last)
-    return here < there if falling else here > there
+    return value, key
 
 
 def _not_ours(cursor: str) -> BadCursor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, exists, select
+from sqlalchemy import BindParameter, ColumnElement, String, exists, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -20,10 +20,23 @@ LOWER = "medfusion_lower"
 
 def contains(column: ColumnElement[str] | InstrumentedAttribute[str], search: str) -> ColumnElement[bool]:
     """Rows whose `column` holds `search`, in any case; no character of it is a wildcard. Raises BadValue."""
+    (kind, text), *_ = wanted(search).items()
+    return holds(column, kind, text)
+
+
+def wanted(search: str) -> dict[str, str]:
+    """One of the kinds of `holds`, and the text for it. Raises BadValue."""
     valid_text("search", search, NAME_LENGTH)
-    if search.isascii():  # every database folds these, and faster
-        return column.icontains(search, autoescape=True)
-    return _Lower(column).contains(search.lower(), autoescape=True)
+    escaped = search.replace("/", "//").replace("%", "/%").replace("_", "/_")
+    # every database folds ASCII by itself, and faster
+    return {"ascii": escaped} if search.isascii() else {"folded": escaped.lower()}
+
+
+def holds(
+    column: ColumnElement[str] | InstrumentedAttribute[str], kind: str, text: str | BindParameter[str]
+) -> ColumnElement[bool]:
+    """Rows whose `column` holds the text that `wanted` gave for that kind; it may be given when the query is executed."""
+    return (column.icontains if kind == "ascii" else _Lower(column).contains)(text, escape="/")
 
 
 def has_tag(tags: InstrumentedAttribute[list[Any]], tag: str) -> ColumnElement[bool]:

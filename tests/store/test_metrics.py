@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from medfusion_jupyter.store.errors import BadValue
+from medfusion_jupyter.store.errors import BadValue, UnknownId
 
 
 def test_what_is_appended_is_there_after_a_flush_and_steps_are_in_order(store, new_job):
@@ -148,6 +148,14 @@ def test_thinning_keeps_a_spike_and_shows_a_gap_only_where_nothing_is_a_number(s
     assert len(thin.steps) <= 101
 
 
+def test_a_series_of_a_job_that_does_not_exist_is_refused_and_one_without_points_is_empty(store, new_job):
+    job = new_job()
+    for part in ({}, {"points": 5}, {"since": 3}):
+        assert store.metrics.series(job.job_id, "m", **part).steps == []
+        with pytest.raises(UnknownId, match="job_9999"):
+            store.metrics.series("job_9999", "m", **part)
+
+
 def test_a_thinned_series_may_begin_after_a_step(store, new_job):
     job = new_job()
     write(store, job, [float(step) for step in range(1000)], range(1000))
@@ -155,6 +163,5 @@ def test_a_thinned_series_may_begin_after_a_step(store, new_job):
     assert (thin.steps[0], thin.steps[-1], len(thin.steps)) == (500, 999, 11)
     assert store.metrics.series(job.job_id, "m", points=2).steps == [0, 999]
     assert store.metrics.series(job.job_id, "m", points=1).steps == [999]
-    assert store.metrics.series("job_9999", "m", points=5).steps == []
     with pytest.raises(BadValue, match="points=0"):
         store.metrics.series(job.job_id, "m", points=0)
