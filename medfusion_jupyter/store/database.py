@@ -213,9 +213,9 @@ def make_engine(url: str) -> Engine:
         file.opened()
 
     @event.listens_for(engine, "before_cursor_execute")
-    def refuse_nul(_c: object, _cursor: object, _s: str, parameters: Any, _context: object, many: bool) -> None:
+    def refuse_nul(_c: object, _cursor: object, _s: str, parameters: Any, _context: object, _m: bool) -> None:
         # as PostgreSQL does: SQLite would keep a text with a NUL, and find it by no search
-        for row in parameters if many else (parameters,):
+        for row in parameters if parameters and isinstance(parameters[0], (tuple, list)) else (parameters,):
             for value in row:
                 if type(value) is str and "\0" in value:
                     raise BadValue(f"{value[:40]!r} has a NUL character, which no database keeps.")
