@@ -6,8 +6,8 @@ import re
 import schemathesis
 from test_models import archive
 
-ROWS = 5
-"""Ids that schemathesis makes up are led to 1 to this number, where rows are."""
+ROWS = 40
+"""Ids that schemathesis makes up are led to 1 to this number, where rows are: more than it queues before it deletes."""
 NAMES = {"dataset": "small", "data_path": "cohort"}
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fuzz_hooks import ROWS
 from jupyter_process import TOKEN, JupyterServer
 from test_datasets import write_cohort
 
@@ -60,7 +61,7 @@ def server(either_database, tmp_path):
     running = JupyterServer(tmp_path / "jupyter", "--MedFusionApp.jobs_at_once=1")
     cohort = write_cohort(running.root / "cohort")
     store.datasets.save("small", data_path=str(cohort), **DATASET, **somebody)
-    for number in range(1, 6):
+    for number in range(1, ROWS + 1):
         whose = somebody if number == 1 else {}
         store.jobs.request(store.jobs.create(f"job {number}", **JOB, **whose).job_id, "stop", **whose)
         folder = home() / "models" / f"job_{number:04d}" / "epoch-0001"
