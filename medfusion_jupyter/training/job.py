@@ -7,17 +7,18 @@ import datetime as dt
 import platform
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medfusion_jupyter.data import Cohort, Split
 from medfusion_jupyter.store import FINISHED, IllegalTransition, JobStatus, Store, home, open_store
 from medfusion_jupyter.store.status import CHANGEABLE
+from medfusion_jupyter.training.callbacks import check_callbacks
 from medfusion_jupyter.training.checkpoints import CheckpointError
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.model import Model
-from medfusion_jupyter.training.preparation import modalities_of
+from medfusion_jupyter.training.preparation import class_weights, modalities_of
 from medfusion_jupyter.training.run import Run, last_good_checkpoint, saved_split
 
 if TYPE_CHECKING:
@@ -187,6 +188,7 @@ class Job:
 def train(
     cohort: Cohort | Split,
     *,
+    callbacks: Sequence[Any] = (),
     detach: bool = False,
     priority: int = 0,
     not_before: dt.datetime | None = None,
@@ -196,6 +198,8 @@ def train(
 
     cohort: is split by patient into training, validation and test parts (settings val, test and seed); or a Split made by
     `cohort.split`. settings: those of TrainingConfig, such as image_encoder, fusion, epochs, batch_size, lr, patience.
+    callbacks: objects with some of the methods of `Callback`, called in the training thread; an exception in one is named in a
+    warning and an event of the job, and the run goes on.
 
     By default a background thread of this process trains; a second job in the process waits until the first has ended. With
     detach=True the job is queued, and a Jupyter server of this host and MEDFUSION_HOME trains it in a kernel of its own, which
@@ -209,6 +213,9 @@ def train(
         raise ConfigError("priority and not_before are of the queue: they need detach=True.")
     if not_before is not None and not_before.tzinfo is None:
         raise ConfigError(f"not_before={not_before.isoformat()} has no time zone: add one, as by .astimezone().")
+    callbacks = check_callbacks(callbacks)
+    if detach and callbacks:
+        raise ConfigError("callbacks are objects of this process: a job in a kernel of its own cannot have them.")
     config = TrainingConfig.of(settings)
     if isinstance(cohort, Split):
         given = sorted({"val", "test"} & settings.keys())
@@ -233,7 +240,9 @@ def train(
         remember(split, record.job_id)
         store.queue.add(record.job_id, priority=priority, not_before=not_before)
     else:
-        RUNS[record.job_id] = Run(store, record.job_id, lambda: remember(split, record.job_id), config)
+        RUNS[record.job_id] = Run(
+            store, record.job_id, lambda: remember(split, record.job_id), config, callbacks=callbacks
+        )
     return Job(record.job_id, store)
 
 
@@ -251,6 +260,7 @@ def plan_of(split: Split, config: TrainingConfig) -> dict[str, dict[str, Any]]:
     """model_config and data_config of a job: the parts of its model and the roles of its columns. Raises ConfigError."""
     whole = split.cohort
     used = _modalities(whole, config)
+    class_weights(split, config)
     return {
         "model_config": {
             **config.parts(),
@@ -278,12 +288,14 @@ def load_job(job_id: str) -> Job:
     return Job(job_id)
 
 
-def resume(job_id: str) -> Job:
+def resume(job_id: str, *, callbacks: Sequence[Any] = ()) -> Job:
     """Go on with an interrupted, stopped, failed or early-ended job from its last checkpoint, in this process.
 
-    A paused job of a live process is told to go on there. Raises IllegalTransition where the job is at work, and
-    JobFailed where all its epochs are done.
+    A paused job of a live process is told to go on there. callbacks: as for `train`; one that has a state in the checkpoint, by
+    its class's name, is given it back. Raises IllegalTransition where the job is at work, and JobFailed where all its epochs
+    are done.
     """
+    callbacks = check_callbacks(callbacks)
     store = open_store()
     record = store.jobs.get(job_id)
     if record.status == JobStatus.PAUSED:
@@ -295,7 +307,8 @@ def resume(job_id: str) -> Job:
     checkpoint = last_good_checkpoint(store, job_id)
     if checkpoint is not None and checkpoint.description["epoch"] >= record.total_epochs:
         raise JobFailed(f"{job_id} has finished all its {record.total_epochs} epochs: there is nothing left to resume.")
-    RUNS[job_id] = Run(store, job_id, split_of(record), TrainingConfig.of(record.training_config))
+    config = TrainingConfig.of(record.training_config)
+    RUNS[job_id] = Run(store, job_id, split_of(record), config, callbacks=callbacks)
     return Job(job_id, store)
 
 
