@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,8 +27,8 @@ def generator_tensors() -> dict[str, Tensor]:
     position, has_gauss = mersenne["state"]["pos"], mersenne["has_gauss"]
     tensors = {
         "python": torch.tensor(words, dtype=torch.int64),
-        # the second of a pair of normal numbers that waits to be given out; nan where none does
-        "python_gauss": torch.tensor(float("nan") if gauss is None else gauss, dtype=torch.float64),
+        # the second of a pair of normal numbers that waits to be given out; infinite where none does
+        "python_gauss": torch.tensor(math.inf if gauss is None else gauss, dtype=torch.float64),
         "numpy": torch.from_numpy(np.append(mersenne["state"]["key"].astype(np.int64), [position, has_gauss])),
         "numpy_gauss": torch.tensor(mersenne["gauss"], dtype=torch.float64),
         "torch": torch.get_rng_state(),
@@ -41,7 +42,7 @@ def load_generator_tensors(tensors: Mapping[str, Tensor]) -> None:
     """Put back what `generator_tensors` took; what is not among `tensors` is left as it is."""
     if "python" in tensors:
         gauss = float(tensors["python_gauss"])
-        random.setstate((3, tuple(tensors["python"].tolist()), None if gauss != gauss else gauss))
+        random.setstate((3, tuple(tensors["python"].tolist()), None if math.isinf(gauss) else gauss))
     if "numpy" in tensors:
         *keys, position, has_gauss = tensors["numpy"].tolist()
         cached = float(tensors["numpy_gauss"])
