@@ -211,14 +211,16 @@ class Loop:
         steps, tensors, rates = zip(*self._unread, strict=True)
         self._unread = []
         values = torch.stack(tensors).tolist()
-        for step, value in zip(steps, values, strict=True):
-            if not math.isfinite(value):
-                raise LossIsNotFinite(step, state.epoch, value)
+        lost = next((k for k, value in enumerate(values) if not math.isfinite(value)), len(values))
+        for value in values[:lost]:
             # one by one: the sum does not depend on when it was read
             state.loss_sum += value
-        state.loss_count += len(values)
-        state.read_losses = list(zip(steps, values, rates, strict=True))
-        self.notify("losses")
+        state.loss_count += lost
+        if lost:
+            state.read_losses = list(zip(steps[:lost], values[:lost], rates[:lost], strict=True))
+            self.notify("losses")
+        if lost < len(values):
+            raise LossIsNotFinite(steps[lost], state.epoch, values[lost])
         self._read_at = time.perf_counter()
 
     def _rest(self) -> None:
