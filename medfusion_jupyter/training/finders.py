@@ -231,7 +231,8 @@ class _Sweep(Schedule):
     steps: int = 2
 
     def share(self, step: int, *, total_steps: int, steps_per_epoch: int) -> float:
-        return self.first * (self.last / self.first) ** (step / (self.steps - 1))
+        factor: float = (self.last / self.first) ** (step / (self.steps - 1))
+        return self.first * factor
 
 
 @contextmanager
@@ -286,8 +287,8 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def smoothed(losses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each loss averaged with those around it, a tenth of the curve wide: without the lag of a running mean."""
-    half = max(1, len(losses) // 20)
+    """Each loss averaged with those around it, a fifth of the curve wide: without the lag of a running mean."""
+    half = max(1, len(losses) // 10)
     kernel = np.hanning(2 * half + 3)[1:-1]
     weights = np.convolve(np.ones(len(losses)), kernel, mode="same")
     means: NDArray[np.float64] = np.convolve(losses, kernel, mode="same") / weights
