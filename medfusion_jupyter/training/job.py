@@ -19,7 +19,7 @@ from medfusion_jupyter.training.checkpoints import CheckpointError
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.model import Model
 from medfusion_jupyter.training.preparation import class_weights, modalities_of
-from medfusion_jupyter.training.run import Run, last_good_checkpoint, saved_split
+from medfusion_jupyter.training.run import Run, best_or_last, last_good_checkpoint, saved_split
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -166,13 +166,16 @@ class Job:
 
     @property
     def model(self) -> Model:
-        """The model at its best epoch so far. Raises CheckpointError where no epoch has finished."""
+        """The model at its best epoch so far, or the last where none was validated yet.
+
+        Raises CheckpointError where no epoch has finished.
+        """
         job = self.record
         if job.model_path and Path(job.model_path).exists():
             versions = self._store.models.list(search=job.name, limit=100).items
             version = next((m.version for m in versions if m.model_path == job.model_path), None)
             return Model.load(Path(job.model_path), version=version)
-        best = self._store.checkpoints.best(self.job_id)
+        best = best_or_last(self._store, self.job_id)
         if best is None:
             raise CheckpointError(f"{self.job_id} has no model yet: no epoch has finished. It is {job.status}.")
         from medfusion_jupyter.training.checkpoints import read_checkpoint

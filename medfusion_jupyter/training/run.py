@@ -33,6 +33,8 @@ from medfusion_jupyter.training.turns import turns
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from medfusion_jupyter.store.checkpoints import Checkpoint as CheckpointRecord
+
 log = logging.getLogger("medfusion")
 
 
@@ -168,7 +170,7 @@ class Run:
         }
 
     def _keep_model(self) -> None:
-        best = self.store.checkpoints.best(self.job_id)
+        best = best_or_last(self.store, self.job_id)
         if best is None:
             return
         job = self.store.jobs.get(self.job_id)
@@ -185,8 +187,8 @@ class Run:
             num_classes=architecture.num_classes,
             input_shape=[architecture.channels, architecture.image_size, architecture.image_size],
             metrics=dict(model.metrics),
-            accuracy=model.metrics["val/accuracy"],
-            loss=model.metrics["val/loss"],
+            accuracy=model.metrics.get("val/accuracy"),
+            loss=model.metrics.get("val/loss"),
             job_id=self.job_id,
             trained_epochs=model.epoch,
             dataset_fingerprint=job.dataset_fingerprint,
@@ -234,6 +236,12 @@ def last_good_checkpoint(store: Store, job_id: str) -> Checkpoint | None:
         except CheckpointError as error:
             log.warning("%s The one before it is used.", error)
     return None
+
+
+def best_or_last(store: Store, job_id: str) -> CheckpointRecord | None:
+    """The checkpoint of the best epoch, or of the last one where none was validated yet; None before the first."""
+    kept = store.checkpoints.list(job_id)
+    return next((one for one in kept if one.is_best), kept[-1] if kept else None)
 
 
 def saved_split(folder: Path, fingerprint: str) -> Split:
