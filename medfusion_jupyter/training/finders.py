@@ -97,9 +97,9 @@ def find_lr(
 ) -> LRSearch:
     """Train for `steps` steps at rates from min_lr to max_lr, each a like factor above the last, and watch the loss.
 
-    settings: those of `mf.train`; the model is a new one each time. Suggests the rate at which the smoothed loss falls fastest,
-    and stops where it has grown to 4 times its lowest. Raises ConfigError for settings that are not allowed, or while a job
-    trains in this process.
+    settings: those of `mf.train`; an encoder_lr keeps its ratio to lr. The model is a new one each time. Suggests the rate at
+    which the smoothed loss falls fastest, and stops where it has grown to 4 times its lowest. Raises ConfigError for settings
+    that are not allowed, or while a job trains in this process.
 
     Smith, "Cyclical learning rates for training neural networks", WACV 2017.
     """
@@ -107,7 +107,7 @@ def find_lr(
         raise ConfigError(f"min_lr={min_lr} and max_lr={max_lr}: give 0 < min_lr < max_lr <= 10.")
     if steps < LEAST_STEPS:
         raise ConfigError(f"steps={steps} are too few for a curve: give {LEAST_STEPS} or more.")
-    config = TrainingConfig.of({"lr": max_lr, **settings})
+    config = TrainingConfig.of(settings)
     watcher = _LossWatcher(steps)
     with _alone(), _trial(split_for(cohort, config), config, watcher) as loop:
         sweep = _Sweep(first=min_lr / config.lr, last=max_lr / config.lr, steps=steps)

@@ -232,7 +232,8 @@ def train(
         description=config.description,
         model_config=plan["model_config"],
         data_config=plan["data_config"],
-        training_config=config.model_dump(mode="json"),
+        # with the encoders that are in fact used: read back, every setting counts as asked for by name
+        training_config={**config.model_dump(mode="json"), **plan["model_config"]},
         total_epochs=config.epochs,
         watched_metric=config.watch,
         dataset_fingerprint=whole.fingerprint,
