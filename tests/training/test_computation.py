@@ -1,5 +1,6 @@
 """Precision, memory layout, recomputation, compilation and determinism: what is asked for is what happens."""
 
+import dataclasses
 import os
 
 import pytest
@@ -81,6 +82,12 @@ def test_images_and_weights_are_laid_out_with_the_channels_last(loop_of):
     out, _ = first_outputs(loop)
     assert out.is_contiguous(memory_format=torch.channels_last)
     assert not out.is_contiguous()
+    # images of one channel have both layouts at once
+    batch = next(iter(loop.train.epoch((0, 0), None, None)))
+    given = []
+    loop.step.forward = lambda image, *rest: given.append(image) or torch.zeros(len(batch), 2, requires_grad=True)
+    loop.step.backward(dataclasses.replace(batch, image=torch.zeros(len(batch), 3, 16, 16)))
+    assert given[0].is_contiguous(memory_format=torch.channels_last)
     plain = loop_of(epochs=1)
     plain.run()
     for (name, a), b in zip(

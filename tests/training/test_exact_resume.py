@@ -42,9 +42,9 @@ SETTINGS = {
         "schedule": "step",
         "milestones": [1, 2],
         "check_val_every_n_epoch": 2,
-        "optimizer": "nadam",
         "max_time": 60,
     },
+    "with Nesterov's moments": {"optimizer": "nadam", "image_encoder": None},
 }
 
 
@@ -81,6 +81,16 @@ class CutAt(Callback):
             raise Cut
 
 
+class Rows(Callback):
+    """What is told of each epoch."""
+
+    def __init__(self):
+        self.rows = {}
+
+    def epoch_end(self, state):
+        self.rows[state.epoch] = {name: value for name, value in state.row.items() if name != "seconds"}
+
+
 def everything(loop):
     tensors, description = loop.snapshot()
     description["callbacks"]["dict"].pop("MaxTime", None)
@@ -96,7 +106,8 @@ def same(one, other):
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
 def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(loop_of, settings, tmp_path):
-    straight = loop_of(callbacks=[Drawing()], **settings)
+    rows = Rows()
+    straight = loop_of(callbacks=[Drawing(), rows], **settings)
     straight.run()
     expected = everything(straight)
     steps = straight.state.step
@@ -109,7 +120,8 @@ def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(loop_of, settings, tm
         writer = CheckpointWriter()
         writer.save(tmp_path / "cut.safetensors", *first.snapshot(), then=lambda size: None)
         writer.wait()
-        second = loop_of(callbacks=[Drawing()], **settings)
+        rows_after = Rows()
+        second = loop_of(callbacks=[Drawing(), rows_after], **settings)
         torch.rand(7)
         random.random()
         np.random.rand(3)
@@ -118,6 +130,8 @@ def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(loop_of, settings, tm
         assert second.state.step == at
         second.run()
         same(expected, everything(second))
+        assert rows_after.rows.items() <= rows.rows.items()
+        assert min(rows_after.rows) == first.state.finished_epochs + 1
 
 
 @pytest.mark.parametrize("name", ["averaged, accumulated, on a plateau", "mixed and balanced"])

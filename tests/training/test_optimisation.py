@@ -163,3 +163,15 @@ def test_the_rate_falls_when_the_watched_metric_stands_still(loop_of):
 
     assert rates == pytest.approx(list(of_torch()))
     assert rates[-1] < 1e-6 / 2
+
+
+def test_a_rate_that_is_changed_on_the_way_is_that_of_the_rest_and_holds_from_the_next_step(loop_of):
+    class Change(Callback):
+        def step_end(self, state):
+            if state.step == 3:
+                loop.control.deliver("set", {"lr": 1e-4})
+
+    watch = Watch(lambda state: sorted({group["lr"] for group in state.optimizer.param_groups}), 6)
+    loop = loop_of(callbacks=[Change(), watch], lr=1e-2, encoder_lr=1e-3, schedule="constant", warmup=0)
+    loop.run()
+    assert watch.seen == [[1e-3, 1e-2]] * 3 + [[1e-4, 1e-3]] * 3

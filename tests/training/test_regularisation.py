@@ -240,6 +240,9 @@ def test_what_is_frozen_stays_and_what_is_unfrozen_learns(loop_of):
     for epoch in (3, 4):
         assert weights.changed(epoch) == every - of_table - tokens, epoch
     assert any("running_mean" in name for name in of_images)
+    # validation leaves each part in its mode
+    assert loop.state.model.image_encoder.training
+    assert not loop.state.model.table_encoder.training
 
 
 def test_one_epoch_for_all_and_a_module_within_a_part(loop_of):
