@@ -45,7 +45,7 @@ NEAR_BEST = 1.1
 """A batch size is as good as the fastest where a sample takes at most so many times its time."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LRSearch:
     """What a learning rate range test found. In a notebook it shows its curve.
 
@@ -68,7 +68,7 @@ class LRSearch:
         return curve_html(replace(curve, smooth=smooth, mark=self.suggestion), said)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BatchSizeSearch:
     """What a search by doubling found. In a notebook it shows its curve.
 

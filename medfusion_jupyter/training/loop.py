@@ -108,7 +108,12 @@ class Loop:
         self.callbacks.notify(event, self.state)
 
     def snapshot(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything of the run as it is between two steps: see `saved`. Raises LossIsNotFinite rather than keep a lost run."""
+        """Everything of the run as it is between two steps: see `saved`.
+
+        Raises LossIsNotFinite rather than keep a lost run, and RuntimeError between the batches of one step.
+        """
+        if self._of_step is not None:
+            raise RuntimeError("A snapshot is of the time between two steps; this is between the batches of one.")
         self._read()
         return saved(self.state, self.callbacks.state_dicts())
 

@@ -74,7 +74,8 @@ class Step:
             self.optimizer.step()
         else:
             self._clipped_and_scaled()
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters:  # as optimizer.zero_grad does, without its profiling hooks
+            parameter.grad = None
 
     def _clipped_and_scaled(self) -> None:
         if self.clip is not None:

@@ -171,3 +171,15 @@ def test_a_checkpoint_of_the_first_format_is_still_read(loop_of, tmp_path):
     assert (again.state.finished_epochs, again.state.step) == (1, loop.state.step)
     again.run()
     assert again.state.finished_epochs == 2
+
+
+def test_there_is_no_snapshot_between_the_batches_of_one_step(loop_of):
+    class Now(Callback):
+        essential = True
+
+        def batch_end(self, state):
+            loop.snapshot()
+
+    loop = loop_of(callbacks=[Now()], accumulate_grad_batches=2, image_encoder=None)
+    with pytest.raises(RuntimeError, match="between two steps"):
+        loop.run()
