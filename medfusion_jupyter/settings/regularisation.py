@@ -32,11 +32,19 @@ class RegularisationSettings(BaseModel):
     mixup: Annotated[
         float,
         Field(
-            ge=0, le=100, description="alpha of mixup: share ~ Beta(alpha, alpha) of each batch; 0 is off, 0.2 is usual"
+            ge=0,
+            le=100,
+            description="alpha of mixup of images and table, share ~ Beta(alpha, alpha) of each batch; 0 is off, 0.2 is usual. A "
+            "row is mixed with one that has the same modalities",
         ),
     ] = 0.0
     cutmix: Annotated[
-        float, Field(ge=0, le=100, description="alpha of CutMix; 0 is off, 1 is usual. With mixup, one of both a batch")
+        float,
+        Field(
+            ge=0,
+            le=100,
+            description="alpha of CutMix; 0 is off, 1 is usual. With mixup too, each batch takes one of them",
+        ),
     ] = 0.0
     ema_decay: Annotated[
         float | None,
