@@ -15,14 +15,27 @@ if TYPE_CHECKING:
 
     from medfusion_jupyter.data import Cohort, synthetic_cohort
     from medfusion_jupyter.evaluation import evaluate
-    from medfusion_jupyter.training import Job, Model, load_job, load_model, resume, train
+    from medfusion_jupyter.training import (
+        Callback,
+        Job,
+        Model,
+        find_batch_size,
+        find_lr,
+        load_job,
+        load_model,
+        resume,
+        train,
+    )
     from medfusion_jupyter.widgets import datasets, jobs, models, monitor, workflows
 
 _ROOM_OF = {
     "Cohort": "medfusion_jupyter.data",
     "synthetic_cohort": "medfusion_jupyter.data",
+    "Callback": "medfusion_jupyter.training",
     "Job": "medfusion_jupyter.training",
     "Model": "medfusion_jupyter.training",
+    "find_batch_size": "medfusion_jupyter.training",
+    "find_lr": "medfusion_jupyter.training",
     "load_job": "medfusion_jupyter.training",
     "load_model": "medfusion_jupyter.training",
     "resume": "medfusion_jupyter.training",
@@ -36,11 +49,14 @@ _ROOM_OF = {
 }
 
 __all__ = [
+    "Callback",
     "Cohort",
     "Job",
     "Model",
     "datasets",
     "evaluate",
+    "find_batch_size",
+    "find_lr",
     "jobs",
     "load_job",
     "load_model",

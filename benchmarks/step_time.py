@@ -13,13 +13,16 @@ from rounds import environment, interleave, report
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-import medfusion_jupyter.training.loop as loop_module
 from medfusion_jupyter.data.batches import BatchSource
 from medfusion_jupyter.data.table_encoding import TableArrays
 from medfusion_jupyter.nn import Architecture, FusionModel, ImageEncoder, image_encoders
 from medfusion_jupyter.store import open_store
+from medfusion_jupyter.training.assembly import build_loop, build_state
+from medfusion_jupyter.training.callbacks import Callbacks
+from medfusion_jupyter.training.config import TrainingConfig
 from medfusion_jupyter.training.control import Control
-from medfusion_jupyter.training.preparation import build_optimizer
+from medfusion_jupyter.training.input_spec import InputSpec
+from medfusion_jupyter.training.preparation import Prepared
 from medfusion_jupyter.training.recorder import Recorder
 
 ROWS, BATCH, SIDE, COLUMNS = 2048, 32, 28, 16
@@ -112,8 +115,6 @@ def same_loop_by_hand():
 
 
 def ours():
-    from medfusion_jupyter.training.config import TrainingConfig
-
     store = open_store()
     record = store.jobs.create(
         name="benchmark",
@@ -124,28 +125,25 @@ def ours():
         watched_metric="val/loss",
     )
     store.jobs.claim(record.job_id, run_token="t", host="here", pid=os.getpid(), process_started=0.0, kernel_id=None)
-    net = model()
-    state = loop_module.LoopState(
-        model=net,
-        optimizer=build_optimizer(net, TrainingConfig(lr=1e-3)),
-        generator=torch.Generator(),
-        epochs=10**4,
-        steps_per_epoch=ROWS // BATCH,
+    torch.manual_seed(1)
+    config = TrainingConfig(
+        image_encoder="tiny", fusion="concat", lr=1e-3, epochs=10**4, augment=False, precision="fp32"
     )
+    spec = InputSpec({}, ("no", "yes"), ("image", "table"), SIDE, 1, (0.5,), (0.25,), None)
+    prepared = Prepared(spec, model().architecture, source(), source(), TARGET, None)
+    state = build_state(prepared, config, "cpu")
     recorder = Recorder(store, record.pk, record.job_id, "t", "cpu")
     store.writer.attach(lambda session: store.jobs.beat_in(session, record.pk, "t", recorder.progress()))
-    settings = loop_module.LoopSettings(
-        lr=1e-3, warmup_steps=64, seed=0, augment=None, autocast=__import__("contextlib").nullcontext()
-    )
-    loop = loop_module.Loop(state, source(), source(), settings, [recorder], Control())
+    loop = build_loop(state, prepared, config, "cpu", Callbacks([recorder]), Control())
+    state.model.train()
     recorder.fit_start(state)
 
     def epoch() -> float:
         began = time.perf_counter()
-        for batch in loop._batches(state.epoch):
+        for batch in loop._batches(state.finished_epochs):
             loop._step(batch)
         loop._read()
-        state.epoch += 1
+        state.finished_epochs += 1
         return time.perf_counter() - began
 
     return epoch

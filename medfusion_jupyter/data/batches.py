@@ -42,7 +42,8 @@ class BatchSource:
     """The batches of some rows of a cohort.
 
     mean, std: of each channel in units of the full range; modalities: in the order of the mask's columns;
-    patients: the patient of each row of the cohort, kept for those of the source.
+    patients: the patient of each row of the cohort, kept for those of the source. balanced: an epoch in an order draws as many
+    rows as there are with replacement, each class as often, instead of taking each row once.
     """
 
     def __init__(
@@ -58,9 +59,11 @@ class BatchSource:
         std: Sequence[float],
         modalities: Sequence[str],
         patients: NDArray[np.int64] | None = None,
+        balanced: bool = False,
     ) -> None:
         self.patients = None if patients is None else patients[rows]
         self.rows = np.asarray(rows, dtype=np.int64)
+        self._chances = _chances(targets, self.rows) if balanced else None
         self.batch_size = batch_size
         self.device = device
         self._present = np.stack(
@@ -92,17 +95,34 @@ class BatchSource:
         full, left = divmod(len(self.rows), self.batch_size)
         return full + (left > 1 or (left == 1 and full == 0))
 
+    def rows_of_epoch(self, order: tuple[int, int] | None) -> list[NDArray[np.int64]]:
+        """The rows of each batch: a function of order, (seed, epoch), alone; None keeps the order of the rows."""
+        rows = self.rows
+        if order is not None:
+            rng = np.random.default_rng(order)
+            rows = rng.permutation(rows) if self._chances is None else rng.choice(rows, len(rows), p=self._chances)
+        starts = [k * self.batch_size for k in range(len(self))]
+        return [rows[start:end] for start, end in zip(starts, [*starts[1:], len(rows)], strict=True)]
+
     def epoch(
-        self, order: tuple[int, int] | None, augmentation: Augmentation | None, generator: torch.Generator | None
+        self,
+        order: tuple[int, int] | None,
+        augmentation: Augmentation | None,
+        generator: torch.Generator | None,
+        *,
+        start: int = 0,
     ) -> Iterator[Batch]:
-        """Every row once. order: (seed, epoch) of the shuffle, or None to keep the order of the rows.
+        """The batches of `rows_of_epoch(order)`, from number `start` on.
 
         augmentation: changes the images, drawing from `generator`.
         """
-        rows = self.rows if order is None else np.random.default_rng(order).permutation(self.rows)
-        for k in range(len(self)):
-            end = (k + 1) * self.batch_size if k < len(self) - 1 else len(rows)
-            yield self._batch(rows[k * self.batch_size : end], augmentation, generator)
+        for rows in self.rows_of_epoch(order)[start:]:
+            yield self._batch(rows, augmentation, generator)
+
+    def presence(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """`(B, M)`: which modalities those rows of the cohort have, without asking the device."""
+        present: NDArray[np.bool_] = self._present[rows]
+        return present
 
     def _batch(
         self, rows: NDArray[np.int64], augmentation: Augmentation | None, generator: torch.Generator | None
@@ -138,6 +158,14 @@ class BatchSource:
         if absent.any():
             image[torch.from_numpy(absent).to(self.device)] = 0
         return image
+
+
+def _chances(targets: NDArray[np.int64] | None, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    assert targets is not None
+    of_row = targets[rows]
+    chances = 1 / np.bincount(of_row)[of_row]
+    normed: NDArray[np.float64] = chances / chances.sum()
+    return normed
 
 
 def _table_presence(table: TableArrays | None) -> NDArray[np.bool_]:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any, ClassVar
+
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from medfusion_jupyter.nn.registry import Registry
 
@@ -10,11 +16,14 @@ from medfusion_jupyter.nn.registry import Registry
 class ImageEncoder(nn.Module):
     """The contract of an image encoder.
 
-    `out_features` is D, the length of the vector. `smallest` is the shortest side in pixels that it accepts.
+    `out_features` is D, the length of the vector. `smallest` is the shortest side in pixels that it accepts. An encoder that
+    sends its images `through` blocks sets `recomputes`: then `recompute` turns gradient checkpointing on.
     """
 
     out_features: int
     smallest: int
+    recomputes: ClassVar[bool] = False
+    recompute = False
 
     def feature_map(self, images: Tensor) -> Tensor:
         """`(B, C, H, W) -> (B, D, h, w)`: the last feature map before pooling."""
@@ -23,6 +32,36 @@ class ImageEncoder(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """`(B, C, H, W) -> (B, D)`: the feature map, averaged over its positions."""
         return self.feature_map(images).mean(dim=(2, 3))
+
+    def through(self, blocks: nn.Sequential, images: Tensor) -> Tensor:
+        """`blocks(images)`; with `recompute`, only what passes between the blocks is kept for the backward pass.
+
+        Chen et al., "Training deep nets with sublinear memory cost", 2016.
+        """
+        if not (self.recompute and self.training):
+            features: Tensor = blocks(images)
+            return features
+        for block in blocks:
+            images = checkpoint(block, images, use_reentrant=False, context_fn=partial(_two_passes, block))
+        return images
+
+
+def _two_passes(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    return nullcontext(), _second_pass(block)
+
+
+@contextmanager
+def _second_pass(block: nn.Module) -> Iterator[None]:
+    """Batch norms count a batch once, although it passes them again in the backward pass."""
+    norms = [m for m in block.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    before: list[tuple[Any, Any]] = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, (momentum, counted) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, counted
 
 
 image_encoders: Registry[ImageEncoder] = Registry("image encoder")
@@ -46,6 +85,7 @@ class LightCNN(ImageEncoder):
 
     out_features = 128
     smallest = 8
+    recomputes = True
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -59,8 +99,7 @@ class LightCNN(ImageEncoder):
         )
 
     def feature_map(self, images: Tensor) -> Tensor:
-        features: Tensor = self.body(images)
-        return features
+        return self.through(self.body, images)
 
 
 @image_encoders.register("resnet18")
@@ -72,6 +111,7 @@ class ResNet18(ImageEncoder):
 
     out_features = 512
     smallest = 32
+    recomputes = True
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -85,8 +125,7 @@ class ResNet18(ImageEncoder):
         self.stages = nn.Sequential(trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4)
 
     def feature_map(self, images: Tensor) -> Tensor:
-        features: Tensor = self.stages(self.stem(images))
-        return features
+        return self.through(self.stages, self.stem(images))
 
 
 def build_image_encoder(name: str, *, channels: int, size: int) -> ImageEncoder:
@@ -116,7 +155,8 @@ def encode_few(encoder: ImageEncoder, images: Tensor) -> Tensor:
     if images.shape[0] > 1 or not encoder.training or not normalises_over_batch(encoder):
         features: Tensor = encoder(images)
         return features
-    norms = [m for m in encoder.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    # those of a frozen part are not in training
+    norms = [m for m in encoder.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
     for norm in norms:
         norm.eval()
     try:

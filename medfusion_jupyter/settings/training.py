@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, Any, Literal, Self
+import re
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from medfusion_jupyter.settings.augmentation import Augmentation
+from medfusion_jupyter.settings.computation import ComputationSettings
+from medfusion_jupyter.settings.limits import WATCHABLE, LimitSettings
+from medfusion_jupyter.settings.optimisation import OptimisationSettings
+from medfusion_jupyter.settings.regularisation import RegularisationSettings
+from medfusion_jupyter.settings.schedule import ScheduleSettings
 
-WATCHABLE = {"val/auroc": "max", "val/accuracy": "max", "val/loss": "min"}
+__all__ = ["WATCHABLE", "ConfigError", "TrainingSettings"]
+
+ONLY_WITH = {
+    "momentum": ("optimizer", "sgd"),
+    "nesterov": ("optimizer", "sgd"),
+    "milestones": ("schedule", "step"),
+    "gamma": ("schedule", "step"),
+    "plateau_factor": ("schedule", "plateau"),
+    "plateau_patience": ("schedule", "plateau"),
+    "plateau_threshold": ("schedule", "plateau"),
+}
+"""Settings that mean something with one value of another alone."""
+
+OF_SEVERAL_TYPES = ("class_weights", "unfreeze_epoch")
+"""Settings for which pydantic gives one error a type that they might have had."""
 
 
 class ConfigError(ValueError):
     """A setting that does not exist or has a value that is not allowed."""
 
 
-class TrainingSettings(BaseModel):
+class TrainingSettings(
+    LimitSettings, RegularisationSettings, ScheduleSettings, OptimisationSettings, ComputationSettings
+):
     """Settings of `mf.train`. Each is one keyword; the description says what it does, its unit and its range.
 
     That the named parts exist is checked where they are: by `TrainingConfig` in the process that trains.
@@ -43,31 +65,8 @@ class TrainingSettings(BaseModel):
         Augmentation | None,
         Field(description="True (the defaults of Augmentation), False, or its settings as a dict"),
     ] = Augmentation()
-    epochs: Annotated[int, Field(ge=1, le=100_000, description="passes over the training part")] = 20
-    batch_size: Annotated[int, Field(ge=2, le=65_536, description="rows a step, 2 or more")] = 32
-    lr: Annotated[float, Field(gt=0, le=10, description="peak learning rate of AdamW")] = 3e-4
-    weight_decay: Annotated[
-        float, Field(ge=0, le=10, description="AdamW's decoupled weight decay; biases and norms have none")
-    ] = 0.01
-    warmup: Annotated[
-        float, Field(ge=0, description="epochs in which the rate rises from 0 to lr; it then falls as a cosine")
-    ] = 1.0
-    patience: Annotated[
-        int | None, Field(ge=1, description="epochs without a better watched metric before it ends early; None never")
-    ] = 10
-    watch: Annotated[
-        str, Field(description="metric that chooses the best epoch: val/auroc, val/accuracy or val/loss")
-    ] = "val/auroc"
-    precision: Annotated[
-        Literal["auto", "fp32", "bf16"],
-        Field(description="auto: bfloat16 autocast on a GPU that has it, float32 elsewhere"),
-    ] = "auto"
-    device: Annotated[str, Field(description="auto, cpu, cuda or cuda:N")] = "auto"
     val: Annotated[float, Field(gt=0, lt=1, description="share of rows for validation, by patient")] = 0.2
     test: Annotated[float, Field(ge=0, lt=1, description="share of rows that training never sees, by patient")] = 0.2
-    seed: Annotated[
-        int, Field(ge=0, lt=2**31, description="of the split, the weights, the order and the augmentation")
-    ] = 0
 
     @field_validator("augment", mode="before")
     @classmethod
@@ -76,19 +75,51 @@ class TrainingSettings(BaseModel):
             return Augmentation()
         return None if value is False else value
 
-    @field_validator("watch")
-    @classmethod
-    def _watchable(cls, value: str) -> str:
-        if value not in WATCHABLE:
-            raise ValueError(f"watch one of {', '.join(WATCHABLE)}")
-        return value
-
     @model_validator(mode="after")
-    def _together(self) -> Self:
+    def _parts_and_shares(self) -> Self:
         if self.image_encoder is None and self.tabular_encoder is None:
             raise ValueError("image_encoder and tabular_encoder are both None: a model needs one of them")
         if self.val + self.test >= 1:
             raise ValueError(f"val={self.val} and test={self.test} leave nothing to train on: together below 1")
+        for name in ("cutmix", "channels_last", "gradient_checkpointing"):
+            if getattr(self, name) and self.image_encoder is None:
+                raise ValueError(f"{name}={getattr(self, name)} is of images, and image_encoder is None")
+        return self
+
+    @model_validator(mode="after")
+    def _effective(self) -> Self:
+        """A setting that would do nothing is refused, not ignored."""
+        for name, (other, value) in ONLY_WITH.items():
+            if getattr(self, name) is not None and getattr(self, other) != value:
+                raise ValueError(
+                    f"{name} is of {other}={value!r}; it does nothing with {other}={getattr(self, other)!r}"
+                )
+        if self.warmup is not None and self.warmup_steps is not None:
+            raise ValueError("warmup (epochs) and warmup_steps are two ways to say the same: keep one")
+        if self.schedule == "step" and not self.milestones:
+            raise ValueError("schedule='step' needs milestones, such as milestones=[10, 15]")
+        if self.milestones and list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError(f"milestones={list(self.milestones)} must rise")
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov=True needs a momentum above 0")
+        if self.min_delta and self.patience is None:
+            raise ValueError("min_delta is of early stopping, and patience is None")
+        if self.class_weights == "balanced" and self.sampler == "balanced":
+            raise ValueError("class_weights='balanced' and sampler='balanced' would weigh the classes twice: keep one")
+        return self
+
+    @model_validator(mode="after")
+    def _unfrozen(self) -> Self:
+        if self.unfreeze_epoch is not None and not self.freeze:
+            raise ValueError("unfreeze_epoch is of frozen parts, and freeze names none")
+        if isinstance(self.unfreeze_epoch, dict):
+            for name in self.unfreeze_epoch:
+                if name not in self.freeze:
+                    raise ValueError(f"unfreeze_epoch names {name!r}, which freeze does not: {list(self.freeze)}")
+        for name in self.freeze:
+            part = name.split(".")[0]
+            if part in ("image_encoder", "tabular_encoder") and getattr(self, part) is None:
+                raise ValueError(f"freeze names {name!r}, and {part} is None")
         return self
 
     def parts(self) -> dict[str, str | None]:
@@ -107,14 +138,31 @@ class TrainingSettings(BaseModel):
         try:
             return cls.model_validate(settings)
         except ValidationError as refused:
-            raise ConfigError("\n".join(_in_words(error) for error in refused.errors())) from None
+            errors: list[Any] = refused.errors()
+            mixed = [name for name in OF_SEVERAL_TYPES if any(error["loc"][:1] == (name,) for error in errors)]
+            lines = [_in_words(error) for error in errors if error["loc"][:1] not in [(name,) for name in mixed]]
+            for name in mixed:
+                reasons = dict.fromkeys(_reason(error) for error in errors if error["loc"][0] == name)
+                lines.append(f"{name}={settings[name]!r}: {'; or: '.join(reasons)}.{_meaning(name)}")
+            raise ConfigError("\n".join(lines)) from None
 
 
 def _in_words(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"])
-    reason = error["msg"].removeprefix("Value error, ")
     if not where:
-        return f"{reason}."
-    field = TrainingSettings.model_fields.get(str(error["loc"][0]))
-    meaning = f" ({where}: {field.description})" if field is not None and field.description else ""
-    return f"{where}={error['input']!r}: {reason}.{meaning}"
+        return f"{_reason(error)}."
+    return f"{where}={error['input']!r}: {_reason(error)}.{_meaning(str(error['loc'][0]), where)}"
+
+
+def _reason(error: Any) -> str:
+    reason = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "literal_error":
+        allowed = re.findall(r"'([^']*)'", error["ctx"]["expected"])
+        near = difflib.get_close_matches(str(error["input"]), allowed, n=1)
+        reason += f"; did you mean {near[0]!r}?" if near else ""
+    return reason
+
+
+def _meaning(field: str, where: str | None = None) -> str:
+    found = TrainingSettings.model_fields.get(field)
+    return f" ({where or field}: {found.description})" if found is not None and found.description else ""

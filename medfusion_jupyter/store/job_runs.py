@@ -158,6 +158,13 @@ class JobRuns:
             job.total_epochs = changes.get("epochs", job.total_epochs)
             events.record(session, "changed", "job", job_id, changes, job.created_by)
 
+    def note_event(self, job_id: str, kind: str, data: Mapping[str, Any], *, run_token: str) -> None:
+        """Append an event to the job's, such as `callback_failed`."""
+        with self._store.writing() as session:
+            job = self._owned(session, job_id, run_token)
+            texts = {key: _storable(value) if isinstance(value, str) else value for key, value in data.items()}
+            events.record(session, kind, "job", job_id, texts, job.created_by)
+
     def set_best(self, job_id: str, *, run_token: str, epoch: int, value: float) -> None:
         """Note the best epoch so far by the watched metric."""
         with self._store.writing() as session:

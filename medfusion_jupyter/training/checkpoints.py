@@ -1,7 +1,8 @@
 """Checkpoints: all that a run needs to go on, in one safetensors file an epoch.
 
 The training thread only copies tensors into buffers that are kept; a writer thread makes the file. Layout of a file:
-`model/<name>`, `optimizer/<parameter>/<slot>`, `generator/<which>`, and one JSON text under `medfusion` in the header.
+`model/<name>`, `ema/<name>`, `optimizer/<parameter>/<slot>`, `generator/<which>`, `callbacks/<n>`, and one JSON text under
+`medfusion` in the header.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from torch import Tensor
 
 from medfusion_jupyter.store.durable_files import write_durably
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)
+"""Format 1 knew no average of the weights, no state of callbacks and no place within an epoch."""
 
 
 class CheckpointError(RuntimeError):
@@ -125,7 +128,7 @@ def read_checkpoint(path: Path, device: str | torch.device = "cpu") -> Checkpoin
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
         raise CheckpointError(f"The checkpoint {path} cannot be read: {error}.") from error
-    if description.get("format") != FORMAT:
+    if description.get("format") not in READABLE:
         raise CheckpointError(
             f"The checkpoint {path} has format {description.get('format')!r}; this version reads format {FORMAT}."
         )
@@ -134,16 +137,63 @@ def read_checkpoint(path: Path, device: str | torch.device = "cpu") -> Checkpoin
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimiser's state as tensors by `<parameter number>/<slot>`."""
-    state: dict[int, dict[str, Tensor]] = optimizer.state_dict()["state"]
-    return {f"{index}/{slot}": value for index, slots in state.items() for slot, value in slots.items()}
+    state: dict[int, dict[str, Tensor | None]] = optimizer.state_dict()["state"]
+    return {
+        f"{index}/{slot}": value
+        for index, slots in state.items()
+        for slot, value in slots.items()
+        if value is not None  # SGD keeps an empty slot where it has no momentum
+    }
 
 
 def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Put back what `optimizer_tensors` took out, into an optimiser over the same parameters."""
     whole = optimizer.state_dict()
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, slot = key.split("/")
+        parameter = parameters[int(index)]
+        if value.shape == parameter.shape:
+            # fused kernels walk parameter and slot side by side in memory, so their layout must be one (channels_last)
+            value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         state.setdefault(int(index), {})[slot] = value
     whole["state"] = state
     optimizer.load_state_dict(whole)
+
+
+def without_tensors(value: Any) -> tuple[Any, dict[str, Tensor]]:
+    """`value`, of dicts, lists and what JSON knows, with each tensor replaced by a reference, and the tensors by reference.
+
+    Raises TypeError, with its place, for anything else: nothing is pickled.
+    """
+    tensors: dict[str, Tensor] = {}
+
+    def replaced(one: Any, where: str) -> Any:
+        if isinstance(one, Tensor):
+            tensors[str(len(tensors))] = one
+            return {"tensor": str(len(tensors) - 1)}
+        if isinstance(one, Mapping):
+            if not all(isinstance(key, str) for key in one):
+                raise TypeError(f"{where} has keys that are not text; a checkpoint keeps text keys alone.")
+            return {"dict": {key: replaced(item, f"{where}[{key!r}]") for key, item in one.items()}}
+        if isinstance(one, list | tuple):
+            return [replaced(item, f"{where}[{k}]") for k, item in enumerate(one)]
+        if one is None or isinstance(one, str | int | float | bool):
+            return one
+        raise TypeError(
+            f"{where} is a {type(one).__name__}; a checkpoint keeps numbers, text, lists, dicts and tensors."
+        )
+
+    return replaced(value, "the state"), tensors
+
+
+def with_tensors(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """What `without_tensors` was given; tuples have become lists."""
+    if isinstance(value, list):
+        return [with_tensors(item, tensors) for item in value]
+    if isinstance(value, dict):
+        if "tensor" in value:
+            return tensors[value["tensor"]]
+        return {key: with_tensors(item, tensors) for key, item in value.get("dict", {}).items()}
+    return value

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from medfusion_jupyter.nn import fusions, heads, image_encoders, table_encoders
 from medfusion_jupyter.settings.training import WATCHABLE, ConfigError, TrainingSettings
@@ -13,7 +13,7 @@ __all__ = ["WATCHABLE", "ConfigError", "TrainingConfig"]
 
 
 class TrainingConfig(TrainingSettings):
-    """Settings whose encoders, fusion and head are registered."""
+    """Settings whose encoders, fusion and head are registered, and able to do what is asked of them."""
 
     @field_validator("image_encoder", "tabular_encoder", "fusion", "head")
     @classmethod
@@ -30,3 +30,20 @@ class TrainingConfig(TrainingSettings):
             except LookupError as unknown:
                 raise ValueError(str(unknown)) from None
         return value
+
+    @model_validator(mode="after")
+    def _able(self) -> Self:
+        if not getattr(heads(self.head), "weighs_rows", False):
+            for name in ("label_smoothing", "class_weights", "mixup", "cutmix"):
+                if getattr(self, name):
+                    raise ValueError(
+                        f"{name}={getattr(self, name)!r}: the head {self.head!r} does not allow it, for it has no row_losses"
+                    )
+        if self.gradient_checkpointing and self.image_encoder is not None:
+            encoder = image_encoders(self.image_encoder)
+            if not getattr(encoder, "recomputes", False):
+                raise ValueError(
+                    f"gradient_checkpointing=True: the image encoder {self.image_encoder!r} does not allow it, for its images "
+                    "do not pass through blocks"
+                )
+        return self

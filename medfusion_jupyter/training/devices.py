@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import psutil
 import torch
@@ -29,11 +31,48 @@ def choose_device(wanted: str) -> str:
     return "cpu"
 
 
-def autocast(device: str, precision: Literal["auto", "fp32", "bf16"]) -> AbstractContextManager[Any]:
-    """bfloat16 autocast where asked for, or by `auto` on a GPU that computes in it."""
-    on_gpu = device.startswith("cuda")
-    wanted = precision == "bf16" or (precision == "auto" and on_gpu and torch.cuda.is_bf16_supported())
-    return torch.autocast(device.split(":")[0], dtype=torch.bfloat16) if wanted else nullcontext()
+def autocast(device: str, precision: str) -> AbstractContextManager[Any]:
+    """Autocast to bfloat16 or float16 where asked for, or to bfloat16 by `auto` on a GPU that computes in it."""
+    kind = device.split(":")[0]
+    if precision == "fp16":
+        return torch.autocast(kind, dtype=torch.float16)
+    wanted = precision == "bf16" or (precision == "auto" and kind == "cuda" and torch.cuda.is_bf16_supported())
+    return torch.autocast(kind, dtype=torch.bfloat16) if wanted else nullcontext()
+
+
+def gradient_scaler(device: str, precision: str) -> torch.amp.GradScaler | None:
+    """What keeps the gradients of fp16 from vanishing; None for other precisions. Micikevicius et al., ICLR 2018."""
+    return torch.amp.GradScaler(device.split(":")[0]) if precision == "fp16" else None
+
+
+@contextmanager
+def computing(device: str, *, precision: str, deterministic: bool) -> Iterator[None]:
+    """torch's switches of float32 precision and determinism, which are of the whole process, as long as a run goes on.
+
+    Raises ConfigError for tf32 on a CPU.
+    """
+    if precision == "tf32" and not device.startswith("cuda"):
+        raise ConfigError("precision='tf32' is of GPUs; this run computes on the CPU. Use 'fp32' or 'auto'.")
+    matmul = torch.get_float32_matmul_precision()
+    convolutions = torch.backends.cudnn.allow_tf32
+    was_deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    try:
+        if precision in ("fp32", "tf32"):
+            torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+            torch.backends.cudnn.allow_tf32 = precision == "tf32"
+        if deterministic:
+            # cuBLAS reads it when it is first used
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.use_deterministic_algorithms(True)
+            torch.backends.cudnn.benchmark = False
+        yield
+    finally:
+        torch.set_float32_matmul_precision(matmul)
+        torch.backends.cudnn.allow_tf32 = convolutions
+        torch.use_deterministic_algorithms(was_deterministic, warn_only=warn_only)
+        torch.backends.cudnn.benchmark = benchmark
 
 
 def memory_in_use(device: str) -> int:

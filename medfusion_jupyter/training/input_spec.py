@@ -47,8 +47,9 @@ class InputSpec:
         batch_size: int,
         device: str,
         targets: NDArray[np.int64] | None = None,
+        balanced: bool = False,
     ) -> BatchSource:
-        """Batches of those rows of `cohort`, encoded as in training."""
+        """Batches of those rows of `cohort`, encoded as in training. balanced: see BatchSource."""
         return BatchSource(
             pixels,
             None if self.table is None else self.table.transform(cohort),
@@ -60,6 +61,7 @@ class InputSpec:
             std=self.std,
             modalities=self.modalities,
             patients=cohort.patient_codes,
+            balanced=balanced,
         )
 
     def architecture(

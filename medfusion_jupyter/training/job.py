@@ -7,18 +7,20 @@ import datetime as dt
 import platform
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medfusion_jupyter.data import Cohort, Split
 from medfusion_jupyter.store import FINISHED, IllegalTransition, JobStatus, Store, home, open_store
 from medfusion_jupyter.store.status import CHANGEABLE
+from medfusion_jupyter.training.callbacks import check_callbacks
 from medfusion_jupyter.training.checkpoints import CheckpointError
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.model import Model
-from medfusion_jupyter.training.preparation import modalities_of
-from medfusion_jupyter.training.run import Run, last_good_checkpoint, saved_split
+from medfusion_jupyter.training.preparation import class_weights, modalities_of
+from medfusion_jupyter.training.run import Run, best_or_last, last_good_checkpoint, saved_split
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -165,13 +167,16 @@ class Job:
 
     @property
     def model(self) -> Model:
-        """The model at its best epoch so far. Raises CheckpointError where no epoch has finished."""
+        """The model at its best epoch so far, or the last where none was validated yet.
+
+        Raises CheckpointError where no epoch has finished.
+        """
         job = self.record
         if job.model_path and Path(job.model_path).exists():
             versions = self._store.models.list(search=job.name, limit=100).items
             version = next((m.version for m in versions if m.model_path == job.model_path), None)
             return Model.load(Path(job.model_path), version=version)
-        best = self._store.checkpoints.best(self.job_id)
+        best = best_or_last(self._store, self.job_id)
         if best is None:
             raise CheckpointError(f"{self.job_id} has no model yet: no epoch has finished. It is {job.status}.")
         from medfusion_jupyter.training.checkpoints import read_checkpoint
@@ -187,6 +192,7 @@ class Job:
 def train(
     cohort: Cohort | Split,
     *,
+    callbacks: Sequence[Any] = (),
     detach: bool = False,
     priority: int = 0,
     not_before: dt.datetime | None = None,
@@ -196,6 +202,8 @@ def train(
 
     cohort: is split by patient into training, validation and test parts (settings val, test and seed); or a Split made by
     `cohort.split`. settings: those of TrainingConfig, such as image_encoder, fusion, epochs, batch_size, lr, patience.
+    callbacks: objects with some of the methods of `Callback`, called in the training thread; an exception in one is named in a
+    warning and an event of the job, and the run goes on.
 
     By default a background thread of this process trains; a second job in the process waits until the first has ended. With
     detach=True the job is queued, and a Jupyter server of this host and MEDFUSION_HOME trains it in a kernel of its own, which
@@ -209,6 +217,9 @@ def train(
         raise ConfigError("priority and not_before are of the queue: they need detach=True.")
     if not_before is not None and not_before.tzinfo is None:
         raise ConfigError(f"not_before={not_before.isoformat()} has no time zone: add one, as by .astimezone().")
+    callbacks = check_callbacks(callbacks)
+    if detach and callbacks:
+        raise ConfigError("callbacks are objects of this process: a job in a kernel of its own cannot have them.")
     config = TrainingConfig.of(settings)
     if isinstance(cohort, Split):
         given = sorted({"val", "test"} & settings.keys())
@@ -216,7 +227,7 @@ def train(
             raise ConfigError(f"{' and '.join(given)} cannot be set beside a Split, which has its parts already.")
     split = split_for(cohort, config)
     if not detach:
-        return Job(run_here(split, config).job_id)
+        return Job(run_here(split, config, callbacks=callbacks).job_id)
     store = open_store()
     record = _store_job(store, split, config)
     remember(split, record.job_id)
@@ -225,15 +236,21 @@ def train(
 
 
 def run_here(
-    split: Split, config: TrainingConfig, *, workflow_execution_id: int | None = None, by: str | None = None
+    split: Split,
+    config: TrainingConfig,
+    *,
+    callbacks: Sequence[Any] = (),
+    workflow_execution_id: int | None = None,
+    by: str | None = None,
 ) -> Run:
     """Train on a split in this process, as a new job.
 
-    workflow_execution_id: the execution that it is a node of; by: its owner, by default the person this process works for.
+    callbacks: as of `train`; workflow_execution_id: the execution that it is a node of; by: its owner, by default the person this process works for.
     """
     store = open_store()
     record = _store_job(store, split, config, workflow_execution_id=workflow_execution_id, by=by)
-    RUNS[record.job_id] = Run(store, record.job_id, lambda: remember(split, record.job_id), config)
+    read = partial(remember, split, record.job_id)
+    RUNS[record.job_id] = Run(store, record.job_id, read, config, callbacks=callbacks)
     return RUNS[record.job_id]
 
 
@@ -244,7 +261,8 @@ def _store_job(store: Store, split: Split, config: TrainingConfig, **lineage: An
         description=config.description,
         model_config=plan["model_config"],
         data_config=plan["data_config"],
-        training_config=config.model_dump(mode="json"),
+        # with the encoders that are in fact used: read back, every setting counts as asked for by name
+        training_config={**config.model_dump(mode="json"), **plan["model_config"]},
         total_epochs=config.epochs,
         watched_metric=config.watch,
         dataset_fingerprint=whole.fingerprint,
@@ -267,6 +285,7 @@ def plan_of(split: Split, config: TrainingConfig) -> dict[str, dict[str, Any]]:
     """model_config and data_config of a job: the parts of its model and the roles of its columns. Raises ConfigError."""
     whole = split.cohort
     used = _modalities(whole, config)
+    class_weights(split, config)
     return {
         "model_config": {
             **config.parts(),
@@ -294,12 +313,14 @@ def load_job(job_id: str) -> Job:
     return Job(job_id)
 
 
-def resume(job_id: str) -> Job:
+def resume(job_id: str, *, callbacks: Sequence[Any] = ()) -> Job:
     """Go on with an interrupted, stopped, failed or early-ended job from its last checkpoint, in this process.
 
-    A paused job of a live process is told to go on there. Raises IllegalTransition where the job is at work, and
-    JobFailed where all its epochs are done.
+    A paused job of a live process is told to go on there. callbacks: as for `train`; one that has a state in the checkpoint, by
+    its class's name, is given it back. Raises IllegalTransition where the job is at work, and JobFailed where all its epochs
+    are done.
     """
+    callbacks = check_callbacks(callbacks)
     store = open_store()
     record = store.jobs.get(job_id)
     if record.status == JobStatus.PAUSED:
@@ -311,7 +332,8 @@ def resume(job_id: str) -> Job:
     checkpoint = last_good_checkpoint(store, job_id)
     if checkpoint is not None and checkpoint.description["epoch"] >= record.total_epochs:
         raise JobFailed(f"{job_id} has finished all its {record.total_epochs} epochs: there is nothing left to resume.")
-    RUNS[job_id] = Run(store, job_id, split_of(record), TrainingConfig.of(record.training_config))
+    config = TrainingConfig.of(record.training_config)
+    RUNS[job_id] = Run(store, job_id, split_of(record), config, callbacks=callbacks)
     return Job(job_id, store)
 
 

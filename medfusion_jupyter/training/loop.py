@@ -1,188 +1,231 @@
-"""The training loop. It knows batches, a model, an optimiser and callbacks: not the store, not widgets."""
+"""The training loop. It knows batches, a step, a state and callbacks: not the store, not widgets."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from medfusion_jupyter.data.batches import Batch, BatchSource
-from medfusion_jupyter.nn import FusionModel
 from medfusion_jupyter.settings.augmentation import Augmentation
-from medfusion_jupyter.training.callbacks import Callback
+from medfusion_jupyter.training.callbacks import Callbacks
 from medfusion_jupyter.training.control import Control, Stopped
-from medfusion_jupyter.training.schedule import warmup_cosine
+from medfusion_jupyter.training.mixing import Mixing
+from medfusion_jupyter.training.objective import shares_of_steps
+from medfusion_jupyter.training.schedule import Schedule
+from medfusion_jupyter.training.state import LoopState, saved
+from medfusion_jupyter.training.step import Step
 from medfusion_jupyter.training.validation import validate
 
 # step losses stay on the device until they are read together: a read makes the device wait
 READ_EVERY_SECONDS = 0.25
+MIXING_STREAM = 1
+"""Tells the chances of mixing from those of the order, which has the same seed and epoch."""
 
 
 class LossIsNotFinite(RuntimeError):
     """The loss became NaN or infinite."""
 
-    def __init__(self, step: int, epoch: int, value: float) -> None:
+    def __init__(self, step: int, epoch: int, value: float, of: str = "The loss") -> None:
         word = "NaN" if math.isnan(value) else "infinite"
         super().__init__(
-            f"The loss is {word} at step {step} (epoch {epoch}). Lower lr or lengthen warmup; the checkpoint of the "
-            "last finished epoch is kept."
+            f"{of} is {word} at step {step} (epoch {epoch}). Lower lr, lengthen warmup or set gradient_clip_val; the "
+            "checkpoint of the last finished epoch is kept."
         )
         self.step = step
 
 
-@dataclass
-class LoopState:
-    """Where a run is. Callbacks read it; BestEpoch also writes the best and `finish_early`."""
-
-    model: FusionModel
-    optimizer: torch.optim.Optimizer
-    generator: torch.Generator
-    epochs: int
-    steps_per_epoch: int
-    epoch: int = 0
-    step: int = 0
-    samples: int = 0
-    row: dict[str, float] = field(default_factory=dict)
-    read_losses: list[tuple[int, float, float]] = field(default_factory=list)
-    best_epoch: int | None = None
-    best_value: float | None = None
-    finish_early: bool = False
-    changes: dict[str, Any] = field(default_factory=dict)
-    stopped: bool = False
-
-    @property
-    def total_steps(self) -> int:
-        return self.epochs * self.steps_per_epoch
-
-
 @dataclass(frozen=True)
 class LoopSettings:
-    """What the loop needs of the configuration."""
+    """What the loop needs of the configuration.
 
-    lr: float
-    warmup_steps: int
+    row_weights: how much each row of the cohort counts in the loss, needed where a step has several batches; validate_every:
+    epochs from one validation to the next.
+    """
+
     seed: int
-    augment: Augmentation | None
     autocast: AbstractContextManager[Any]
+    schedule: Schedule = field(default_factory=Schedule)
+    augment: Augmentation | None = None
+    mixing: Mixing | None = None
+    accumulate: int = 1
+    row_weights: NDArray[np.float64] | None = None
+    validate_every: int = 1
 
 
 class Loop:
-    """Trains `state.model` on `train`, validating on `val` after each epoch."""
+    """Trains `state.model` on `train` by `step`, validating on `val` after epochs."""
 
     def __init__(
         self,
         state: LoopState,
+        step: Step,
         train: BatchSource,
         val: BatchSource,
         settings: LoopSettings,
-        callbacks: Sequence[Callback],
+        callbacks: Callbacks,
         control: Control,
     ) -> None:
         self.state = state
+        self.step = step
         self.train = train
         self.val = val
         self.settings = settings
         self.callbacks = callbacks
         self.control = control
+        self._batches_an_epoch = len(train)
+        self._shares: list[float] | None = None
+        self._of_step: Tensor | None = None
         self._unread: list[tuple[int, Tensor, float]] = []
         self._read_at = 0.0
-        self._loss_sum = 0.0
-        self._loss_count = 0
-        # only the callbacks that define batch_end are called each step
-        self._at_batch_end = [c.batch_end for c in callbacks if type(c).batch_end is not Callback.batch_end]
+        self._at_batch_end = callbacks.calls("batch_end")
+        self._at_step_end = callbacks.calls("step_end")
 
     def run(self) -> None:
-        """Run to the last epoch, to an early end or to a stop. Raises LossIsNotFinite, and what callbacks raise."""
+        """Run to the last epoch, to an early end or to a stop, from wherever the state is.
+
+        Raises LossIsNotFinite, and what essential callbacks raise.
+        """
         state = self.state
         self.notify("fit_start")
         try:
-            while state.epoch < state.epochs and not state.finish_early:
+            while state.finished_epochs < state.epochs and not state.finish_early:
                 self._epoch()
         except Stopped:
             state.stopped = True
         self.notify("fit_end")
 
     def notify(self, event: str) -> None:
-        """Call the method named `event` of every callback, in their order."""
-        for callback in self.callbacks:
-            getattr(callback, event)(self.state)
+        """Announce an event to the callbacks."""
+        self.callbacks.notify(event, self.state)
+
+    def snapshot(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything of the run as it is between two steps: see `saved`.
+
+        Raises LossIsNotFinite rather than keep a lost run, and RuntimeError between the batches of one step.
+        """
+        if self._of_step is not None:
+            raise RuntimeError("A snapshot is of the time between two steps; this is between the batches of one.")
+        self._read()
+        return saved(self.state, self.callbacks.state_dicts())
 
     def _epoch(self) -> None:
-        state, settings = self.state, self.settings
+        state = self.state
         began = time.perf_counter()
-        finished_epochs = state.epoch
-        state.epoch += 1
+        state.epoch = state.finished_epochs + 1
         state.row = {}
-        self._loss_sum, self._loss_count = 0.0, 0
         try:
-            self.notify("epoch_start")
             state.model.train()
-            for batch in self._batches(finished_epochs):
+            self.notify("epoch_start")
+            for batch in self._batches(state.finished_epochs, start=state.batch):
                 self._step(batch)
                 for call in self._at_batch_end:
                     call(state)
                 if self.control.attention:
                     self._rest()
+                if state.finish_early and self._of_step is None:
+                    break
             self._read()
+            lr = self._rate(state.step - 1)
+            state.row = {"train/loss": state.loss_sum / max(1, state.loss_count), **self._validated(), "lr": lr}
+            state.row["seconds"] = time.perf_counter() - began
         except BaseException:
             # a stop in mid-epoch leaves state.epoch at the last finished one, as a checkpoint of it says
-            state.epoch = finished_epochs
+            state.epoch = state.finished_epochs
             raise
-        lr = self._rate(state.step - 1)
-        state.row = {
-            "train/loss": self._loss_sum / max(1, self._loss_count),
-            **validate(state.model, self.val, settings.autocast),
-            "lr": lr,
-            "seconds": time.perf_counter() - began,
-        }
+        state.finished_epochs = state.epoch
+        state.batch, state.loss_sum, state.loss_count = 0, 0.0, 0
         self.notify("epoch_end")
         if self.control.attention:
             self._rest()
 
-    def _batches(self, epoch: int) -> Iterator[Batch]:
-        return self.train.epoch((self.settings.seed, epoch), self.settings.augment, self.state.generator)
+    def _batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        order, settings = (self.settings.seed, epoch), self.settings
+        if settings.accumulate > 1:
+            assert settings.row_weights is not None
+            self._shares = shares_of_steps(self.train.rows_of_epoch(order), settings.row_weights, settings.accumulate)
+        return self.train.epoch(order, settings.augment, self.state.generator, start=start)
 
     def _rate(self, step: int) -> float:
-        share = warmup_cosine(step, warmup_steps=self.settings.warmup_steps, total_steps=self.state.total_steps)
-        return self.settings.lr * share
+        peak: float = self.state.optimizer.param_groups[0]["peak"]
+        return peak * self._share(step)
+
+    def _share(self, step: int) -> float:
+        state = self.state
+        share = self.settings.schedule.share(step, total_steps=state.total_steps, steps_per_epoch=state.steps_per_epoch)
+        return share * state.lr_factor
 
     def _step(self, batch: Batch) -> None:
+        """The gradients of a batch, and the optimiser's step where it is the last of those that make one."""
         state = self.state
-        rate = self._rate(state.step)
-        for group in state.optimizer.param_groups:
-            group["lr"] = rate
-        assert batch.target is not None
-        with self.settings.autocast:
-            outputs = state.model(batch.image, batch.numeric, batch.codes, batch.present, batch.all_present)
-            loss = state.model.head.loss(outputs, batch.target)
-        loss.backward()  # type: ignore[no-untyped-call]
-        state.optimizer.step()
-        state.optimizer.zero_grad(set_to_none=True)
-        state.step += 1
+        share = None if self._shares is None else self._shares[state.batch]
+        if self.settings.mixing is None:
+            loss = self.step.backward(batch, share)
+        else:
+            batch, partners, own = self._mixed(batch)
+            loss = self.step.backward(batch, share, (partners, own))
+        state.batch += 1
         state.samples += len(batch)
-        self._unread.append((state.step, loss.detach(), rate))
+        if share is not None:
+            loss = loss if self._of_step is None else self._of_step + loss
+            if state.batch % self.settings.accumulate and state.batch < self._batches_an_epoch:
+                self._of_step = loss
+                return
+            self._of_step = None
+        rate_share = self._share(state.step)
+        groups = state.optimizer.param_groups
+        for group in groups:
+            group["lr"] = group["peak"] * rate_share
+        self.step.update()
+        state.step += 1
+        self._unread.append((state.step, loss, groups[0]["lr"]))
+        for call in self._at_step_end:
+            call(state)
         if time.perf_counter() - self._read_at > READ_EVERY_SECONDS:
             self._read()
+
+    def _mixed(self, batch: Batch) -> tuple[Batch, Tensor, float]:
+        state, mixing = self.state, self.settings.mixing
+        assert mixing is not None
+        rng = np.random.default_rng((self.settings.seed, state.finished_epochs, state.batch, MIXING_STREAM))
+        return mixing(batch, self.train.presence(batch.rows), rng)
+
+    def _validated(self) -> dict[str, float]:
+        state = self.state
+        last = state.finish_early or state.epoch >= state.epochs
+        if state.epoch % self.settings.validate_every and not last:
+            return {}
+        metrics = validate(state.judged, self.val, self.settings.autocast)
+        if not math.isfinite(metrics["val/loss"]):
+            # the weights are lost although the last step's loss was not: they must not become a checkpoint
+            raise LossIsNotFinite(state.step, state.epoch, metrics["val/loss"], of="The validation loss")
+        return metrics
 
     def _read(self) -> None:
         if not self._unread:
             return
+        state = self.state
         steps, tensors, rates = zip(*self._unread, strict=True)
         self._unread = []
         values = torch.stack(tensors).tolist()
-        for step, value in zip(steps, values, strict=True):
-            if not math.isfinite(value):
-                raise LossIsNotFinite(step, self.state.epoch, value)
-        self._loss_sum += sum(values)
-        self._loss_count += len(values)
-        self.state.read_losses = list(zip(steps, values, rates, strict=True))
-        self.notify("losses")
+        lost = next((k for k, value in enumerate(values) if not math.isfinite(value)), len(values))
+        for value in values[:lost]:
+            # one by one: the sum does not depend on when it was read
+            state.loss_sum += value
+        state.loss_count += lost
+        if lost:
+            state.read_losses = list(zip(steps[:lost], values[:lost], rates[:lost], strict=True))
+            self.notify("losses")
+        if lost < len(values):
+            raise LossIsNotFinite(steps[lost], state.epoch, values[lost])
         self._read_at = time.perf_counter()
 
     def _rest(self) -> None:
@@ -190,8 +233,11 @@ class Loop:
         self.control.obey(lambda: self.notify("paused"), lambda: self.notify("resumed"))
         changes = self.control.take_changes()
         if changes:
-            self.settings = replace(self.settings, lr=changes.get("lr", self.settings.lr))
+            state = self.state
+            for group in state.optimizer.param_groups:
+                if "lr" in changes and not group["of_encoders"]:
+                    group["peak"] = changes["lr"]
             # the epoch under way is finished in any case
-            self.state.epochs = max(changes.get("epochs", self.state.epochs), self.state.epoch)
-            self.state.changes = changes
+            state.epochs = max(changes.get("epochs", state.epochs), state.epoch)
+            state.changes = changes
             self.notify("changed")

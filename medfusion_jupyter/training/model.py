@@ -133,8 +133,9 @@ class Model:
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, *, name: str) -> Model:
-        """The model as it was when the checkpoint was taken."""
-        return cls._build({**checkpoint.description, "name": name}, checkpoint.section("model"), version=None)
+        """The model as it was when the checkpoint was taken: the average of its weights where the run kept one."""
+        weights = checkpoint.section("ema") or checkpoint.section("model")
+        return cls._build({**checkpoint.description, "name": name}, weights, version=None)
 
     @classmethod
     def _build(cls, card: Mapping[str, Any], weights: Mapping[str, Tensor], *, version: int | None) -> Model:

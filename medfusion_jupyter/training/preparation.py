@@ -5,25 +5,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
 from medfusion_jupyter.data import PixelCache, Split, TableEncoder
 from medfusion_jupyter.data.batches import BatchSource
-from medfusion_jupyter.nn import Architecture, FusionModel
+from medfusion_jupyter.nn import Architecture
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.input_spec import InputSpec
+from medfusion_jupyter.training.objective import weights_of_classes
+
+VALIDATION_BATCHES = 4
+"""A batch of validation has so many times the rows of one of training: no gradients are kept there."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a run trains on."""
+    """What a run trains on.
+
+    targets: the class of each row of the cohort; class_weights: `(K,)`, or None where all count the same.
+    """
 
     spec: InputSpec
     architecture: Architecture
     train: BatchSource
     val: BatchSource
+    targets: NDArray[np.int64]
+    class_weights: NDArray[np.float32] | None
 
 
 def modalities_of(config: TrainingConfig, *, has_image: bool, has_table: bool) -> tuple[str, ...]:
@@ -41,6 +50,9 @@ def modalities_of(config: TrainingConfig, *, has_image: bool, has_table: bool) -
             raise ConfigError(
                 f"{setting}={encoder!r}, but the cohort has no {column}. Give the cohort one, or set {setting}=None."
             )
+    for setting in ("cutmix", "channels_last", "gradient_checkpointing"):
+        if getattr(config, setting) and not has_image:
+            raise ConfigError(f"{setting}={getattr(config, setting)} is of images, and the cohort has no image column.")
     if not wanted:
         raise ConfigError(
             "The cohort has neither an image column nor table columns that this configuration uses: nothing to learn from."
@@ -82,10 +94,37 @@ def prepare(
             fusion=config.fusion,
             head=config.head,
         ),
-        train=batches(split.rows["train"], batch_size=config.batch_size),
-        # no gradients are kept in validation, so four times the rows fit
-        val=batches(split.rows["val"], batch_size=4 * config.batch_size),
+        train=batches(split.rows["train"], batch_size=config.batch_size, balanced=config.sampler == "balanced"),
+        val=batches(_validated_rows(split, config), batch_size=VALIDATION_BATCHES * config.batch_size),
+        targets=cohort.target_codes,
+        class_weights=class_weights(split, config),
     )
+
+
+def class_weights(split: Split, config: TrainingConfig) -> NDArray[np.float32] | None:
+    """The weight of each class `(K,)`. Raises ConfigError where the setting does not fit the cohort's classes."""
+    targets = split.cohort.target_codes[split.rows["train"]]
+    return weights_of_classes(config.class_weights, split.cohort.classes, targets)
+
+
+def _validated_rows(split: Split, config: TrainingConfig) -> NDArray[np.int64]:
+    """All rows of the validation part, or as many as `limit_val_batches` says, each class with its share of them."""
+    rows, limit = split.rows["val"], config.limit_val_batches
+    if limit is None:
+        return rows
+    size = VALIDATION_BATCHES * config.batch_size
+    count = int(limit) * size if limit >= 1 else max(1, round(limit * len(rows)))
+    if count >= len(rows):
+        return rows
+    shuffled = np.random.default_rng(config.seed).permutation(rows)
+    targets = split.cohort.target_codes[shuffled]
+    # the place of each row among those of its class, from 0 to 1: the first of these in all are a stratified sample
+    place = np.zeros(len(rows))
+    for code in np.unique(targets):
+        of_class = np.flatnonzero(targets == code)
+        place[of_class] = (np.arange(len(of_class)) + 0.5) / len(of_class)
+    chosen: NDArray[np.int64] = np.sort(shuffled[np.argsort(place, kind="stable")[:count]])
+    return chosen
 
 
 def _fit(split: Split, config: TrainingConfig, modalities: tuple[str, ...], pixels: PixelCache | None) -> InputSpec:
@@ -114,17 +153,4 @@ def _fit(split: Split, config: TrainingConfig, modalities: tuple[str, ...], pixe
         mean=mean,
         std=std,
         table=table,
-    )
-
-
-def build_optimizer(model: FusionModel, config: TrainingConfig) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov and Hutter, ICLR 2019), fused; vectors (biases, norms, absent tokens) are not decayed."""
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    free = [p for p in model.parameters() if p.ndim <= 1]
-    groups: list[dict[str, Any]] = [{"params": decayed}, {"params": free, "weight_decay": 0.0}]
-    return torch.optim.AdamW(
-        groups,
-        lr=config.lr,
-        weight_decay=config.weight_decay,
-        fused=True,
     )

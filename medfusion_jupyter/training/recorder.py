@@ -6,23 +6,23 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from medfusion_jupyter.training.callbacks import Callback
-from medfusion_jupyter.training.checkpoints import CheckpointWriter, optimizer_tensors
+from medfusion_jupyter.training.checkpoints import CheckpointWriter
 from medfusion_jupyter.training.devices import memory_in_use
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from torch import Tensor
 
     from medfusion_jupyter.store import Store
-    from medfusion_jupyter.training.loop import LoopState
+    from medfusion_jupyter.training.state import LoopState
 
 
 class Recorder(Callback):
     """Writes metrics, epochs and pauses to the store, and answers the writer thread's question how far the run is."""
+
+    essential = True
 
     def __init__(self, store: Store, job_pk: int, job_id: str, run_token: str, device: str) -> None:
         self.store = store
@@ -98,14 +98,28 @@ class Recorder(Callback):
 
 
 class Checkpointer(Callback):
-    """Saves each epoch and keeps two: the best and the last."""
+    """Saves each epoch and keeps two: the best and the last.
 
-    def __init__(self, store: Store, job_id: str, run_token: str, folder: Path, description: Mapping[str, Any]) -> None:
+    snapshot: gives everything of the run, as `Loop.snapshot`; description: what a file says beside that.
+    """
+
+    essential = True
+
+    def __init__(
+        self,
+        store: Store,
+        job_id: str,
+        run_token: str,
+        folder: Path,
+        description: Mapping[str, Any],
+        snapshot: Callable[[], tuple[dict[str, Tensor], dict[str, Any]]],
+    ) -> None:
         self.store = store
         self.job_id = job_id
         self.run_token = run_token
         self.folder = folder
         self.description = description
+        self.snapshot = snapshot
         self.writer = CheckpointWriter()
 
     def epoch_end(self, state: LoopState) -> None:
@@ -131,26 +145,8 @@ class Checkpointer(Callback):
                     self.store.checkpoints.remove(other.id)
                     Path(other.checkpoint_path).unlink(missing_ok=True)
 
-        description = {
-            **self.description,
-            "epoch": epoch,
-            "step": step,
-            "metrics": row,
-            "best_epoch": state.best_epoch,
-            "best_value": state.best_value,
-        }
-        self.writer.save(path, run_tensors(state), description, keep)
+        tensors, of_run = self.snapshot()
+        self.writer.save(path, tensors, {**self.description, **of_run, "metrics": row}, keep)
 
     def fit_end(self, state: LoopState) -> None:
         self.writer.wait()
-
-
-def run_tensors(state: LoopState) -> dict[str, Tensor]:
-    """Everything of a run that is a tensor, by the names of a checkpoint."""
-    tensors = {f"model/{name}": value for name, value in state.model.state_dict().items()}
-    tensors |= {f"optimizer/{key}": value for key, value in optimizer_tensors(state.optimizer).items()}
-    tensors["generator/augment"] = state.generator.get_state()
-    tensors["generator/torch"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        tensors["generator/cuda"] = torch.cuda.get_rng_state()
-    return tensors

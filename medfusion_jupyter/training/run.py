@@ -4,40 +4,36 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import socket
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import psutil
 import torch
 
 from medfusion_jupyter.data import Cohort, Split
-from medfusion_jupyter.nn import FusionModel
 from medfusion_jupyter.store import JobStatus, RunReplaced, Store, StoreError, home
-from medfusion_jupyter.training.callbacks import BestEpoch, Callback
-from medfusion_jupyter.training.checkpoints import (
-    Checkpoint,
-    CheckpointError,
-    load_optimizer_tensors,
-    read_checkpoint,
-)
+from medfusion_jupyter.training.assembly import build_loop, build_state, callbacks_of
+from medfusion_jupyter.training.callbacks import Callbacks, failure_in_words
+from medfusion_jupyter.training.checkpoints import Checkpoint, CheckpointError, read_checkpoint
 from medfusion_jupyter.training.config import TrainingConfig
 from medfusion_jupyter.training.control import Abandoned, Control, Stopped
-from medfusion_jupyter.training.devices import autocast, choose_device
+from medfusion_jupyter.training.devices import choose_device, computing
+from medfusion_jupyter.training.generators import seed_all
 from medfusion_jupyter.training.input_spec import InputSpec
-from medfusion_jupyter.training.loop import Loop, LoopSettings, LoopState
 from medfusion_jupyter.training.model import Model
-from medfusion_jupyter.training.preparation import Prepared, build_optimizer, prepare
+from medfusion_jupyter.training.preparation import Prepared, prepare
 from medfusion_jupyter.training.recorder import Checkpointer, Recorder
+from medfusion_jupyter.training.state import restore
 from medfusion_jupyter.training.turns import turns
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+    from medfusion_jupyter.store.checkpoints import Checkpoint as CheckpointRecord
 
 log = logging.getLogger("medfusion")
 
@@ -52,9 +48,10 @@ class Run:
         split: Callable[[], Split],
         config: TrainingConfig,
         *,
+        callbacks: Sequence[Any] = (),
         launched: bool = False,
     ) -> None:
-        """Claims the job; launched: from its queue, by the kernel that a server started for it.
+        """Claims the job; launched: from its queue, by the kernel that a server started for it. callbacks: the user's own.
 
         Raises IllegalTransition where another live run owns it.
         """
@@ -64,6 +61,7 @@ class Run:
         self.control = Control()
         self.ended = threading.Event()
         self._split = split
+        self._callbacks = callbacks
         self._token = uuid.uuid4().hex
         self._recorder: Recorder | None = None
         self._begun = False
@@ -90,7 +88,9 @@ class Run:
         try:
             self.control.raise_if_ending()
             self._status(JobStatus.INITIALIZING)
-            self._train()
+            device = choose_device(self.config.device)
+            with computing(device, precision=self.config.precision, deterministic=self.config.deterministic):
+                self._train(device)
         except Stopped:
             self._end(JobStatus.STOPPED)
         except (Abandoned, RunReplaced):
@@ -109,11 +109,10 @@ class Run:
         self._end(JobStatus.INTERRUPTED, error="the kernel was shut down")
         self.control.abandon()
 
-    def _train(self) -> None:
+    def _train(self, device: str) -> None:
         config = self.config
-        device = choose_device(config.device)
         checkpoint = last_good_checkpoint(self.store, self.job_id)
-        _seed(config.seed)
+        seed_all(config.seed)
         split = self._split()
         self.control.raise_if_ending()
         prepared = prepare(
@@ -124,34 +123,24 @@ class Run:
             spec=None if checkpoint is None else InputSpec.from_json(checkpoint.description["input"]),
         )
         self.control.raise_if_ending()
-        model = FusionModel(prepared.architecture).to(device)
-        state = LoopState(
-            model=model,
-            optimizer=build_optimizer(model, config),
-            generator=torch.Generator(device).manual_seed(config.seed),
-            epochs=config.epochs,
-            steps_per_epoch=len(prepared.train),
-        )
-        if checkpoint is not None:
-            _go_on_from(checkpoint, state)
-            self.store.jobs.truncate(self.job_id, run_token=self._token, epoch=state.epoch, step=state.step)
+        state = build_state(prepared, config, device)
         recorder = Recorder(self.store, self._pk, self.job_id, self._token, device)
-        checkpointer = Checkpointer(self.store, self.job_id, self._token, self.folder, self._description(prepared))
-        callbacks: list[Callback] = [BestEpoch(config.watch, config.patience), recorder, checkpointer]
-        loop = Loop(
-            state,
-            prepared.train,
-            prepared.val,
-            LoopSettings(
-                lr=config.lr,
-                warmup_steps=round(config.warmup * len(prepared.train)),
-                seed=config.seed,
-                augment=config.augment,
-                autocast=autocast(device, config.precision),
-            ),
-            callbacks,
-            self.control,
+        checkpointer = Checkpointer(
+            self.store,
+            self.job_id,
+            self._token,
+            self.folder,
+            self._description(prepared),
+            snapshot=lambda: loop.snapshot(),
         )
+        # the checkpointer last: what the others made of an epoch is in its checkpoint
+        callbacks = Callbacks(
+            [*callbacks_of(config, state), recorder, *self._callbacks, checkpointer], on_failure=self._callback_failed
+        )
+        loop = build_loop(state, prepared, config, device, callbacks, self.control)
+        if checkpoint is not None:
+            callbacks.load_state_dicts(restore(checkpoint, state))
+            self.store.jobs.truncate(self.job_id, run_token=self._token, epoch=state.epoch, step=state.step)
         self._status(JobStatus.RUNNING)
         self._recorder = recorder
         try:
@@ -163,6 +152,15 @@ class Run:
             self._keep_model()
         self._end(JobStatus.STOPPED if state.stopped else JobStatus.COMPLETED)
 
+    def _callback_failed(self, name: str, event: str, error: Exception, given_up: bool) -> None:
+        log.warning("%s: %s", self.job_id, failure_in_words(name, event, error, given_up), exc_info=error)
+        self.store.jobs.note_event(
+            self.job_id,
+            "callback_failed",
+            {"callback": name, "event": event, "error": f"{type(error).__name__}: {error}", "given_up": given_up},
+            run_token=self._token,
+        )
+
     def _description(self, prepared: Prepared) -> dict[str, Any]:
         return {
             "job_id": self.job_id,
@@ -172,7 +170,7 @@ class Run:
         }
 
     def _keep_model(self) -> None:
-        best = self.store.checkpoints.best(self.job_id)
+        best = best_or_last(self.store, self.job_id)
         if best is None:
             return
         job = self.store.jobs.get(self.job_id)
@@ -189,8 +187,8 @@ class Run:
             num_classes=architecture.num_classes,
             input_shape=[architecture.channels, architecture.image_size, architecture.image_size],
             metrics=dict(model.metrics),
-            accuracy=model.metrics["val/accuracy"],
-            loss=model.metrics["val/loss"],
+            accuracy=model.metrics.get("val/accuracy"),
+            loss=model.metrics.get("val/loss"),
             job_id=self.job_id,
             trained_epochs=model.epoch,
             dataset_fingerprint=job.dataset_fingerprint,
@@ -240,28 +238,16 @@ def last_good_checkpoint(store: Store, job_id: str) -> Checkpoint | None:
     return None
 
 
+def best_or_last(store: Store, job_id: str) -> CheckpointRecord | None:
+    """The checkpoint of the best epoch, or of the last one where none was validated yet; None before the first."""
+    kept = store.checkpoints.list(job_id)
+    return next((one for one in kept if one.is_best), kept[-1] if kept else None)
+
+
 def saved_split(folder: Path, fingerprint: str) -> Split:
     """The cohort and the split that a job was started with."""
     cohort = Cohort.read(home() / "datasets" / fingerprint)
     return Split.read(folder / "split.json", cohort)
-
-
-def _go_on_from(checkpoint: Checkpoint, state: LoopState) -> None:
-    state.model.load_state_dict(checkpoint.section("model"))
-    load_optimizer_tensors(state.optimizer, checkpoint.section("optimizer"))
-    generators = checkpoint.section("generator")
-    state.generator.set_state(generators["augment"])
-    torch.set_rng_state(generators["torch"])
-    if "cuda" in generators and torch.cuda.is_available():
-        torch.cuda.set_rng_state(generators["cuda"])
-    for field in ("epoch", "step", "best_epoch", "best_value"):
-        setattr(state, field, checkpoint.description[field])
-
-
-def _seed(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
 
 
 def _out_of_memory(error: torch.OutOfMemoryError, config: TrainingConfig) -> str:

@@ -18,7 +18,8 @@ from medfusion_jupyter.nn import FusionModel
 @torch.inference_mode()
 def outputs_of(model: FusionModel, source: BatchSource, autocast: AbstractContextManager[Any]) -> tuple[Tensor, Tensor]:
     """Raw outputs `(N, K)` and targets `(N,)` of every row of `source`, in its order; targets are 0 where unknown."""
-    was_training = model.training
+    # a part that is frozen is in evaluation mode while the rest learns
+    learning = [module for module in model.modules() if module.training]
     model.eval()
     outputs, targets = [], []
     try:
@@ -28,7 +29,8 @@ def outputs_of(model: FusionModel, source: BatchSource, autocast: AbstractContex
             outputs.append(output.float())
             targets.append(batch.target if batch.target is not None else torch.zeros(len(batch), dtype=torch.long))
     finally:
-        model.train(was_training)
+        for module in learning:
+            module.training = True
     return torch.cat(outputs), torch.cat(targets)
 
 

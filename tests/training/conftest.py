@@ -1,6 +1,12 @@
 import pytest
 
 import medfusion as mf
+from medfusion_jupyter.training.assembly import build_loop, build_state, callbacks_of
+from medfusion_jupyter.training.callbacks import Callbacks
+from medfusion_jupyter.training.config import TrainingConfig
+from medfusion_jupyter.training.control import Control
+from medfusion_jupyter.training.generators import seed_all
+from medfusion_jupyter.training.preparation import prepare
 
 FAST = {"image_encoder": "light_cnn", "image_size": 16, "lr": 2e-3, "batch_size": 16, "device": "cpu"}
 
@@ -43,3 +49,21 @@ def at_epoch():
             time.sleep(0.02)
 
     return wait
+
+
+@pytest.fixture
+def loop_of(cohort, medfusion_home):
+    """A loop without a job: `loop_of(callbacks=[…], data=…, **settings)`, at the start of its run."""
+
+    def build(callbacks=(), data=None, **settings):
+        config = TrainingConfig.of({**FAST, "epochs": 3, "patience": None, **settings})
+        data = cohort if data is None else data
+        split = data.split(test=0.2, val=0.2, seed=0) if isinstance(data, mf.Cohort) else data
+        seed_all(config.seed)
+        prepared = prepare(split, config, device="cpu", cache_dir=medfusion_home / "cache")
+        state = build_state(prepared, config, "cpu")
+        return build_loop(
+            state, prepared, config, "cpu", Callbacks([*callbacks_of(config, state), *callbacks]), Control()
+        )
+
+    return build

@@ -12,6 +12,7 @@ import torch
 import medfusion as mf
 from medfusion_jupyter.store import IllegalTransition, UnknownId, open_store
 from medfusion_jupyter.training import CheckpointError, JobFailed, checkpoints
+from medfusion_jupyter.training.headless import run_queued
 from medfusion_jupyter.training.loop import Loop
 
 
@@ -240,6 +241,17 @@ def test_a_job_without_an_epoch_has_no_model_and_says_so(train, monkeypatch):
 def test_one_modality_alone_trains(train):
     assert train(image_encoder=None).wait().model.spec.modalities == ("table",)
     assert train(tabular_encoder=None).wait().model.spec.modalities == ("image",)
+
+
+def test_a_queued_job_of_a_cohort_without_images_uses_what_there_is(cohort):
+    frame = cohort.frame.drop(columns="image")
+    table_only = mf.Cohort(frame, target="lesion", patient="patient", numeric=["marker"], categorical=[])
+    job = mf.train(table_only, epochs=1, device="cpu", detach=True)
+    store = open_store()
+    assert store.queue.launch_next(places=1, gpus=0).job_id == job.job_id
+    run_queued(job.job_id)
+    assert (job.status, job.record.error) == ("completed", None)
+    assert job.model.spec.modalities == ("table",)
 
 
 def test_awaiting_leaves_the_loop_free(train):

@@ -1,0 +1,38 @@
+"""Where and how a run computes: what changes its speed and memory, and hardly its result."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+
+class ComputationSettings(BaseModel):
+    """Device, precision and memory."""
+
+    batch_size: Annotated[int, Field(ge=2, le=65_536, description="rows a batch, 2 or more")] = 32
+    device: Annotated[str, Field(description="auto, cpu, cuda or cuda:N")] = "auto"
+    precision: Annotated[
+        Literal["auto", "fp32", "tf32", "bf16", "fp16"],
+        Field(
+            description="fp32; tf32: float32 with the tensor cores of a GPU; bf16, fp16: autocast, fp16 with a gradient scaler; "
+            "auto: bf16 on a GPU that has it, else fp32"
+        ),
+    ] = "auto"
+    compile: Annotated[
+        bool,
+        Field(description="torch.compile of the model: a slow first epoch, faster ones after; needs a C++ compiler"),
+    ] = False
+    channels_last: Annotated[
+        bool, Field(description="images and convolutions as NHWC in memory, faster with tensor cores")
+    ] = False
+    gradient_checkpointing: Annotated[
+        bool,
+        Field(description="compute the image encoder's features again in the backward pass instead of keeping them"),
+    ] = False
+    deterministic: Annotated[
+        bool, Field(description="only algorithms that give the same bits each time, also on a GPU; slower there")
+    ] = False
+    seed: Annotated[
+        int, Field(ge=0, lt=2**31, description="of the split, the weights, the order and the augmentation")
+    ] = 0

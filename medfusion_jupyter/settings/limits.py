@@ -1,0 +1,68 @@
+"""How long a run goes on, and how it is watched."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, field_validator
+
+WATCHABLE = {"val/auroc": "max", "val/accuracy": "max", "val/loss": "min"}
+
+
+class LimitSettings(BaseModel):
+    """Epochs, time and patience, and how much is validated how often."""
+
+    epochs: Annotated[int, Field(ge=1, le=100_000, description="passes over the training part")] = 20
+    watch: Annotated[
+        str, Field(description="metric that chooses the best epoch: val/auroc, val/accuracy or val/loss")
+    ] = "val/auroc"
+    patience: Annotated[
+        int | None, Field(ge=1, description="epochs without a better watched metric before it ends early; None never")
+    ] = 10
+    min_delta: Annotated[
+        float, Field(ge=0, description="how much better the watched metric must be for patience to start anew")
+    ] = 0.0
+    max_time: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            description="minutes of training, or 'HH:MM:SS', pauses not counted; the epoch under way is then cut short, "
+            "validated and kept",
+        ),
+    ] = None
+    check_val_every_n_epoch: Annotated[
+        int, Field(ge=1, description="validate and save after every so many epochs, and after the last")
+    ] = 1
+    limit_val_batches: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            description="validation batches (of 4 batch_size rows) at most, or below 1 a share of them; the same rows each time, "
+            "with their share of every class; None is all",
+        ),
+    ] = None
+
+    @field_validator("watch")
+    @classmethod
+    def _watchable(cls, value: str) -> str:
+        if value not in WATCHABLE:
+            raise ValueError(f"watch one of {', '.join(WATCHABLE)}")
+        return value
+
+    @field_validator("max_time", mode="before")
+    @classmethod
+    def _minutes(cls, value: Any) -> Any:
+        if not isinstance(value, str) or ":" not in value:
+            return value
+        parts = value.split(":")
+        if len(parts) != 3 or not all(part.isdigit() for part in parts) or int(parts[1]) > 59 or int(parts[2]) > 59:
+            raise ValueError("write hours, minutes and seconds as '01:30:00', or give minutes as a number")
+        hours, minutes, seconds = map(int, parts)
+        return 60 * hours + minutes + seconds / 60
+
+    @field_validator("limit_val_batches")
+    @classmethod
+    def _count_or_share(cls, value: float | None) -> float | None:
+        if value is not None and value > 1 and value != int(value):
+            raise ValueError("give a whole number of batches, or a share below 1")
+        return value

@@ -1,0 +1,87 @@
+"""What keeps a model from learning its rows by heart, or the frequent class alone."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, field_validator
+
+PARTS = ("image_encoder", "tabular_encoder", "fusion", "head")
+
+
+class RegularisationSettings(BaseModel):
+    """The loss, the drawing and mixing of rows, the average of the weights, and what is frozen."""
+
+    label_smoothing: Annotated[
+        float, Field(ge=0, lt=1, description="share of each target spread evenly over all classes, 0 to below 1")
+    ] = 0.0
+    class_weights: Annotated[
+        Literal["balanced"] | dict[str, float] | tuple[float, ...] | None,
+        Field(
+            description="weight of each class in the training loss: 'balanced' (rows / (classes x rows of the class)), a dict by "
+            "class name, or a list in the order of the classes; each above 0"
+        ),
+    ] = None
+    sampler: Annotated[
+        Literal["shuffle", "balanced"],
+        Field(
+            description="shuffle: every row once an epoch; balanced: rows drawn with replacement, each class as often"
+        ),
+    ] = "shuffle"
+    mixup: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=100,
+            description="alpha of mixup of images and table, share ~ Beta(alpha, alpha) of each batch; 0 is off, 0.2 is usual. A "
+            "row is mixed with one that has the same modalities",
+        ),
+    ] = 0.0
+    cutmix: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=100,
+            description="alpha of CutMix; 0 is off, 1 is usual. With mixup too, each batch takes one of them",
+        ),
+    ] = 0.0
+    ema_decay: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            lt=1,
+            description="decay of the moving average of the weights, that is validated and kept as the model",
+        ),
+    ] = None
+    freeze: Annotated[
+        tuple[str, ...],
+        Field(
+            description="parts that do not learn: image_encoder, tabular_encoder, fusion, head, or a module within one, such as "
+            "image_encoder.stem"
+        ),
+    ] = ()
+    unfreeze_epoch: Annotated[
+        Annotated[int, Field(ge=2)] | dict[str, Annotated[int, Field(ge=2)]] | None,
+        Field(
+            description="epoch, 2 or later, from which frozen parts learn: one for all, or a dict by part; None never"
+        ),
+    ] = None
+
+    @field_validator("class_weights")
+    @classmethod
+    def _positive(cls, value: object) -> object:
+        weights = value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else ()
+        if not all(weight > 0 and math.isfinite(weight) for weight in weights):
+            raise ValueError("each weight must be a number above 0")
+        return value
+
+    @field_validator("freeze")
+    @classmethod
+    def _parts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name.split(".")[0] not in PARTS:
+                raise ValueError(f"{name!r} is no part of a model: freeze some of {', '.join(PARTS)}")
+        if set(PARTS) <= set(value):
+            raise ValueError("all parts are frozen: nothing would learn")
+        return value

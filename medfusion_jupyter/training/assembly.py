@@ -1,0 +1,104 @@
+"""From settings and batches to a loop that is ready to run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from medfusion_jupyter.nn import FusionModel
+from medfusion_jupyter.training.averaging import WeightAverage, average_of
+from medfusion_jupyter.training.callbacks import Callback, Callbacks
+from medfusion_jupyter.training.config import TrainingConfig
+from medfusion_jupyter.training.control import Control
+from medfusion_jupyter.training.devices import autocast, gradient_scaler
+from medfusion_jupyter.training.freezing import Freezing, last_frozen_epochs
+from medfusion_jupyter.training.loop import Loop, LoopSettings
+from medfusion_jupyter.training.mixing import Mixing
+from medfusion_jupyter.training.objective import compose_loss, mixed_loss, to_device
+from medfusion_jupyter.training.optimizers import build_optimizer
+from medfusion_jupyter.training.preparation import Prepared
+from medfusion_jupyter.training.schedule import Schedule
+from medfusion_jupyter.training.state import LoopState
+from medfusion_jupyter.training.step import Step
+from medfusion_jupyter.training.stopping import BestEpoch, EarlyStopping, MaxTime, Plateau
+
+
+def build_state(prepared: Prepared, config: TrainingConfig, device: str) -> LoopState:
+    """A new model with its optimiser, at the start of its run. Draws the weights from torch's generator."""
+    model = FusionModel(prepared.architecture).to(device)
+    if model.image_encoder is not None:
+        model.image_encoder.recompute = config.gradient_checkpointing
+        if config.channels_last:
+            model.image_encoder.to(memory_format=torch.channels_last)
+    return LoopState(
+        model=model,
+        optimizer=build_optimizer(model, config),
+        generator=torch.Generator(device).manual_seed(config.seed),
+        epochs=config.epochs,
+        steps_per_epoch=-(-len(prepared.train) // config.accumulate_grad_batches),
+        ema=None if config.ema_decay is None else average_of(model),
+        scaler=gradient_scaler(device, config.precision),
+    )
+
+
+def build_loop(
+    state: LoopState,
+    prepared: Prepared,
+    config: TrainingConfig,
+    device: str,
+    callbacks: Callbacks,
+    control: Control,
+) -> Loop:
+    """The loop over `state` that the settings ask for."""
+    mixing = Mixing(config.mixup, config.cutmix) if config.mixup or config.cutmix else None
+    of_loss: dict[str, Any] = {
+        "label_smoothing": config.label_smoothing,
+        "class_weights": to_device(prepared.class_weights, device),
+    }
+    step = Step(
+        state.model,
+        state.optimizer,
+        compose_loss(state.model.head, **of_loss),
+        mixed_loss=None if mixing is None else mixed_loss(state.model.head, **of_loss),
+        autocast=autocast(device, config.precision),
+        scaler=state.scaler,
+        clip=config.gradient_clip_val,
+        compiled=config.compile,
+        channels_last=config.channels_last,
+    )
+    weights = prepared.class_weights
+    settings = LoopSettings(
+        seed=config.seed,
+        autocast=step.autocast,
+        schedule=Schedule.of(config),
+        augment=config.augment,
+        mixing=mixing,
+        accumulate=config.accumulate_grad_batches,
+        row_weights=np.ones(len(prepared.targets)) if weights is None else weights[prepared.targets].astype(float),
+        validate_every=config.check_val_every_n_epoch,
+    )
+    return Loop(state, step, prepared.train, prepared.val, settings, callbacks, control)
+
+
+def callbacks_of(config: TrainingConfig, state: LoopState) -> list[Callback]:
+    """The callbacks that the settings ask for, those that judge an epoch after those that shape it."""
+    callbacks: list[Callback] = []
+    if config.freeze:
+        callbacks.append(Freezing(state.model, last_frozen_epochs(config)))
+    if config.ema_decay is not None:
+        callbacks.append(WeightAverage(config.ema_decay))
+    callbacks += [BestEpoch(config.watch), EarlyStopping(config.watch, config.patience, config.min_delta)]
+    if config.schedule == "plateau":
+        callbacks.append(
+            Plateau(
+                config.watch,
+                factor=0.1 if config.plateau_factor is None else config.plateau_factor,
+                patience=5 if config.plateau_patience is None else config.plateau_patience,
+                threshold=1e-4 if config.plateau_threshold is None else config.plateau_threshold,
+            )
+        )
+    if config.max_time is not None:
+        callbacks.append(MaxTime(60 * config.max_time))
+    return callbacks

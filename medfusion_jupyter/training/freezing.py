@@ -1,0 +1,56 @@
+"""Parts of a model that do not learn, for the whole run or up to an epoch."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from medfusion_jupyter.nn import FusionModel
+from medfusion_jupyter.training.callbacks import Callback
+from medfusion_jupyter.training.config import ConfigError, TrainingConfig
+
+if TYPE_CHECKING:
+    from medfusion_jupyter.training.state import LoopState
+
+
+def module_of(model: FusionModel, part: str) -> nn.Module:
+    """The module that `freeze` names so. Raises ConfigError where the model has none, with the closest name."""
+    name = part.replace("tabular_encoder", "table_encoder", 1)
+    try:
+        return model.get_submodule(name)
+    except AttributeError:
+        there = [one.replace("table_encoder", "tabular_encoder", 1) for one, _ in model.named_modules() if one]
+        near = difflib.get_close_matches(part, there, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"freeze names {part!r}, which this model does not have.{hint}") from None
+
+
+def last_frozen_epochs(config: TrainingConfig) -> dict[str, int | None]:
+    """The last epoch in which each part of `freeze` does not learn; None where it never does."""
+    until = config.unfreeze_epoch
+    if isinstance(until, int):
+        return dict.fromkeys(config.freeze, until - 1)
+    return {part: None if until is None or part not in until else until[part] - 1 for part in config.freeze}
+
+
+class Freezing(Callback):
+    """Keeps parts from learning: no gradients, and dropout and batch norm as in prediction, so that their statistics stay.
+
+    Every parameter is in the optimiser from the start; one without a gradient is passed over by it. What is frozen in an epoch
+    follows from the epoch alone.
+    """
+
+    essential = True
+
+    def __init__(self, model: FusionModel, last_frozen: Mapping[str, int | None]) -> None:
+        # by name: a part within another comes after it, and has the last word
+        self.parts = [(module_of(model, part), last) for part, last in sorted(last_frozen.items())]
+
+    def epoch_start(self, state: LoopState) -> None:
+        for module, last in self.parts:
+            frozen = last is None or state.epoch <= last
+            module.requires_grad_(not frozen)
+            module.train(not frozen)

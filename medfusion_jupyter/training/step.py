@@ -1,0 +1,89 @@
+"""One step of the optimiser: forward, loss, backward, and the update. Composed once, so that what is off costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medfusion_jupyter.data.batches import Batch
+from medfusion_jupyter.nn import FusionModel
+from medfusion_jupyter.training.objective import Loss
+
+
+class Step:
+    """The gradients of batches, and the update that they make together.
+
+    forward: the model, or what torch.compile made of it; mixed_loss: where batches come mixed; clip: largest norm of the
+    gradients, or None.
+    """
+
+    def __init__(
+        self,
+        model: FusionModel,
+        optimizer: torch.optim.Optimizer,
+        loss: Loss,
+        *,
+        mixed_loss: Callable[..., Tensor] | None = None,
+        autocast: AbstractContextManager[Any],
+        scaler: torch.amp.GradScaler | None = None,
+        clip: float | None = None,
+        compiled: bool = False,
+        channels_last: bool = False,
+    ) -> None:
+        self.forward: Callable[..., Tensor] = torch.compile(model) if compiled else model
+        self.optimizer = optimizer
+        self.loss = loss
+        self.mixed_loss = mixed_loss
+        self.autocast = autocast
+        self.scaler = scaler
+        self.clip = clip
+        self.channels_last = channels_last
+        self.parameters = list(model.parameters())
+        self._plain = scaler is None and clip is None
+
+    def backward(
+        self, batch: Batch, share: float | None = None, mixed_with: tuple[Tensor, float] | None = None
+    ) -> Tensor:
+        """Add the gradients of a batch and give its mean loss `()`, still on the device.
+
+        share: what the batch counts in its step, None for all; mixed_with: the partners' targets and the share of the own.
+        """
+        image = batch.image
+        if self.channels_last and image is not None:
+            image = image.contiguous(memory_format=torch.channels_last)
+        assert batch.target is not None
+        with self.autocast:
+            outputs = self.forward(image, batch.numeric, batch.codes, batch.present, batch.all_present)
+            if mixed_with is None:
+                loss = self.loss(outputs, batch.target)
+            else:
+                assert self.mixed_loss is not None
+                loss = self.mixed_loss(outputs, batch.target, *mixed_with)
+            if share is not None:
+                loss = loss * share
+        (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def update(self) -> None:
+        """Change the weights by the gradients that were added, and forget these."""
+        if self._plain:
+            self.optimizer.step()
+        else:
+            self._clipped_and_scaled()
+        for parameter in self.parameters:  # as optimizer.zero_grad does, without its profiling hooks
+            parameter.grad = None
+
+    def _clipped_and_scaled(self) -> None:
+        if self.clip is not None:
+            if self.scaler is not None:
+                self.scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
+        if self.scaler is not None:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        else:
+            self.optimizer.step()
