@@ -45,7 +45,8 @@ class Launcher:
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._runs: set[asyncio.Task[None]] = set()
-        self._ends: set[asyncio.Task[None]] = set()
+        self._waits: set[asyncio.Task[str | None]] = set()
+        self._closing = False
 
     def start(self) -> None:
         """Begin to look at the queue; where nothing was ever queued the database is not opened."""
@@ -57,12 +58,14 @@ class Launcher:
 
     async def close(self) -> None:
         """Launch nothing more. The kernels are the server's: it shuts them down or leaves them."""
-        tasks = [task for task in (self._task, *self._runs) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        # a kernel whose shutdown is under way would make Jupyter's own fail if it were left half shut down
-        await asyncio.gather(*self._ends, return_exceptions=True)
+        self._closing = True
+        self._woken.set()
+        if self._task is not None:
+            await self._task
+        for wait in self._waits:
+            wait.cancel()
+        # a kernel left half started or half shut down would make Jupyter's own shutdown fail
+        await asyncio.gather(*self._runs, return_exceptions=True)
 
     def places(self) -> int:
         """How many jobs may be at work at once: as configured, or one a GPU, or one."""
@@ -72,7 +75,7 @@ class Launcher:
         rung: int | None = None
         loop = asyncio.get_running_loop()
         look_again: float | None = None
-        while True:
+        while not self._closing:
             now_rung = _bell()
             due = look_again is not None and loop.time() >= look_again
             if now_rung != rung or due or self._woken.is_set():
@@ -95,7 +98,7 @@ class Launcher:
     async def _launch_due(self) -> float | None:
         """Launch what may be launched; gives the seconds after which to look again, None where nothing waits."""
         names = visible_gpus()
-        while True:
+        while not self._closing:
             next_one = await self._ask(lambda store: store.queue.launch_next(self.places(), len(names)))
             if next_one is None:
                 break
@@ -119,29 +122,30 @@ class Launcher:
                 path=launched.path, name=launched.title, type="medfusion", kernel_id=kernel_id
             )
             session_id = session["id"]
-            error = await self._execute(kernel_id, launched.code)
-        except asyncio.CancelledError:
-            raise
+            error = "the server was shut down" if self._closing else await self._wait(kernel_id, launched.code)
+        except asyncio.CancelledError:  # the server shuts down, and its kernels with it
+            return
         except Exception as problem:  # a kernel that does not start has many ways to say so
             error = f"its kernel could not be started: {problem}"
         if error is not None:
             log.warning("%s: %s", launched.label, error)
             message = error
             await self._ask(lambda store: launched.not_begun(store, message))
-        end = asyncio.get_running_loop().create_task(self._shut_down(kernel_id, session_id))
-        self._ends.add(end)
-        end.add_done_callback(self._ends.discard)
-        await asyncio.shield(end)
-        self.wake()
-
-    async def _shut_down(self, kernel_id: str | None, session_id: str | None) -> None:
         try:
             if session_id is not None:
                 await self._sessions.delete_session(session_id)
             elif kernel_id is not None and kernel_id in self._kernels:
                 await self._kernels.shutdown_kernel(kernel_id)
         except Exception:  # somebody has shut it down already
-            log.debug("the kernel %s was gone", kernel_id, exc_info=True)
+            log.debug("the kernel of %s was gone", launched.label, exc_info=True)
+        self.wake()
+
+    async def _wait(self, kernel_id: str, code: str) -> str | None:
+        """As `_execute`, in a task that `close` may cancel."""
+        wait = asyncio.get_running_loop().create_task(self._execute(kernel_id, code))
+        self._waits.add(wait)
+        wait.add_done_callback(self._waits.discard)
+        return await wait
 
     async def _execute(self, kernel_id: str, code: str) -> str | None:
         """Run the code in the kernel and wait for the end; gives what went wrong with the kernel, if anything did."""

@@ -162,7 +162,7 @@ class JobRuns:
         """Append an event to the job's, such as `callback_failed`."""
         with self._store.writing() as session:
             job = self._owned(session, job_id, run_token)
-            texts = {key: _storable(value) if isinstance(value, str) else value for key, value in data.items()}
+            texts = {key: made_storable(value) if isinstance(value, str) else value for key, value in data.items()}
             events.record(session, kind, "job", job_id, texts, job.created_by)
 
     def set_best(self, job_id: str, *, run_token: str, epoch: int, value: float) -> None:

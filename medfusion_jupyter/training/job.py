@@ -245,7 +245,8 @@ def run_here(
 ) -> Run:
     """Train on a split in this process, as a new job.
 
-    callbacks: as of `train`; workflow_execution_id: the execution that it is a node of; by: its owner, by default the person this process works for.
+    callbacks: as of `train`; workflow_execution_id: the execution that it is a node of; by: its owner, by default the person
+    this process works for.
     """
     store = open_store()
     record = _store_job(store, split, config, workflow_execution_id=workflow_execution_id, by=by)
