@@ -27,7 +27,7 @@ STATISTICS_FROM = 2000
 """Mean and standard deviation are taken from so many images at most; their error is then far below a percent."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PixelCache:
     """Decoded images.
 
