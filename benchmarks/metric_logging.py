@@ -62,7 +62,7 @@ if __name__ == "__main__":
         contenders = {"MedFusion": medfusion(store)}
 
         def start(program: str, *arguments: str) -> Peer:
-            peer = Peer(program, *arguments)
+            peer = Peer(program, *arguments, package=program.partition("_")[0])
             stack.callback(peer.close)
             return peer
 

@@ -1,4 +1,7 @@
-"""Peers run in an environment of their own: MEDFUSION_PEERS names its interpreter, by default it is this one."""
+"""Peers run in environments of their own: MEDFUSION_PEERS names their interpreters, by default it is this one.
+
+Several are parted as in PATH; a peer is run by the first that has its package.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,11 @@ import json
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-INTERPRETER = os.environ.get("MEDFUSION_PEERS") or sys.executable
+INTERPRETERS = (os.environ.get("MEDFUSION_PEERS") or sys.executable).split(os.pathsep)
 PROGRAMS = Path(__file__).parent / "peers"
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -26,20 +30,31 @@ def environment_of_peers(**more: str) -> dict[str, str]:
 
 
 def versions(*packages: str) -> dict[str, str | None]:
-    """The version of each package that the peers' interpreter has, None where it has none."""
-    code = (
-        "import json, sys\nfrom importlib.metadata import version, PackageNotFoundError\n"
-        "def of(p):\n try: return version(p)\n except PackageNotFoundError: return None\n"
-        "print(json.dumps({p: of(p) for p in sys.argv[1:]}))"
-    )
-    try:
-        out = subprocess.run(
-            [INTERPRETER, "-c", code, *packages], capture_output=True, text=True, check=True, env=environment_of_peers()
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return dict.fromkeys(packages)
-    found: dict[str, str | None] = json.loads(out.stdout)
-    return found
+    """The version of each package in the first environment that has it, None where none has."""
+    return {package: _installed(package)[1] for package in packages}
+
+
+def interpreter_of(package: str) -> str:
+    """The interpreter of the first environment that has the package. Raises LookupError where none has."""
+    interpreter, version = _installed(package)
+    if version is None:
+        raise LookupError(f"{package} is in none of the environments of MEDFUSION_PEERS")
+    return interpreter
+
+
+@cache
+def _installed(package: str) -> tuple[str, str | None]:
+    code = "import sys; from importlib.metadata import version; print(version(sys.argv[1]))"
+    for interpreter in INTERPRETERS:
+        try:
+            found = subprocess.run(
+                [interpreter, "-c", code, package], capture_output=True, text=True, env=environment_of_peers()
+            )
+        except OSError:
+            continue
+        if found.returncode == 0:
+            return interpreter, found.stdout.strip()
+    return INTERPRETERS[0], None
 
 
 def said(found: dict[str, str | None]) -> str:
@@ -48,11 +63,14 @@ def said(found: dict[str, str | None]) -> str:
 
 
 class Peer:
-    """A program of `peers/` that waits for questions: a line of JSON each, answered by a line of JSON."""
+    """A program of `peers/` that waits for questions: a line of JSON each, answered by a line of JSON.
 
-    def __init__(self, program: str, *arguments: str) -> None:
+    package: what it measures; it runs in the environment that has it.
+    """
+
+    def __init__(self, program: str, *arguments: str, package: str) -> None:
         self._process = subprocess.Popen(
-            [INTERPRETER, str(PROGRAMS / program), *arguments],
+            [interpreter_of(package), str(PROGRAMS / program), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NOT_A_BENCHMARK = {"run_all.py", "rounds.py", "peer.py", "serving.py", "filling.py"}
+NOT_A_BENCHMARK = {"run_all.py", "rounds.py", "peer.py", "serving.py", "filling.py", "tiny_model.py"}
 TITLE = "# Benchmarks\n\nWritten by `make bench`. Compare ratios within a table; absolute figures are of one machine.\n"
 
 

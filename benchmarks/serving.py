@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from peer import INTERPRETER, PROGRAMS, environment_of_peers
+from peer import PROGRAMS, environment_of_peers, interpreter_of
 
 PATIENCE_SECONDS = 90.0
 
@@ -83,7 +83,14 @@ def jupyter_server(
 def mlflow_server(folder: Path) -> Iterator[Server]:
     """MLflow's tracking server with one worker, over `mlflow.db` in `folder`."""
     port = _free_port()
-    command = [INTERPRETER, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
+    command = [
+        interpreter_of("mlflow"),
+        "-m",
+        "mlflow",
+        "server",
+        "--backend-store-uri",
+        f"sqlite:///{folder / 'mlflow.db'}",
+    ]
     command += ["--port", str(port), "--workers", "1", "--default-artifact-root", str(folder / "artifacts")]
     # it would close a connection that is silent for 5 seconds, while others have their turn
     command += ["--uvicorn-opts", "--timeout-keep-alive 600"]
@@ -94,7 +101,7 @@ def mlflow_server(folder: Path) -> Iterator[Server]:
 def make_mlflow_store(folder: Path, *, runs: int, points: int = 0) -> dict[str, str]:
     """Fill `mlflow.db` in `folder`; gives the ids of its experiment and of its first run, whose series has `points`."""
     folder.mkdir(parents=True, exist_ok=True)
-    arguments = [INTERPRETER, str(PROGRAMS / "mlflow_store.py"), str(folder), str(runs), str(points)]
+    arguments = [interpreter_of("mlflow"), str(PROGRAMS / "mlflow_store.py"), str(folder), str(runs), str(points)]
     out = subprocess.run(arguments, capture_output=True, text=True, env=environment_of_peers())
     if out.returncode:
         raise RuntimeError(out.stderr[-2000:])

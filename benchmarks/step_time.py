@@ -1,4 +1,7 @@
-"""Step time of a tiny image + table model with recording on, against a plain PyTorch loop over a DataLoader."""
+"""Step time of a tiny image + table model with recording on, against a plain PyTorch loop and other trainers over a DataLoader.
+
+Peers train the same model over the same DataLoader in a process of their own, all in one; the plain loop is run there too.
+"""
 
 import os
 import tempfile
@@ -6,16 +9,18 @@ import time
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["MEDFUSION_HOME"] = tempfile.mkdtemp()
+from pathlib import Path
+
 import numpy as np
 import torch
 import torch.nn.functional as F
+from peer import Peer, interpreter_of, said, versions
 from rounds import environment, interleave, report
-from torch import nn
+from tiny_model import BATCH, NUMERIC, PIXELS, ROWS, SIDE, TARGET, arrays, model
 from torch.utils.data import DataLoader, TensorDataset
 
 from medfusion_jupyter.data.batches import BatchSource
 from medfusion_jupyter.data.table_encoding import TableArrays
-from medfusion_jupyter.nn import Architecture, FusionModel, ImageEncoder, image_encoders
 from medfusion_jupyter.store import open_store
 from medfusion_jupyter.training.assembly import build_loop, build_state
 from medfusion_jupyter.training.callbacks import Callbacks
@@ -25,52 +30,27 @@ from medfusion_jupyter.training.input_spec import InputSpec
 from medfusion_jupyter.training.preparation import Prepared
 from medfusion_jupyter.training.recorder import Recorder
 
-ROWS, BATCH, SIDE, COLUMNS = 2048, 32, 28, 16
-
-
-@image_encoders.register("tiny")
-class Tiny(ImageEncoder):
-    """The image half of the tiny model."""
-
-    out_features = 64
-    smallest = 8
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(channels, 4, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten())
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.body(images)
-
 
 class Pixels:
     """Decoded pixels in memory, as a pixel cache hands them out."""
 
-    pixels = np.random.default_rng(0).integers(0, 255, (ROWS, 1, SIDE, SIDE), dtype=np.uint8)
+    pixels = PIXELS
     slots = np.arange(ROWS)
     channels, size, max_value = 1, SIDE, 255
 
 
 TABLE = TableArrays(
-    numeric=np.random.default_rng(1).normal(size=(ROWS, COLUMNS)).astype(np.float32),
+    numeric=NUMERIC,
     codes=np.zeros((ROWS, 0), dtype=np.int64),
     present=np.ones(ROWS, dtype=bool),
 )
-TARGET = np.random.default_rng(2).integers(0, 2, ROWS)
-
-
-def model() -> FusionModel:
-    torch.manual_seed(1)
-    return FusionModel(Architecture("tiny", "mlp", "concat", "classification", 2, 1, SIDE, COLUMNS, ())).train()
 
 
 def plain(fused: bool):
     net = model()
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, fused=fused or None)
-    images = (torch.from_numpy(Pixels.pixels).float() / 255 - 0.5) / 0.25
-    numeric, target = torch.from_numpy(TABLE.numeric), torch.from_numpy(TARGET)
     present, codes = torch.ones(BATCH, 2, dtype=torch.bool), torch.zeros(BATCH, 0, dtype=torch.long)
-    loader = DataLoader(TensorDataset(images, numeric, target), batch_size=BATCH, shuffle=True)
+    loader = DataLoader(TensorDataset(*arrays()), batch_size=BATCH, shuffle=True)
 
     def epoch() -> float:
         began = time.perf_counter()
@@ -149,14 +129,43 @@ def ours():
     return epoch
 
 
+PLAIN_THERE = "plain loop, in the process of the peers"
+PEERS = {
+    "lightning": {"Lightning, nothing but the trainer": "lightning_bare", "Lightning, as it comes": "lightning"},
+    "pytorch-ignite": {"Ignite": "ignite"},
+    "monai": {"MONAI": "monai"},
+    "fastai": {"fastai, without its progress bar": "fastai"},
+    "skorch": {"skorch": "skorch"},
+}
+
+
+def peers(found: dict[str, str | None]):
+    """The trainers that are installed, by environment: one process each, with a plain loop in the first."""
+    processes: dict[str, Peer] = {}
+    contenders = {}
+    here = Path(__file__).parent
+    for package in filter(found.get, PEERS):
+        if (interpreter := interpreter_of(package)) not in processes:
+            process = processes[interpreter] = Peer("trainers.py", str(here), str(here.parent), package=package)
+            contenders.setdefault(PLAIN_THERE, lambda process=process: process.ask(trainer="plain")["seconds"])
+        for name, trainer in PEERS[package].items():
+            contenders[name] = lambda process=processes[interpreter], trainer=trainer: process.ask(trainer=trainer)[
+                "seconds"
+            ]
+    return contenders
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    found = versions(*PEERS)
     print(environment("torch"))
+    print(f"\n{said(found)}", flush=True)
     contenders = {
         "plain loop, DataLoader, default AdamW": plain(fused=False),
         "plain loop, DataLoader, fused AdamW": plain(fused=True),
         "plain loop, our batches, fused AdamW": same_loop_by_hand(),
         "MedFusion, recording": ours(),
+        **peers(found),
     }
     figures = interleave(contenders, rounds=25)
     report(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -66,6 +66,7 @@ class BatchSource:
         self._chances = _chances(targets, self.rows) if balanced else None
         self.batch_size = batch_size
         self.device = device
+        self._on_gpu = device.startswith("cuda")
         self._present = np.stack(
             [
                 cache.slots >= 0 if name == "image" and cache is not None else _table_presence(table)
@@ -86,9 +87,12 @@ class BatchSource:
             self._offset = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device).view(
                 1, -1, 1, 1
             )
-            if device.startswith("cuda") and cache.pixels.nbytes < DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
-                # uint16 tensors cannot be indexed; the same bits as int16 can
-                self._pixels = torch.from_numpy(_as_signed(np.ascontiguousarray(cache.pixels))).to(device)
+            self._slots = np.maximum(cache.slots, 0)  # an absent image is read as the first one, and blanked
+            self._absent = cache.slots < 0
+            self._absent_on_device = torch.from_numpy(self._absent).to(device)
+            if self._on_gpu:
+                self._pixels = _pixels_on_device(cache, device)
+                self._slots_on_device = torch.from_numpy(self._slots).to(device)
 
     def __len__(self) -> int:
         """Batches an epoch. A last batch of one row joins the one before it: batch norm cannot learn from one row."""
@@ -114,10 +118,16 @@ class BatchSource:
     ) -> Iterator[Batch]:
         """The batches of `rows_of_epoch(order)`, from number `start` on.
 
-        augmentation: changes the images, drawing from `generator`.
+        augmentation: changes the images, drawing from `generator`. start: leaves out so many batches at the beginning, without
+        making them. With the generator as it was when an epoch had given them, the rest is the rest of that epoch to the bit.
+        A batch is made when it is asked for, so the generator stands behind the last batch given.
         """
-        for rows in self.rows_of_epoch(order)[start:]:
-            yield self._batch(rows, augmentation, generator)
+        batches = self.rows_of_epoch(order)
+        # all indices go to the device at once: a copy a batch would make it wait each time
+        index = torch.from_numpy(np.concatenate(batches)).to(self.device)
+        parts = index.split([len(rows) for rows in batches])
+        for rows, part in zip(batches[start:], parts[start:], strict=True):
+            yield self._batch(rows, part, augmentation, generator)
 
     def presence(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """`(B, M)`: which modalities those rows of the cohort have, without asking the device."""
@@ -125,15 +135,20 @@ class BatchSource:
         return present
 
     def _batch(
-        self, rows: NDArray[np.int64], augmentation: Augmentation | None, generator: torch.Generator | None
+        self,
+        rows: NDArray[np.int64],
+        index: Tensor,
+        augmentation: Augmentation | None,
+        generator: torch.Generator | None,
     ) -> Batch:
-        index = torch.from_numpy(rows).to(self.device)
         image = None
         if self._cache is not None:
-            image = self._images(self._cache, rows)
+            image = self._chosen(self._cache, rows, index).to(torch.float32).mul_(self._factor).add_(self._offset)
             if augmentation is not None:
                 assert generator is not None
                 image = augment(image, augmentation, generator)
+            if self._absent[rows].any():
+                image.masked_fill_(self._absent_on_device.index_select(0, index).view(-1, 1, 1, 1), 0)
         return Batch(
             image=image,
             numeric=None if self._numeric is None else self._numeric.index_select(0, index),
@@ -144,20 +159,34 @@ class BatchSource:
             all_present=bool(self._present[rows].all()),
         )
 
-    def _images(self, cache: PixelCache, rows: NDArray[np.int64]) -> Tensor:
-        slots = cache.slots[rows]
-        absent = slots < 0
-        slots = np.where(absent, 0, slots)
-        if self._pixels is not None:
-            chosen = self._pixels.index_select(0, torch.from_numpy(slots).to(self.device))
-            if chosen.dtype == torch.int16:
-                chosen = chosen.view(torch.uint16)
-        else:
-            chosen = torch.from_numpy(cache.pixels[slots]).to(self.device)
-        image = torch.addcmul(self._offset, chosen.to(torch.float32), self._factor)
-        if absent.any():
-            image[torch.from_numpy(absent).to(self.device)] = 0
-        return image
+    def _chosen(self, cache: PixelCache, rows: NDArray[np.int64], index: Tensor) -> Tensor:
+        """The pixels of the rows, uint8 or uint16, on the device."""
+        if self._pixels is None:
+            host = torch.empty(
+                (len(rows), *cache.pixels.shape[1:]),
+                dtype=torch.uint8 if cache.pixels.dtype == np.uint8 else torch.uint16,
+                pin_memory=self._on_gpu,
+            )
+            np.take(cache.pixels, self._slots[rows], axis=0, out=host.numpy(), mode="clip")
+            # pinned memory is copied without waiting, and PyTorch keeps it until that is done
+            return host.to(self.device, non_blocking=True)
+        chosen = self._pixels.index_select(0, self._slots_on_device.index_select(0, index))
+        return chosen.view(torch.uint16) if chosen.dtype == torch.int16 else chosen
+
+
+_kept_on_device: WeakKeyDictionary[PixelCache, dict[str, Tensor]] = WeakKeyDictionary()
+
+
+def _pixels_on_device(cache: PixelCache, device: str) -> Tensor | None:
+    """All pixels of the cache on a GPU, once for all its sources, where they take no more than DEVICE_SHARE of its free memory.
+
+    uint16 lies there as int16 of the same bits: tensors of uint16 cannot be indexed.
+    """
+    kept = _kept_on_device.setdefault(cache, {})
+    if device not in kept and cache.pixels.nbytes < DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
+        pixels = np.ascontiguousarray(cache.pixels)
+        kept[device] = torch.from_numpy(pixels if pixels.dtype == np.uint8 else pixels.view(np.int16)).to(device)
+    return kept.get(device)
 
 
 def _chances(targets: NDArray[np.int64] | None, rows: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -171,7 +200,3 @@ def _chances(targets: NDArray[np.int64] | None, rows: NDArray[np.int64]) -> NDAr
 def _table_presence(table: TableArrays | None) -> NDArray[np.bool_]:
     assert table is not None
     return table.present
-
-
-def _as_signed(pixels: NDArray[Any]) -> NDArray[Any]:
-    return pixels if pixels.dtype == np.uint8 else pixels.view(np.int16)

@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import warnings
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
-from numpy.lib.format import open_memmap
+from filelock import FileLock
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from medfusion_jupyter.data.cache_memory import cache_memory
 from medfusion_jupyter.data.errors import CohortError
 from medfusion_jupyter.data.image_files import UNREADABLE, decode, kind_of
+from medfusion_jupyter.store.durable_files import write_durably, write_json
 
-FORMAT = 1
+FORMAT = 2
 STATISTICS_FROM = 2000
 """Mean and standard deviation are taken from so many images at most; their error is then far below a percent."""
+DECODED_AHEAD = 512
+"""So many decoded images wait at most to be written."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PixelCache:
     """Decoded images.
 
@@ -44,25 +48,36 @@ class PixelCache:
     ) -> PixelCache:
         """The images of `paths` at `size` pixels a side, decoded now or taken from an earlier time.
 
-        channels: 1 or 3; None takes 3 where any image has colours. A file counts as the same while its size and its time
-        of change stay. Unreadable files are warned about by number, and count as absent.
+        channels: 1 or 3; None takes 3 where any image has colours. A file counts as the same while its size and its times
+        of change stay. Unreadable files are warned about by number, and count as absent. What is larger than
+        `cache_memory()` is mapped from the disk. Raises CohortError where the cache cannot be written.
         """
         files = list(dict.fromkeys(path for path in paths if path is not None))
-        stats = [_stat(path) for path in files]
-        key = hashlib.sha256(json.dumps([FORMAT, size, channels, stats]).encode()).hexdigest()[:40]
-        array, card = cache_dir / f"{key}.npy", cache_dir / f"{key}.json"
-        if not card.exists():
-            _make(files, array, card, size, channels)
-        readable: list[int] = json.loads(card.read_text(encoding="utf-8"))["slots"]
-        if -1 in readable:
+        in_memory = cache_memory()
+        key = hashlib.sha256(json.dumps([FORMAT, size, channels, [_stat(path) for path in files]]).encode()).hexdigest()
+        array, card = cache_dir / f"{key[:40]}.npy", cache_dir / f"{key[:40]}.json"
+        found = _read(array, card, in_memory)
+        if found is None:
+            with _alone(card.with_suffix(".lock")):
+                # another process may have made it while this one waited
+                found = _read(array, card, in_memory)
+                if found is None:
+                    _make(files, array, card, size, channels)
+                    found = _read(array, card, in_memory)
+        if found is None:
+            raise CohortError(
+                f"The decoded images in {array} do not read back as they were written: the disk or its file system is at "
+                "fault. Set MEDFUSION_HOME to a folder on another disk."
+            )
+        pixels, unreadable = found
+        if unreadable:
             warnings.warn(
-                f"{readable.count(-1)} of {len(files)} image files cannot be decoded; their rows count as without image.",
+                f"{len(unreadable)} of {len(files)} image files cannot be decoded; their rows count as without image.",
                 stacklevel=2,
             )
-        slot_of = dict(zip(files, readable, strict=True))
-        slots = np.asarray([-1 if path is None else slot_of[path] for path in paths], dtype=np.int64)
-        in_memory = array.stat().st_size < psutil.virtual_memory().available / 4
-        return cls(np.load(array, mmap_mode=None if in_memory else "r"), slots)
+        slot_of: dict[Path | None, int] = {path: slot for slot, path in enumerate(files)}
+        slot_of |= {None: -1} | {files[slot]: -1 for slot in unreadable}
+        return cls(pixels, np.asarray([slot_of[path] for path in paths], dtype=np.int64))
 
     @property
     def channels(self) -> int:
@@ -97,51 +112,97 @@ class PixelCache:
 
 
 def _stat(path: Path) -> list[Any]:
+    """What tells that a file is the same. The time of change of its entry too: a copy can keep the one of its content."""
     try:
         found = path.stat()
     except OSError:
         return [str(path), None]
-    return [str(path), found.st_size, found.st_mtime_ns]
+    return [str(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One process at a time, so that two do not decode the same; where files cannot be locked, each does it for itself."""
+    lock = FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except (OSError, NotImplementedError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _read(array: Path, card: Path, in_memory: int) -> tuple[NDArray[Any], list[int]] | None:
+    """The pixels, and the slots of the files that are unreadable; None where they are not there whole.
+
+    in_memory: so many bytes at most are read now, and compared with the checksum; more is mapped, and only its length compared.
+    """
+    try:
+        about = json.loads(card.read_text(encoding="utf-8"))
+        size = array.stat().st_size
+        if size != about["bytes"]:
+            return None
+        pixels: NDArray[Any] = np.load(array, mmap_mode=None if size <= in_memory else "r")
+        if not isinstance(pixels, np.memmap) and zlib.crc32(pixels.data) != about["crc32"]:
+            return None
+        return pixels, about["unreadable"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _make(files: Sequence[Path], array: Path, card: Path, size: int, channels: int | None) -> None:
     """Decode all files in threads (Pillow decodes without Python's lock) and put array and card in place, the card last."""
-    array.parent.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        kinds = list(pool.map(_kind, files))
+    with ThreadPoolExecutor() as pool:
+        kinds = [kind for kind in pool.map(_kind, files) if kind is not None]
         if channels is None:
-            channels = 3 if any(kind is not None and kind[0] for kind in kinds) else 1
-        deep = any(kind is not None and kind[1] for kind in kinds)
-        shape = (max(1, len(files)), channels, size, size)
-        handle, temporary = tempfile.mkstemp(dir=array.parent, suffix=".part")
-        os.close(handle)
+            channels = 3 if any(colours for colours, _ in kinds) else 1
+        deep = any(deep for _, deep in kinds)
+        blank = np.zeros((channels, size, size), np.uint16 if deep else np.uint8)
+        unreadable: list[int] = []
+        checksum = 0
+
+        def write(temporary: Path) -> None:
+            # one image after another: memory stays small, and a full disk is an error here, not a crash as in a memory map
+            nonlocal checksum
+            with open(temporary, "wb") as file:
+                shape = (max(1, len(files)), *blank.shape)
+                npy.write_array_header_1_0(
+                    file, {"descr": npy.dtype_to_descr(blank.dtype), "fortran_order": False, "shape": shape}
+                )
+                decoded = _in_order(pool, files, size=size, channels=blank.shape[0], deep=deep)
+                for slot, pixels in enumerate(decoded if files else [blank]):
+                    if pixels is None:
+                        unreadable.append(slot)
+                    content = np.ascontiguousarray(blank if pixels is None else pixels).data
+                    checksum = zlib.crc32(content, checksum)
+                    file.write(content)
+
         try:
-            pixels = open_memmap(temporary, mode="w+", dtype=np.uint16 if deep else np.uint8, shape=shape)
-            good = list(
-                pool.map(partial(_fill, pixels, size=size, channels=channels, deep=deep), files, range(len(files)))
-            )
-            pixels.flush()
-            with open(temporary, "rb") as written:
-                os.fsync(written.fileno())
-            os.replace(temporary, array)
+            write_durably(array, write)
+            about = {"bytes": array.stat().st_size, "crc32": checksum, "unreadable": unreadable}
+            write_json(card, about)
         except OSError as error:
             raise CohortError(
-                f"The decoded images ({np.prod(shape) * (1 + deep) / 1e6:.0f} MB) could not be written to {array.parent}: "
+                f"The decoded images ({blank.nbytes * len(files) / 1e6:.0f} MB) could not be written to {array.parent}: "
                 f"{error}. Free some space, or set MEDFUSION_HOME to a larger disk."
             ) from error
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-    part = card.with_suffix(".json.part")
-    part.write_text(json.dumps({"slots": [slot if ok else -1 for slot, ok in enumerate(good)]}), encoding="utf-8")
-    os.replace(part, card)
 
 
-def _fill(pixels: NDArray[Any], path: Path, slot: int, *, size: int, channels: int, deep: bool) -> bool:
+def _in_order(pool: ThreadPoolExecutor, files: Sequence[Path], **how: Any) -> Iterator[NDArray[Any] | None]:
+    """Each file decoded, None where it cannot be."""
+    for first in range(0, len(files), DECODED_AHEAD):
+        yield from pool.map(partial(_decode, **how), files[first : first + DECODED_AHEAD])
+
+
+def _decode(path: Path, **how: Any) -> NDArray[Any] | None:
     try:
-        pixels[slot] = decode(path, size=size, channels=channels, deep=deep)
+        return decode(path, **how)
     except UNREADABLE:
-        return False
-    return True
+        return None
 
 
 def _kind(path: Path) -> tuple[bool, bool] | None:

@@ -7,14 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medfusion_jupyter.data import PixelCache, TableArrays
-from medfusion_jupyter.data.augment import augment
+from medfusion_jupyter.data import batches as batches_module
+from medfusion_jupyter.data.augment import _affine_grid, augment
 from medfusion_jupyter.data.batches import BatchSource
 from medfusion_jupyter.settings.augmentation import Augmentation
 
 NOTHING = {"flip": 0, "rotate": 0, "translate": 0, "scale": 0, "brightness": 0, "contrast": 0}
 
 
-def _source(n, batch_size, absent=(), dtype=np.uint8):
+def _source(n, batch_size, absent=(), dtype=np.uint8, device="cpu"):
     slots = np.where(np.isin(np.arange(n), absent), -1, np.arange(n))
     full = np.iinfo(dtype).max
     pixels = np.broadcast_to((np.arange(n) % 5 * full // 4).astype(dtype)[:, None, None, None], (n, 1, 4, 4)).copy()
@@ -25,7 +26,7 @@ def _source(n, batch_size, absent=(), dtype=np.uint8):
         np.arange(n) % 2,
         rows=np.arange(n),
         batch_size=batch_size,
-        device="cpu",
+        device=device,
         mean=(0.5,),
         std=(0.25,),
         modalities=("image", "table"),
@@ -60,11 +61,69 @@ def test_an_absent_image_is_marked_and_never_silently_a_zero_image():
     assert next(iter(_source(5, 5).epoch(None, None, None))).all_present
 
 
+@pytest.mark.parametrize("augmentation", [None, Augmentation()])
+def test_an_absent_image_is_zero_also_when_images_are_changed(augmentation):
+    batch = next(iter(_source(5, 5, absent=[1]).epoch(None, augmentation, torch.Generator())))
+    assert (batch.image.abs().amax(dim=(1, 2, 3)) == 0).tolist() == [False, True, False, False, False]
+
+
+@given(st.integers(2, 70), st.integers(2, 20), st.data())
+def test_an_epoch_begun_in_its_middle_gives_the_same_batches_as_one_that_was_not_interrupted(n, batch_size, data):
+    source = _source(n, batch_size, absent=[0])
+    start = data.draw(st.integers(0, len(source)))
+    generator = torch.Generator().manual_seed(3)
+    whole = source.epoch((0, 1), Augmentation(), generator)
+    for _ in range(start):
+        next(whole)
+    # asked for anew by a source of another process, with nothing but the generator's state
+    later = torch.Generator()
+    later.set_state(generator.get_state())
+    rest = list(_source(n, batch_size, absent=[0]).epoch((0, 1), Augmentation(), later, start=start))
+    expected = list(whole)
+    assert len(rest) == len(expected) == len(source) - start
+    for one, two in zip(rest, expected, strict=True):
+        assert one.rows.tolist() == two.rows.tolist()
+        assert torch.equal(one.image, two.image)
+        assert torch.equal(one.numeric, two.numeric)
+        assert torch.equal(one.target, two.target)
+
+
+def test_batches_that_are_left_out_are_not_made():
+    source = _source(40, 4)
+    generator = torch.Generator().manual_seed(3)
+    before = generator.get_state()
+    rest = source.epoch((0, 1), Augmentation(), generator, start=9)
+    next(rest)
+    once = torch.Generator()
+    once.set_state(before)
+    augment(torch.zeros(4, 1, 4, 4), Augmentation(), once)
+    assert torch.equal(generator.get_state(), once.get_state())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("share", [0.25, 0.0])  # pixels kept on the GPU, and read from the host
+def test_a_gpu_gets_the_batches_that_the_processor_gets(dtype, share, monkeypatch):
+    monkeypatch.setattr(batches_module, "DEVICE_SHARE", share)
+    on_gpu = _source(11, 4, absent=[3], dtype=dtype, device="cuda").epoch((0, 1), None, None)
+    on_cpu = _source(11, 4, absent=[3], dtype=dtype).epoch((0, 1), None, None)
+    for one, two in zip(on_gpu, on_cpu, strict=True):
+        assert torch.allclose(one.image.cpu(), two.image, atol=1e-6)
+        assert torch.equal(one.present.cpu(), two.present)
+        assert torch.equal(one.target.cpu(), two.target)
+
+
 def test_an_epoch_has_its_own_order_and_the_same_each_time():
     source = _source(50, 50)
     orders = [next(iter(source.epoch(order, None, None))).rows.tolist() for order in ((0, 1), (0, 1), (0, 2), (1, 1))]
     assert orders[0] == orders[1]
     assert orders[0] != orders[2] != orders[3]
+
+
+def test_the_grid_is_the_one_of_torch():
+    matrix = torch.randn(6, 2, 3, generator=torch.Generator().manual_seed(0))
+    expected = torch.nn.functional.affine_grid(matrix, [6, 1, 9, 14], align_corners=False)
+    assert torch.allclose(_affine_grid(matrix, 9, 14), expected, atol=1e-6)
 
 
 @pytest.fixture

@@ -1,11 +1,19 @@
 """Images of every kind are decoded once, and what cannot be decoded is absent and counted."""
 
+import os
+import resource
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from medfusion_jupyter.data import CohortError, PixelCache
+from medfusion_jupyter.data import cache_memory as cache_memory_module
 from medfusion_jupyter.data import pixel_cache as module
+from medfusion_jupyter.store import durable_files
 
 
 @pytest.fixture
@@ -106,22 +114,132 @@ def test_decoded_once_and_again_when_a_file_or_setting_changes(opened, images, m
     assert opened(paths).pixels[0].max() == 99
 
 
-def test_a_large_cache_is_read_from_the_disk_as_it_is_needed(opened, images, monkeypatch):
-    memory = type("Memory", (), {"available": 0})
-    monkeypatch.setattr(module.psutil, "virtual_memory", memory)
-    cache = opened(sorted(images.iterdir()))
+def test_a_change_that_keeps_size_and_time_of_a_file_is_noticed(opened, images):
+    path = images / "i3.png"
+    there = path.stat()
+    opened([path])
+    Image.fromarray(np.full((20, 30), 31, np.uint8)).save(path)
+    assert path.stat().st_size == there.st_size
+    os.utime(path, ns=(there.st_atime_ns, there.st_mtime_ns))
+    assert opened([path]).pixels.max() == 31
+
+
+@pytest.mark.parametrize("limit", ["0", "511", "0.1KB"])
+def test_a_cache_above_the_set_size_is_read_from_the_disk_as_it_is_needed(opened, images, monkeypatch, limit):
+    monkeypatch.setenv("MEDFUSION_CACHE_MEMORY", limit)
+    cache = opened(sorted(images.iterdir()))  # eight times 8 x 8 pixels
     assert isinstance(cache.pixels, np.memmap)
     assert cache.pixels[3].max() == 30
+
+
+@pytest.mark.parametrize("limit", ["5000", "5kb", "1 MB", "2.5GB", "1TB", ""])
+def test_a_cache_below_the_set_size_is_held_in_memory(opened, images, monkeypatch, limit):
+    monkeypatch.setenv("MEDFUSION_CACHE_MEMORY", limit)
+    assert not isinstance(opened(sorted(images.iterdir())).pixels, np.memmap)
+
+
+@pytest.mark.parametrize("limit", ["a lot", "-1", "8 apples", "nan"])
+def test_a_size_that_is_none_is_refused(opened, images, monkeypatch, limit):
+    monkeypatch.setenv("MEDFUSION_CACHE_MEMORY", limit)
+    with pytest.raises(CohortError, match=f"MEDFUSION_CACHE_MEMORY is '{limit}'.*such as 8GB"):
+        opened(sorted(images.iterdir()))
+
+
+def test_the_limit_of_a_container_counts_as_the_memory_there_is(tmp_path, monkeypatch):
+    monkeypatch.delenv("MEDFUSION_CACHE_MEMORY", raising=False)
+    monkeypatch.setattr(cache_memory_module, "CGROUP", tmp_path)
+    of_the_machine = cache_memory_module.cache_memory()
+    (tmp_path / "memory.current").write_text("600\n")
+    (tmp_path / "memory.max").write_text("1000\n")
+    assert cache_memory_module.cache_memory() == 100
+    (tmp_path / "memory.max").write_text("max\n")
+    assert cache_memory_module.cache_memory() == pytest.approx(of_the_machine, rel=0.5)
+
+
+@pytest.mark.parametrize("damage", ["array cut", "array changed", "array gone", "card cut", "card of another"])
+def test_a_damaged_cache_is_made_anew(opened, images, tmp_path, damage):
+    paths = sorted(images.iterdir())
+    expected = opened(paths).pixels.copy()
+    array, card = (next((tmp_path / "cache").glob(pattern)) for pattern in ("*.npy", "*.json"))
+    if damage == "array cut":
+        array.write_bytes(array.read_bytes()[:-1])
+    elif damage == "array changed":
+        content = bytearray(array.read_bytes())
+        content[-1] ^= 1
+        array.write_bytes(content)
+    elif damage == "array gone":
+        array.unlink()
+    elif damage == "card cut":
+        card.write_text(card.read_text()[:-1])
+    else:
+        card.write_text("[]")
+    assert np.array_equal(opened(paths).pixels, expected)
+    assert np.array_equal(np.load(array), expected)
+
+
+OPENS = """
+import sys, time
+from pathlib import Path
+from medfusion_jupyter.data import PixelCache, pixel_cache
+
+folder, name = Path(sys.argv[1]), sys.argv[2]
+decode = pixel_cache.decode
+
+def slowly(path, **how):
+    with open(folder / "decoded", "a") as log:
+        log.write(name + " ")
+    while not (folder / "go").exists():
+        time.sleep(0.01)
+    return decode(path, **how)
+
+pixel_cache.decode = slowly
+print("opens", flush=True)
+pixels = PixelCache.open(sorted((folder / "images").iterdir()), size=8, cache_dir=folder / "cache").pixels
+print(int(pixels.max()), flush=True)
+"""
+
+
+def test_two_processes_that_want_the_same_images_decode_them_once(images, tmp_path):
+    def start(name):
+        command = [sys.executable, "-c", OPENS, str(tmp_path), name]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "opens\n"
+        return process
+
+    one = start("one")
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "decoded").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    two = start("two")
+    (tmp_path / "go").touch()
+    assert [process.communicate(timeout=60)[0] for process in (one, two)] == ["70\n", "70\n"]
+    assert (tmp_path / "decoded").read_text().split() == ["one"] * 8
+
+
+@pytest.fixture
+def files_of_at_most_100_kb():
+    """A disk that is full: the system refuses the write itself."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_write_that_fails_is_a_clear_error_and_leaves_nothing_half(opened, images, tmp_path, files_of_at_most_100_kb):
+    with pytest.raises(CohortError, match=r"The decoded images \(1 MB\).*File too large.*Free some space"):
+        opened(sorted(images.iterdir()), size=256)
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
 
 
 def test_a_full_disk_is_a_clear_error_and_leaves_nothing_half(opened, images, tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.os, "fsync", full)
+    monkeypatch.setattr(durable_files.os, "fsync", full)
     with pytest.raises(CohortError, match=r"No space left on device.*Free some space"):
         opened(sorted(images.iterdir()))
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
 
 
 def test_statistics_are_those_of_the_images_asked_for(opened, images):
