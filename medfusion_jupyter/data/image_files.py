@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,25 @@ def kind_of(path: Path) -> tuple[bool, bool]:
     """(has colours, has more than 8 bits) by the file's header. Raises one of UNREADABLE."""
     with Image.open(path) as image:
         return image.mode not in ("1", "L", "LA", *_DEEP_MODES, "F"), image.mode in _DEEP_MODES
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of its image. kind: as `PNG`; size: (height, width) in pixels; spacing: mm between rows and between
+    columns, None where the file does not say."""
+
+    kind: str
+    size: tuple[int, int]
+    coloured: bool
+    deep: bool
+    spacing: tuple[float, float] | None
+
+
+def header_of(path: Path) -> Header:
+    """What the file says of its image. Raises one of UNREADABLE."""
+    coloured, deep = kind_of(path)
+    with Image.open(path) as image:
+        return Header(image.format or "", (image.height, image.width), coloured, deep, None)
 
 
 def decode(path: Path, *, size: int, channels: int, deep: bool) -> NDArray[np.uint8] | NDArray[np.uint16]:
