@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
-from medfusion_jupyter.data import tables
 from medfusion_jupyter.data.checks.findings import Finding
 from medfusion_jupyter.data.checks.inspection import Inspection
+from medfusion_jupyter.data.checks.predictability import filled
 
 MANY = 50
 MOSTLY_MISSING = 0.8
@@ -20,8 +18,8 @@ def check_columns(inspection: Inspection) -> Iterator[Finding]:
     for column in [*cohort.numeric, *cohort.categorical, *inspection.others]:
         used = column in inspection.features
         values = cohort.frame[column]
-        there = np.asarray([name is not None for name in tables.names(values)]) if values.notna().any() else None
-        if there is None or not there.any():
+        there = filled(values).astype(bool)
+        if not there.any():
             yield Finding(
                 "warning" if used else "note",
                 "columns",
@@ -33,8 +31,8 @@ def check_columns(inspection: Inspection) -> Iterator[Finding]:
             continue
         if not used:
             continue
-        kinds = set(tables.names(values[there]))
-        if len(kinds) == 1 and there.all():
+        kinds = values[there].nunique()
+        if kinds == 1 and there.all():
             yield Finding(
                 "warning",
                 "columns",
@@ -53,12 +51,12 @@ def check_columns(inspection: Inspection) -> Iterator[Finding]:
                 "The model learns mostly whether it was measured, which is a habit of this hospital.",
                 "Leave it out, or report the model with and without it.",
             )
-        if column in cohort.categorical and len(kinds) > max(MANY, len(cohort) // 10):
+        if column in cohort.categorical and kinds > max(MANY, len(cohort) // 10):
             yield Finding(
                 "warning",
                 "columns",
                 column,
-                f"It has {len(kinds):,} categories in {len(cohort):,} rows.",
+                f"It has {kinds:,} categories in {len(cohort):,} rows.",
                 "Categories with few rows each are learned by heart; an id among them would be the patient.",
                 "Leave it out where it is a name or an id; else merge rare categories.",
             )
