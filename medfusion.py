@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from medfusion_jupyter.data import Cohort, synthetic_cohort
+    from medfusion_jupyter.data import Cohort, synthetic_cohort, synthetic_interaction, synthetic_survival
     from medfusion_jupyter.evaluation import evaluate
     from medfusion_jupyter.training import Job, Model, load_job, load_model, resume, train
     from medfusion_jupyter.widgets import datasets, jobs, models, monitor, workflows
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _ROOM_OF = {
     "Cohort": "medfusion_jupyter.data",
     "synthetic_cohort": "medfusion_jupyter.data",
+    "synthetic_interaction": "medfusion_jupyter.data",
+    "synthetic_survival": "medfusion_jupyter.data",
     "Job": "medfusion_jupyter.training",
     "Model": "medfusion_jupyter.training",
     "load_job": "medfusion_jupyter.training",
@@ -48,6 +50,8 @@ __all__ = [
     "monitor",
     "resume",
     "synthetic_cohort",
+    "synthetic_interaction",
+    "synthetic_survival",
     "train",
     "workflows",
 ]

@@ -7,7 +7,23 @@ from medfusion_jupyter.data.cohort import Cohort
 from medfusion_jupyter.data.errors import CohortError
 from medfusion_jupyter.data.pixel_cache import PixelCache
 from medfusion_jupyter.data.split import Split
-from medfusion_jupyter.data.synthetic import synthetic_cohort
+from medfusion_jupyter.data.synthetic import (
+    SyntheticSurvival,
+    synthetic_cohort,
+    synthetic_interaction,
+    synthetic_survival,
+)
 from medfusion_jupyter.data.table_encoding import TableArrays, TableEncoder
 
-__all__ = ["Cohort", "CohortError", "PixelCache", "Split", "TableArrays", "TableEncoder", "synthetic_cohort"]
+__all__ = [
+    "Cohort",
+    "CohortError",
+    "PixelCache",
+    "Split",
+    "SyntheticSurvival",
+    "TableArrays",
+    "TableEncoder",
+    "synthetic_cohort",
+    "synthetic_interaction",
+    "synthetic_survival",
+]
