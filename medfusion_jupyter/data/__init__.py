@@ -6,6 +6,8 @@ Start at `cohort.py`. `augment.py` and `batches.py` are the only modules here th
 from medfusion_jupyter.data.cohort import Cohort
 from medfusion_jupyter.data.errors import CohortError
 from medfusion_jupyter.data.pixel_cache import PixelCache
+from medfusion_jupyter.data.read_image import read_image
+from medfusion_jupyter.data.readers import ImageError, MedicalImage
 from medfusion_jupyter.data.split import Split
 from medfusion_jupyter.data.synthetic import (
     SyntheticSurvival,
@@ -18,11 +20,14 @@ from medfusion_jupyter.data.table_encoding import TableArrays, TableEncoder
 __all__ = [
     "Cohort",
     "CohortError",
+    "ImageError",
+    "MedicalImage",
     "PixelCache",
     "Split",
     "SyntheticSurvival",
     "TableArrays",
     "TableEncoder",
+    "read_image",
     "synthetic_cohort",
     "synthetic_interaction",
     "synthetic_survival",

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from medfusion_jupyter.data import tables
 from medfusion_jupyter.data.cohort_view import html_of
 from medfusion_jupyter.data.errors import CohortError, closest
-from medfusion_jupyter.data.image_files import find_images, is_readable
+from medfusion_jupyter.data.image_files import find_images, why_unreadable
+from medfusion_jupyter.data.readers import suffixes
 from medfusion_jupyter.store import home, open_store
 from medfusion_jupyter.store.durable_files import write_json, write_text
 
@@ -33,7 +34,8 @@ class Cohort:
     """Rows of a table, each with a class and, where given, an image, clinical values and the patient it belongs to.
 
     table: path of a UTF-8 CSV, or a DataFrame (which is copied). target: column with the class; every row has one.
-    image: column with the image's path relative to image_root (`.png`, `.jpg`, `.jpeg`; the suffix may be left out).
+    image: column with the image's path relative to image_root (PNG, JPEG, TIFF,
+    BMP, DICOM, NIfTI of one slice, `.npy`, `.npz`; the suffix may be left out).
     image_root: folder of the images; by default that of the CSV, or the working directory for a DataFrame.
     patient: column that tells patients apart; without it each row is a patient of its own.
     numeric, categorical: the columns to learn from. None is guessed: a column may give the target away.
@@ -160,11 +162,11 @@ class Cohort:
             example = next((value for value in values if value is not None), None)
             raise CohortError(
                 f"None of the {len(self)} images of column {column!r} is in {root}. The first value is {example!r}; files may "
-                "be .png, .jpg or .jpeg."
+                f"be {', '.join(suffixes())}."
             )
-        if required and not any(is_readable(path) for path in there):
+        if required and all(why_unreadable(path) for path in there):
             raise CohortError(
-                f"None of the {len(there)} image files in {root} can be decoded; the first is {there[0].name!r}."
+                f"None of the {len(there)} image files in {root} can be decoded. The first: {why_unreadable(there[0])}"
             )
         missing = len(self) - len(there)
         if missing:
