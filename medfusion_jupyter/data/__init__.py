@@ -5,7 +5,9 @@ Start at `cohort.py`. `augment.py` and `batches.py` are the only modules here th
 
 from medfusion_jupyter.data.cohort import Cohort
 from medfusion_jupyter.data.errors import CohortError
+from medfusion_jupyter.data.medmnist import read_medmnist
 from medfusion_jupyter.data.pixel_cache import PixelCache
+from medfusion_jupyter.data.public import public_cohort, public_cohorts
 from medfusion_jupyter.data.read_image import read_image
 from medfusion_jupyter.data.readers import ImageError, MedicalImage
 from medfusion_jupyter.data.split import Split
@@ -27,7 +29,10 @@ __all__ = [
     "SyntheticSurvival",
     "TableArrays",
     "TableEncoder",
+    "public_cohort",
+    "public_cohorts",
     "read_image",
+    "read_medmnist",
     "synthetic_cohort",
     "synthetic_interaction",
     "synthetic_survival",

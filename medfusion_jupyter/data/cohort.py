@@ -271,6 +271,15 @@ class Cohort:
 
         return split_by_patient(self, test=test, val=val, seed=seed)
 
+    def split_by(self, column: str) -> Split:
+        """The split that a column of the table gives, whose values are `train`, `val` and `test`, as with a published split.
+
+        Rows without a value are in no part. Raises CohortError where a patient is in two parts.
+        """
+        from medfusion_jupyter.data.split import split_by_column
+
+        return split_by_column(self, column)
+
     def check(
         self, split: Split | None = None, *, folds: int = 5, batch_size: int = 32, images: int = 2000, seed: int = 0
     ) -> Findings:
