@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from medfusion_jupyter.data import Cohort, synthetic_cohort
+    from medfusion_jupyter.data import (
+        Cohort,
+        public_cohort,
+        public_cohorts,
+        read_image,
+        read_medmnist,
+        synthetic_cohort,
+        synthetic_interaction,
+        synthetic_survival,
+    )
     from medfusion_jupyter.evaluation import evaluate
     from medfusion_jupyter.training import (
         Callback,
@@ -30,7 +39,13 @@ if TYPE_CHECKING:
 
 _ROOM_OF = {
     "Cohort": "medfusion_jupyter.data",
+    "public_cohort": "medfusion_jupyter.data",
+    "public_cohorts": "medfusion_jupyter.data",
+    "read_image": "medfusion_jupyter.data",
+    "read_medmnist": "medfusion_jupyter.data",
     "synthetic_cohort": "medfusion_jupyter.data",
+    "synthetic_interaction": "medfusion_jupyter.data",
+    "synthetic_survival": "medfusion_jupyter.data",
     "Callback": "medfusion_jupyter.training",
     "Job": "medfusion_jupyter.training",
     "Model": "medfusion_jupyter.training",
@@ -62,8 +77,14 @@ __all__ = [
     "load_model",
     "models",
     "monitor",
+    "public_cohort",
+    "public_cohorts",
+    "read_image",
+    "read_medmnist",
     "resume",
     "synthetic_cohort",
+    "synthetic_interaction",
+    "synthetic_survival",
     "train",
     "workflows",
 ]

@@ -5,9 +5,35 @@ Start at `cohort.py`. `augment.py` and `batches.py` are the only modules here th
 
 from medfusion_jupyter.data.cohort import Cohort
 from medfusion_jupyter.data.errors import CohortError
+from medfusion_jupyter.data.medmnist import read_medmnist
 from medfusion_jupyter.data.pixel_cache import PixelCache
+from medfusion_jupyter.data.public import public_cohort, public_cohorts
+from medfusion_jupyter.data.read_image import read_image
+from medfusion_jupyter.data.readers import ImageError, MedicalImage
 from medfusion_jupyter.data.split import Split
-from medfusion_jupyter.data.synthetic import synthetic_cohort
+from medfusion_jupyter.data.synthetic import (
+    SyntheticSurvival,
+    synthetic_cohort,
+    synthetic_interaction,
+    synthetic_survival,
+)
 from medfusion_jupyter.data.table_encoding import TableArrays, TableEncoder
 
-__all__ = ["Cohort", "CohortError", "PixelCache", "Split", "TableArrays", "TableEncoder", "synthetic_cohort"]
+__all__ = [
+    "Cohort",
+    "CohortError",
+    "ImageError",
+    "MedicalImage",
+    "PixelCache",
+    "Split",
+    "SyntheticSurvival",
+    "TableArrays",
+    "TableEncoder",
+    "public_cohort",
+    "public_cohorts",
+    "read_image",
+    "read_medmnist",
+    "synthetic_cohort",
+    "synthetic_interaction",
+    "synthetic_survival",
+]

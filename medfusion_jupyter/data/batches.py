@@ -125,7 +125,7 @@ class BatchSource:
         batches = self.rows_of_epoch(order)
         # all indices go to the device at once: a copy a batch would make it wait each time
         index = torch.from_numpy(np.concatenate(batches)).to(self.device)
-        parts = index.split([len(rows) for rows in batches])
+        parts = torch.split(index, [len(rows) for rows in batches])
         for rows, part in zip(batches[start:], parts[start:], strict=True):
             yield self._batch(rows, part, augmentation, generator)
 

@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from medfusion_jupyter.data import tables
 from medfusion_jupyter.data.cohort_view import html_of
 from medfusion_jupyter.data.errors import CohortError, closest
-from medfusion_jupyter.data.image_files import find_images, is_readable
+from medfusion_jupyter.data.image_files import find_images, why_unreadable
+from medfusion_jupyter.data.readers import suffixes
 from medfusion_jupyter.store import home, open_store
 from medfusion_jupyter.store.durable_files import write_json, write_text
 
 if TYPE_CHECKING:
+    from medfusion_jupyter.data.checks import Findings
     from medfusion_jupyter.data.split import Split
 
 CARD, TABLE = "cohort.json", "table.csv"
@@ -32,7 +34,8 @@ class Cohort:
     """Rows of a table, each with a class and, where given, an image, clinical values and the patient it belongs to.
 
     table: path of a UTF-8 CSV, or a DataFrame (which is copied). target: column with the class; every row has one.
-    image: column with the image's path relative to image_root (`.png`, `.jpg`, `.jpeg`; the suffix may be left out).
+    image: column with the image's path relative to image_root (PNG, JPEG, TIFF,
+    BMP, DICOM, NIfTI of one slice, `.npy`, `.npz`; the suffix may be left out).
     image_root: folder of the images; by default that of the CSV, or the working directory for a DataFrame.
     patient: column that tells patients apart; without it each row is a patient of its own.
     numeric, categorical: the columns to learn from. None is guessed: a column may give the target away.
@@ -159,11 +162,11 @@ class Cohort:
             example = next((value for value in values if value is not None), None)
             raise CohortError(
                 f"None of the {len(self)} images of column {column!r} is in {root}. The first value is {example!r}; files may "
-                "be .png, .jpg or .jpeg."
+                f"be {', '.join(suffixes())}."
             )
-        if required and not any(is_readable(path) for path in there):
+        if required and all(why_unreadable(path) for path in there):
             raise CohortError(
-                f"None of the {len(there)} image files in {root} can be decoded; the first is {there[0].name!r}."
+                f"None of the {len(there)} image files in {root} can be decoded. The first: {why_unreadable(there[0])}"
             )
         missing = len(self) - len(there)
         if missing:
@@ -267,6 +270,30 @@ class Cohort:
         from medfusion_jupyter.data.split import split_by_patient
 
         return split_by_patient(self, test=test, val=val, seed=seed)
+
+    def split_by(self, column: str) -> Split:
+        """The split that a column of the table gives, whose values are `train`, `val` and `test`, as with a published split.
+
+        Rows without a value are in no part. Raises CohortError where a patient is in two parts.
+        """
+        from medfusion_jupyter.data.split import split_by_column
+
+        return split_by_column(self, column)
+
+    def check(
+        self, split: Split | None = None, *, folds: int = 5, batch_size: int = 32, images: int = 2000, seed: int = 0
+    ) -> Findings:
+        """Look for what would make a model or its test wrong, before training; each finding has a severity and a fix.
+
+        Asks whether patients or images are on two sides, whether a column or the way an image was taken gives the target away
+        (cross-validated AUROC over patients), which columns are known only afterwards, and whether files, columns and classes
+        are fit for training. split: looks for images that are in two of its parts. folds, batch_size: as you mean to train. Of a
+        large cohort 20,000 rows and `images` image files are looked into, drawn by `seed`. All columns are looked at,
+        for any could be listed under numeric or categorical next.
+        """
+        from medfusion_jupyter.data.checks import check_cohort
+
+        return check_cohort(self, split, folds=folds, batch_size=batch_size, images=images, seed=seed)
 
     @functools.cached_property
     def fingerprint(self) -> str:

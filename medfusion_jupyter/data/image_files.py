@@ -1,9 +1,10 @@
-"""Finding and decoding image files: PNG and JPEG, 8 and 16 bit, grey and colour."""
+"""Finding and decoding 2D image files: Pillow's formats here, 8 and 16 bit, grey and colour; all others by `readers`."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,18 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from medfusion_jupyter.data.errors import CohortError
-
-SUFFIXES = (".png", ".jpg", ".jpeg")
+from medfusion_jupyter.data.readers import ImageError, MedicalImage, reader_of
+from medfusion_jupyter.data.readers.dicom import CT_RANGE
+from medfusion_jupyter.data.readers.medical_image import range_of
+from medfusion_jupyter.data.readers.registry import stem_of
 
 UNREADABLE = (OSError, UnidentifiedImageError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 """What Pillow raises for a file that is cut short, damaged, of another kind or absurdly large."""
 
-_DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+LUMA = np.asarray([0.299, 0.587, 0.114], dtype=np.float32)
+"""Shares of red, green and blue in grey (ITU-R BT.601), as Pillow takes them."""
+
+DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
 
 def find_images(root: Path, values: Sequence[str | None], column: str) -> list[Path | None]:
@@ -53,40 +59,79 @@ def _by_name(folder: Path) -> dict[str, list[str]]:
     by_name: dict[str, list[str]] = {}
     try:
         with os.scandir(folder) as entries:
-            files = [entry.name for entry in entries if entry.is_file()]
+            files = {entry.name: entry.is_file() for entry in entries}
     except (FileNotFoundError, NotADirectoryError):
         return by_name
-    for name in files:
-        stem, suffix = os.path.splitext(name)
-        if suffix.lower() in SUFFIXES:
+    for name, is_file in files.items():
+        stem = stem_of(name) if is_file else None
+        if stem is not None:
             by_name.setdefault(stem, []).append(name)
-    by_name.update({name: [name] for name in files})
+    by_name.update({name: [name] for name, is_file in files.items() if is_file})
+    for name in files:
+        by_name.setdefault(name, [name])  # a folder: the files of a DICOM series
     return by_name
 
 
-def is_readable(path: Path) -> bool:
-    """Whether the file decodes."""
+def why_unreadable(path: Path) -> str | None:
+    """What is wrong with a file as a 2D image; None where it decodes."""
     try:
-        with Image.open(path) as image:
-            image.load()
-    except UNREADABLE:
-        return False
-    return True
+        _, deep = kind_of(path)
+        decode(path, size=32, channels=1, deep=deep)
+    except ImageError as error:
+        return str(error)
+    except UNREADABLE as error:
+        return f"{path.name} cannot be read as an image: {error}"
+    return None
 
 
 def kind_of(path: Path) -> tuple[bool, bool]:
     """(has colours, has more than 8 bits) by the file's header. Raises one of UNREADABLE."""
+    reader = reader_of(path)
+    if reader is not None:
+        plane = reader.plane(path)
+        return plane.coloured, plane.deep
     with Image.open(path) as image:
-        return image.mode not in ("1", "L", "LA", *_DEEP_MODES, "F"), image.mode in _DEEP_MODES
+        _refuse_pages(path, image)
+        return image.mode not in ("1", "L", "LA", *DEEP_MODES, "F"), image.mode in (*DEEP_MODES, "F")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of its image. kind: as `PNG`; size: (height, width) in pixels; spacing: mm between rows and between
+    columns, None where the file does not say."""
+
+    kind: str
+    size: tuple[int, int]
+    coloured: bool
+    deep: bool
+    spacing: tuple[float, float] | None
+
+
+def header_of(path: Path) -> Header:
+    """What the file says of its image. Raises one of UNREADABLE."""
+    reader = reader_of(path)
+    if reader is not None:
+        plane = reader.plane(path)
+        return Header(plane.kind, plane.size, plane.coloured, plane.deep, plane.spacing)
+    coloured, deep = kind_of(path)
+    with Image.open(path) as image:
+        return Header(image.format or "", (image.height, image.width), coloured, deep, None)
 
 
 def decode(path: Path, *, size: int, channels: int, deep: bool) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Pixels `(channels, size, size)`, uint8, or uint16 where `deep`; the image fills the square. Raises one of UNREADABLE."""
+    reader = reader_of(path)
+    if reader is not None:
+        reader.plane(path)  # refuses a volume before it is read
+        return _resized(reader.read(path), size, channels, deep)
     with Image.open(path) as image:
+        _refuse_pages(path, image)
         if image.format == "JPEG":
             image.draft(None, (2 * size, 2 * size))  # decodes at a half, quarter or eighth where that is enough
         upright: Image.Image = ImageOps.exif_transpose(image)
-        if upright.mode in _DEEP_MODES:
+        if upright.mode == "F":
+            return _resized(_float_image(path, np.asarray(upright)), size, channels, deep)
+        if upright.mode in DEEP_MODES:
             return _deep(upright, size, channels, deep)
         resized = upright.convert("RGB" if channels == 3 else "L").resize(
             (size, size), Image.Resampling.BILINEAR, reducing_gap=2.0
@@ -103,3 +148,29 @@ def _deep(image: Image.Image, size: int, channels: int, deep: bool) -> NDArray[n
     pixels = pixels if deep else pixels / 257
     out = np.broadcast_to(pixels, (channels, size, size))
     return out.astype(np.uint16) if deep else out.astype(np.uint8)
+
+
+def _resized(image: MedicalImage, size: int, channels: int, deep: bool) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """A measured image through the window that is used for training: one of a CT must mean the same in every image."""
+    if image.unit == "HU":
+        image = replace(image, window=CT_RANGE)
+    planes = image.shown()
+    if channels == 1 and len(planes) == 3:
+        planes = (planes * LUMA[:, None, None]).sum(axis=0, keepdims=True)
+    full = 65535 if deep else 255
+    small = [np.asarray(Image.fromarray(plane).resize((size, size), Image.Resampling.BILINEAR)) for plane in planes]
+    pixels = np.rint(np.stack(small).clip(0, 1) * full).astype(np.uint16 if deep else np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(pixels, (channels, size, size)))
+
+
+def _float_image(path: Path, values: NDArray[np.float32]) -> MedicalImage:
+    if not np.isfinite(values).all():
+        raise ImageError(f"{path.name} has values that are no numbers (NaN or inf).")
+    window = (0.0, 1.0) if values.min() >= 0 and values.max() <= 1 else range_of(values)
+    return MedicalImage(values[None], None, None, "stored", window, "TIFF")
+
+
+def _refuse_pages(path: Path, image: Image.Image) -> None:
+    pages = getattr(image, "n_frames", 1)
+    if image.format == "TIFF" and pages > 1:
+        raise ImageError(f"{path.name} has {pages} pages; a 2D image is needed. Save the page that matters by itself.")

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from medfusion_jupyter.data import tables
 from medfusion_jupyter.data.cohort_view import html_of_split
-from medfusion_jupyter.data.errors import CohortError
+from medfusion_jupyter.data.errors import CohortError, closest
 from medfusion_jupyter.store.durable_files import write_json
 
 if TYPE_CHECKING:
@@ -90,6 +91,23 @@ class Split:
         if max((int(part.max()) for part in rows.values() if len(part)), default=-1) >= len(cohort):
             raise CohortError(f"The split in {path} has rows that the cohort of {len(cohort)} rows does not.")
         return cls(cohort, rows)
+
+
+def split_by_column(cohort: Cohort, column: str) -> Split:
+    """The split that a column of the table gives: see `Cohort.split_by`."""
+    if column not in cohort.frame.columns:
+        raise CohortError(f"There is no column {column!r}.{closest(column, map(str, cohort.frame.columns))}")
+    names = tables.names(cohort.frame[column])
+    other = sorted({str(name) for name in names if name not in (*PARTS, None)})
+    if other:
+        raise CohortError(
+            f"The column {column!r} has the values {', '.join(map(repr, other[:5]))}; the parts of a split are train, val and "
+            f"test. Rename them: frame[{column!r}].replace({{{other[0]!r}: 'train'}})."
+        )
+    split = Split(cohort, {part: np.flatnonzero(names == part) for part in PARTS})
+    if not len(split.rows["train"]):
+        raise CohortError(f"The column {column!r} has no row of the part 'train': there is nothing to train on.")
+    return split
 
 
 def split_by_patient(cohort: Cohort, *, test: float, val: float, seed: int) -> Split:

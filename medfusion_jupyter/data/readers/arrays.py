@@ -1,0 +1,76 @@
+"""NumPy arrays in `.npy` and `.npz` files: `(H, W)` grey, `(H, W, 3)` colour, `(D, H, W)` a volume."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medfusion_jupyter.data.readers.medical_image import ImageError, MedicalImage, range_of
+from medfusion_jupyter.data.readers.registry import Plane
+
+
+def read(path: Path) -> MedicalImage:
+    """Integers of 8 or 16 bits go from 0 to their largest, floats from 0 to 1; others between their outer half percents."""
+    array = _array(path)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ImageError(
+            f"{path.name} has {int((~np.isfinite(array)).sum()):,} values that are no numbers (NaN or inf)."
+        )
+    values = array.astype(np.float32)
+    values = np.moveaxis(values, -1, 0) if _is_coloured(array) else values[None]
+    return MedicalImage(values, None, None, "stored", _window(array, values), "NumPy")
+
+
+def plane(path: Path) -> Plane:
+    """The shape and type of a 2D array."""
+    array = _array(path)
+    if array.ndim == 3 and not _is_coloured(array):
+        raise ImageError(
+            f"{path.name} has the shape {array.shape}, a volume; a 2D image is (H, W) or (H, W, 3). Save the slice that matters."
+        )
+    return Plane((array.shape[0], array.shape[1]), _is_coloured(array), array.dtype != np.uint8, None, "NumPy")
+
+
+def _window(array: NDArray[Any], values: NDArray[np.float32]) -> tuple[float, float]:
+    if array.dtype == bool:
+        return 0.0, 1.0
+    if array.dtype in (np.uint8, np.uint16):
+        return 0.0, float(np.iinfo(array.dtype).max)
+    if values.min() >= 0 and values.max() <= 1:
+        return 0.0, 1.0
+    return range_of(values)
+
+
+def _array(path: Path) -> NDArray[Any]:
+    try:
+        # never unpickled: an array of objects is refused
+        loaded = np.load(path, mmap_mode="r" if path.suffix.lower() == ".npy" else None)
+        if isinstance(loaded, np.lib.npyio.NpzFile):
+            with loaded as file:
+                if len(file.files) != 1:
+                    raise ImageError(
+                        f"{path.name} holds {len(file.files)} arrays ({', '.join(file.files[:5])}); an image is a file with one. "
+                        "MedMNIST's files are read by mf.read_medmnist(path)."
+                    )
+                loaded = file[file.files[0]]
+    except ImageError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ImageError(
+            f"{path.name} is not a NumPy array that is whole: {error}. Write it anew with numpy.save."
+        ) from error
+    array: NDArray[Any] = np.asarray(loaded)
+    if array.ndim not in (2, 3) or array.dtype.kind not in "buif" or 0 in array.shape:
+        raise ImageError(
+            f"{path.name} has the shape {array.shape} of {array.dtype}; an image is numbers of shape (H, W), "
+            "(H, W, 3) or (D, H, W)."
+        )
+    return array
+
+
+def _is_coloured(array: NDArray[Any]) -> bool:
+    return array.ndim == 3 and array.shape[2] == 3

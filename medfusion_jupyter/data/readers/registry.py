@@ -1,0 +1,84 @@
+"""Which reader reads a file: one entry a format, found by suffix, else by content."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+from medfusion_jupyter.data.readers.medical_image import MedicalImage
+
+
+class Plane(NamedTuple):
+    """What a file's header says of a 2D image: (height, width), whether it has colours, whether more than 8 bits, mm between
+    rows and columns, and its kind."""
+
+    size: tuple[int, int]
+    coloured: bool
+    deep: bool
+    spacing: tuple[float, float] | None
+    kind: str
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A format. suffixes: in lower case; starts: whether a file with these first 132 bytes is one; module: of this package, with
+    `read(path) -> MedicalImage` and `plane(path) -> Plane`, both raising ImageError; folders: whether a folder is one image."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    starts: Callable[[bytes], bool]
+    module: str
+    folders: bool = False
+
+    def read(self, path: Path) -> MedicalImage:
+        """The whole image. Raises ImageError."""
+        image: MedicalImage = import_module(f"{__package__}.{self.module}").read(path)
+        return image
+
+    def plane(self, path: Path) -> Plane:
+        """The header of a 2D image. Raises ImageError, for a volume too."""
+        header: Plane = import_module(f"{__package__}.{self.module}").plane(path)
+        return header
+
+
+READERS = (
+    Reader("DICOM", (".dcm", ".dicom", ".ima"), lambda head: head[128:132] == b"DICM", "dicom", folders=True),
+    Reader("NIfTI", (".nii", ".nii.gz"), lambda head: False, "nifti"),
+    Reader("NumPy", (".npy", ".npz"), lambda head: head.startswith(b"\x93NUMPY"), "arrays"),
+)
+
+PILLOWS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+"""Suffixes of files that Pillow reads."""
+
+
+def suffixes() -> tuple[str, ...]:
+    """All suffixes that are read, Pillow's first."""
+    return (*PILLOWS, *(suffix for reader in READERS for suffix in reader.suffixes))
+
+
+def stem_of(name: str) -> str | None:
+    """A file's name without its suffix, where that is one of an image: `ct.nii.gz` -> `ct`; else None."""
+    lower = name.lower()
+    suffix = max((s for s in suffixes() if lower.endswith(s)), key=len, default=None)
+    return None if suffix is None else name[: -len(suffix)]
+
+
+def reader_of(path: Path) -> Reader | None:
+    """The reader of a file or folder; None where it is Pillow's, or nobody's."""
+    name = path.name.lower()
+    if name.endswith(PILLOWS):
+        return None
+    for reader in READERS:
+        if name.endswith(reader.suffixes):
+            return reader
+    if path.is_dir():
+        return next(reader for reader in READERS if reader.folders)
+    try:
+        with path.open("rb") as file:
+            head = file.read(132)
+    except OSError:
+        return None
+    return next((reader for reader in READERS if reader.starts(head)), None)
