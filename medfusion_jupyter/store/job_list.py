@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from medfusion_jupyter.store.errors import BadValue
+from medfusion_jupyter.store.job_moves import find_job
 from medfusion_jupyter.store.job_record import SUMMARY_COLUMNS, JobSummary
 from medfusion_jupyter.store.paging import Page, after, check_limit, cursor_after, newest_first
 from medfusion_jupyter.store.tables import JobRow, LatestMetricRow
@@ -24,6 +25,8 @@ def page_of_jobs(
     status: str | None,
     search: str | None,
     created_by: str | None,
+    parent_job_id: str | None,
+    folds: bool,
     metric: str | None,
     at_least: float | None,
     at_most: float | None,
@@ -42,6 +45,10 @@ def page_of_jobs(
         wanted.append(JobRow.status == status)
     if created_by is not None:
         wanted.append(JobRow.created_by == valid_text("created_by", created_by))
+    if parent_job_id is not None:
+        wanted.append(JobRow.parent_job_id == find_job(session, parent_job_id).id)
+    if not folds:
+        wanted.append(JobRow.fold.is_(None))
     if search:
         valid_text("search", search, NAME_LENGTH)
         wanted.append(

@@ -1,4 +1,4 @@
-"""A queue of jobs, their metrics in order, counts of each status, parents of models, runs of nodes."""
+"""A queue of jobs, cross-validations, the metrics of jobs in order, counts of each status, parents of models, runs of nodes."""
 
 from typing import Any
 
@@ -25,6 +25,9 @@ def _added() -> dict[str, list[sa.Column[Any]]]:
             sa.Column("not_before", UtcDateTime(), nullable=True),
             sa.Column("launched_at", UtcDateTime(), nullable=True),
             sa.Column("gpu", sa.Integer(), nullable=True),
+            sa.Column("fold", sa.Integer(), nullable=True),
+            sa.Column("num_folds", sa.Integer(), nullable=True),
+            sa.Column("folds_done", sa.Integer(), nullable=True),
         ],
         "models": [sa.Column("updated_at", UtcDateTime(), nullable=False, server_default="1970-01-01 00:00:00")],
         "datasets": [sa.Column("analysis", sa.JSON(), nullable=True)],
