@@ -15,14 +15,27 @@ if TYPE_CHECKING:
 
     from medfusion_jupyter.data import Cohort, synthetic_cohort
     from medfusion_jupyter.evaluation import evaluate
-    from medfusion_jupyter.training import Job, Model, load_job, load_model, resume, train
+    from medfusion_jupyter.training import (
+        CrossValidation,
+        Job,
+        Model,
+        cross_validate,
+        load_cross_validation,
+        load_job,
+        load_model,
+        resume,
+        train,
+    )
     from medfusion_jupyter.widgets import datasets, jobs, models, monitor, workflows
 
 _ROOM_OF = {
     "Cohort": "medfusion_jupyter.data",
     "synthetic_cohort": "medfusion_jupyter.data",
+    "CrossValidation": "medfusion_jupyter.training",
     "Job": "medfusion_jupyter.training",
     "Model": "medfusion_jupyter.training",
+    "cross_validate": "medfusion_jupyter.training",
+    "load_cross_validation": "medfusion_jupyter.training",
     "load_job": "medfusion_jupyter.training",
     "load_model": "medfusion_jupyter.training",
     "resume": "medfusion_jupyter.training",
@@ -37,11 +50,14 @@ _ROOM_OF = {
 
 __all__ = [
     "Cohort",
+    "CrossValidation",
     "Job",
     "Model",
+    "cross_validate",
     "datasets",
     "evaluate",
     "jobs",
+    "load_cross_validation",
     "load_job",
     "load_model",
     "models",

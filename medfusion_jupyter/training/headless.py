@@ -10,6 +10,7 @@ from medfusion_jupyter.data import Cohort, Split
 from medfusion_jupyter.store import IllegalTransition, Store, home, open_store
 from medfusion_jupyter.training.config import TrainingConfig
 from medfusion_jupyter.training.job import RUNS, plan_of, remember, split_for, split_of
+from medfusion_jupyter.training.out_of_fold import keep_predictions
 from medfusion_jupyter.training.run import Run
 
 log = logging.getLogger("medfusion")
@@ -35,6 +36,7 @@ def run_queued(job_id: str) -> None:
                 break
         except KeyboardInterrupt:
             run.control.deliver("stop")
+    keep_predictions(run.store, job_id)  # of a fold of a cross-validation
     if os.getppid() != parent:
         _end_kernel()
 
