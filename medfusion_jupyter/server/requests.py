@@ -54,6 +54,10 @@ class JobQuery(PageQuery):
     status: Annotated[JobStatus | None, Chosen] = None
     search: Annotated[Search | None, Chosen] = None
     created_by: Annotated[Name | None, Chosen] = None
+    parent_job_id: Annotated[
+        Annotated[str, Field(pattern=r"^job_[0-9]{4,18}$")] | None, Chosen, Field(description="only the children of it")
+    ] = None
+    folds: Annotated[bool, Field(description="false leaves the folds of cross-validations out")] = True
     metric: Annotated[Name | None, Chosen, Field(description="only jobs that have it, such as val/auroc")] = None
     at_least: Annotated[float | None, Chosen, Field(allow_inf_nan=False, description="of the metric")] = None
     at_most: Annotated[float | None, Chosen, Field(allow_inf_nan=False, description="of the metric")] = None

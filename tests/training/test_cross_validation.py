@@ -337,7 +337,7 @@ def test_it_is_deleted_as_a_whole(cross_validate, medfusion_home):
         ({"seeds": [1, 1]}, ConfigError, "give one or more, each once"),
         ({"seeds": [-1]}, ConfigError, "seed=-1"),
         ({"repeats": 200}, ConfigError, "600 trainings; at most 500"),
-        ({"image_encoder": "light_cnn"}, ConfigError, "the cohort has no image column"),
+        ({"image_encoder": "light_cnn"}, ConfigError, "image_encoder=.light_cnn., but the cohort"),
     ],
 )
 def test_what_cannot_be_cross_validated_is_refused_and_nothing_is_stored(medfusion_home, settings, error, words):
