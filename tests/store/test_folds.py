@@ -94,10 +94,11 @@ def test_status_progress_and_times_follow_from_the_folds(store, whole, run):
 
 def test_a_cross_validation_is_not_gone_while_its_folds_wait_and_is_when_they_are(store, whole, run):
     one, two, three = store.jobs.folds(whole.job_id)
+    store.queue.add(whole.job_id)
+    assert store.jobs.mark_interrupted(older_than_seconds=-1) == []
+    assert store.jobs.get(whole.job_id).status == "pending"
     for fold in (one, two, three):
         run(fold, "claimed")
-    assert store.jobs.mark_interrupted(older_than_seconds=20) == []
-    assert store.jobs.get(whole.job_id).status == "pending"
     run(one, "initializing", "running", "completed")
     assert set(store.jobs.mark_interrupted(older_than_seconds=-1)) == {two.job_id, three.job_id}
     seen = store.jobs.get(whole.job_id)
