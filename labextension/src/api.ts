@@ -134,10 +134,15 @@ export class Api {
     );
   }
 
+  /** Models, without those of folds that have no alias. */
   models(query: { search: string; limit: number }): Promise<IPage<IModel>> {
     return this._request(
       'models' +
-        URLExt.objectToQueryString({ ...query, limit: String(query.limit) })
+        URLExt.objectToQueryString({
+          ...query,
+          limit: String(query.limit),
+          folds: 'false'
+        })
     );
   }
 

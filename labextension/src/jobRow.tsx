@@ -27,6 +27,8 @@ const SPARK_HEIGHT = 18;
 
 interface IJobRowProps {
   job: IJob;
+  /** What it is called here: of a fold without what its cross-validation is called. */
+  name: string;
   /** The time that `2 h ago` is counted from, in ms since 1970. */
   now: number;
   asked: Command | undefined;
@@ -69,7 +71,7 @@ export function JobRow(props: IJobRowProps): React.JSX.Element {
           title={job.name}
           onClick={() => setOpen(!open)}
         >
-          {job.name}
+          {props.name}
         </button>
         <span className="jp-MedFusion-quiet">{job.job_id}</span>
         <Buttons {...props} />

@@ -3,6 +3,7 @@ import { UseSignal } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
 import { IJob, STATUSES } from './api';
+import { withoutStart } from './format';
 import { JobRow } from './jobRow';
 import { PanelModel } from './model';
 import { MoreButton, quietly, SearchBox } from './search';
@@ -69,12 +70,15 @@ export function Jobs(props: IJobsProps): React.JSX.Element {
 }
 
 /** A job, and below a cross-validation that is open its folds. */
-function Row(props: IJobsProps & { job: IJob }): React.JSX.Element {
-  const { model, job, trans, ask } = props;
+function Row(
+  props: IJobsProps & { job: IJob; whole?: IJob }
+): React.JSX.Element {
+  const { model, job, whole, trans, ask } = props;
   const folds = model.folds(job.job_id);
   return (
     <JobRow
       job={job}
+      name={whole ? withoutStart(job.name, whole.name) : job.name}
       now={model.now}
       asked={model.asked(job.job_id)}
       spark={model.spark(job)}
@@ -84,7 +88,7 @@ function Row(props: IJobsProps & { job: IJob }): React.JSX.Element {
       toggleFolds={() => quietly(model.toggleFolds(job.job_id))}
     >
       {folds?.map(fold => (
-        <Row {...props} key={fold.job_id} job={fold} />
+        <Row {...props} key={fold.job_id} job={fold} whole={job} />
       ))}
     </JobRow>
   );

@@ -98,6 +98,7 @@ class ModelQuery(PageQuery):
     tag: Annotated[Annotated[str, Field(max_length=100)] | None, Chosen] = None
     created_by: Annotated[Name | None, Chosen] = None
     job_id: Annotated[Annotated[str, Field(pattern=r"^job_[0-9]{4,18}$")] | None, Chosen] = None
+    folds: Annotated[bool, Field(description="false leaves out models of folds that have no alias")] = True
 
 
 class ModelUpload(Query):

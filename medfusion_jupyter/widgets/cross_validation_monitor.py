@@ -77,7 +77,7 @@ def shown(whole: Job, folds: Sequence[Job]) -> str:
         f"<div class='mf-track' role='progressbar' aria-label='progress of {whole.job_id}' aria-valuenow='{share}' "
         f"aria-valuemin='0' aria-valuemax='100'><div class='mf-fill' style='width:{share}%'></div></div>"
     )
-    return f"{text.title(whole)}{bar}<div class='mf-facts'>{lines}</div>{_note(whole)}{_table(folds)}"
+    return f"{text.title(whole)}{bar}<div class='mf-facts'>{lines}</div>{_note(whole)}{_table(whole, folds)}"
 
 
 def place(whole: Job) -> str:
@@ -112,14 +112,15 @@ def _note(whole: Job) -> str:
     return f"<div class='mf-note'>{html.escape(whole.error)}.{advice}</div>"
 
 
-def _table(folds: Sequence[Job]) -> str:
+def _table(whole: Job, folds: Sequence[Job]) -> str:
     body = ""
     for fold in folds[:SHOWN_FOLDS]:
-        metric = fold.watched_metric.replace("val/", "val ")
+        metric = fold.watched_metric.replace("/", " ").replace("auroc", "AUROC")
+        name = fold.name.removeprefix(f"{whole.name} ")
         cells = [
             f"<span class='mf-{fold.status}' title='{fold.status}'>{text.SIGNS[fold.status]}</span> {fold.fold}",
             fold.job_id,
-            html.escape(fold.name),
+            html.escape(name),
             f"{fold.current_epoch}/{fold.total_epochs}",
             f"{html.escape(metric)} {text.number(fold.best_value)}",
         ]

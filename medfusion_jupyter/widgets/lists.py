@@ -40,10 +40,13 @@ def jobs(
     return _frame("job_id", columns, rows)
 
 
-def models(*, search: str | None = None, limit: int = 50) -> pd.DataFrame:
-    """The newest models. search: part of the name or description; limit: 1 to 500."""
+def models(*, search: str | None = None, folds: bool = False, limit: int = 50) -> pd.DataFrame:
+    """The newest models. search: part of the name or description; limit: 1 to 500.
+
+    folds: True shows the models of the folds of cross-validations too; those that have an alias are always shown.
+    """
     columns = ["name", "version", "val/auroc", "low", "high", "backbone", "job_id", "epoch", "created", "MB"]
-    page = open_store().models.list(search=search, limit=limit)
+    page = open_store().models.list(search=search, folds=folds, limit=limit)
     rows = (
         {
             "id": model.id,

@@ -184,7 +184,9 @@ def test_it_is_deleted_with_its_folds_their_models_and_all_their_files(store, wh
     model = store.models.register("cv fold 1", path=str(model_folder), job_id=one.job_id, **MODEL)
     with pytest.raises(InUse, match=f"cross-validation {whole.job_id}"):
         store.jobs.delete(two.job_id)
+    assert store.models.list(folds=False).items == []
     store.models.set_alias("cv fold 1", "production", 1)
+    assert [one.id for one in store.models.list(folds=False).items] == [model.id]
     with pytest.raises(InUse, match="alias production of cv fold 1"):
         store.jobs.delete(whole.job_id)
     assert all(folder.exists() for folder in folders)

@@ -45,11 +45,12 @@ def test_it_follows_the_folds_to_the_result(store, whole, here):
     assert mf.monitor(whole.job_id) is view
     assert "0 of 2 folds done" in view.value
     assert "<i>" not in view.value
-    assert "&lt;i&gt;cv&lt;/i&gt; fold 1" in view.value
+    assert "&lt;i&gt;cv&lt;/i&gt;" in view.value
+    assert "<td>fold 1</td>" in view.value
     run(store, here, one, "claimed", "initializing", "running")
     store.jobs.set_best(one.job_id, run_token="t", epoch=1, value=0.8125)
     until_shown(view, "fold 1 of 2")
-    until_shown(view, "val auroc 0.812")
+    until_shown(view, "val AUROC 0.812")
     run(store, here, one, "completed")
     until_shown(view, "fold 2 of 2")
     run(store, here, two, "claimed", "initializing", "running")
