@@ -16,6 +16,21 @@ from medfusion_jupyter.store.status import ACTIVE, FINISHED, MOVES, JobStatus
 from medfusion_jupyter.store.tables import JobCountRow, JobRow, now
 
 
+_FOLLOWED = (
+    "job_id",
+    "fold",
+    "status",
+    "progress",
+    "current_epoch",
+    "total_epochs",
+    "seconds_left",
+    "started_at",
+    "completed_at",
+    "duration",
+    "error",
+)
+
+
 def find_job(session: Session, job_id: str, *, lock: bool = False) -> JobRow:
     """The row of `job_id`. Raises UnknownId, naming the newest ids."""
     query = select(JobRow).where(JobRow.job_id == job_id)
@@ -77,7 +92,10 @@ def follow_folds(session: Session, moved: JobRow, actor: str | None = None) -> N
     """Give the cross-validation of the fold `moved` the state that follows from its folds."""
     session.flush()
     whole = session.get_one(JobRow, moved.parent_job_id, with_for_update=True)
-    folds = folds_of(session, whole)
+    # each second of a run: without the long columns
+    columns = [getattr(JobRow, name) for name in _FOLLOWED]
+    chosen = select(*columns).where(JobRow.parent_job_id == whole.id, JobRow.fold.is_not(None)).order_by(JobRow.fold)
+    folds = session.execute(chosen).all()
     status = _status_from({JobStatus(row.status) for row in folds})
     whole.folds_done = sum(row.status == JobStatus.COMPLETED for row in folds)
     whole.progress = statistics.fmean(row.progress for row in folds)
@@ -107,7 +125,7 @@ def _status_from(folds: set[JobStatus]) -> JobStatus:
     return JobStatus.PAUSED if JobStatus.PAUSED in folds and not at_work else JobStatus.RUNNING
 
 
-def _seconds_left(folds: Sequence[JobRow]) -> float | None:
+def _seconds_left(folds: Sequence[Any]) -> float | None:
     """Of those at work what they say, of those that wait as much as those before them took; None where that is not known."""
     left = [row.seconds_left for row in folds if row.status in (JobStatus.RUNNING, JobStatus.PAUSED)]
     waiting = [row for row in folds if row.status in (JobStatus.PENDING, JobStatus.INITIALIZING)]

@@ -137,7 +137,7 @@ class JobRuns:
         if row.status == JobStatus.INTERRUPTED and row.previous_status is not None:
             row.error = row.completed_at = row.duration = None
             move(session, row, JobStatus(row.previous_status))
-        elif row.fold is not None:
+        elif row.fold is not None and progress is not None:
             follow_folds(session, row)
         return True
 
