@@ -15,7 +15,6 @@ from medfusion_jupyter.store.errors import IllegalTransition, UnknownId
 from medfusion_jupyter.store.status import ACTIVE, FINISHED, MOVES, JobStatus
 from medfusion_jupyter.store.tables import JobCountRow, JobRow, now
 
-
 _FOLLOWED = (
     "job_id",
     "fold",
@@ -29,6 +28,7 @@ _FOLLOWED = (
     "duration",
     "error",
 )
+"""What of a fold its cross-validation follows."""
 
 
 def find_job(session: Session, job_id: str, *, lock: bool = False) -> JobRow:
@@ -132,7 +132,7 @@ def _seconds_left(folds: Sequence[Any]) -> float | None:
     took = [row.duration for row in folds if row.status == JobStatus.COMPLETED and row.duration is not None]
     if not left or None in left or (waiting and not took):
         return None
-    return sum(seconds for seconds in left if seconds is not None) + sum(statistics.fmean(took) for _ in waiting)
+    return float(sum(left)) + sum(statistics.fmean(took) for _ in waiting)
 
 
 def count(session: Session, status: str, change: int) -> None:
