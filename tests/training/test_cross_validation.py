@@ -7,7 +7,6 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import FAST
 from jupyter_client.manager import start_new_kernel
 
 import medfusion as mf
@@ -161,7 +160,9 @@ def test_each_fold_is_trained_with_each_seed_and_seeds_are_no_folds(cross_valida
 
 def test_images_and_table_and_patients_only_where_asked_for(cross_validate, medfusion_home):
     # without a column of patients each row is one
-    plain = cross_validate(mf.synthetic_cohort(n=60, seed=0, image_size=16), folds=2, **FAST).wait()
+    plain = cross_validate(
+        mf.synthetic_cohort(n=60, seed=0, image_size=16), folds=2, image_encoder="light_cnn", image_size=16
+    ).wait()
     assert len(plain.predictions) == 60
     if plain.jobs[0].record.data_config["patient"] is None:
         with pytest.raises(BadValue, match="each row is a patient of its own"):
