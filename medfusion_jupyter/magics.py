@@ -78,10 +78,10 @@ def _job(job_id: str | None, command: str) -> JobSummary:
     jobs = open_store().jobs
     if job_id is not None:
         return jobs.get(job_id)
-    active = jobs.active()
+    active = [job for job in jobs.active() if job.fold is None]
     if active:
         return active[0]
-    newest = jobs.list(limit=1).items
+    newest = jobs.list(folds=False, limit=1).items
     if newest and command in ("monitor", "status"):
         return newest[0]
     raise UsageError(f"No job is active. Name one: %medfusion {command} JOB; %medfusion jobs lists them.")
@@ -91,8 +91,10 @@ def _steer(command: str, job: JobSummary) -> Any:
     from medfusion_jupyter.store import FINISHED, open_store
 
     if command == "resume" and job.status in FINISHED:
-        from medfusion_jupyter.training import resume  # a run of this kernel: only now is torch needed
+        from medfusion_jupyter.training import load_cross_validation, resume  # runs of this kernel: now torch is needed
 
+        if job.num_folds is not None:
+            return load_cross_validation(job.job_id).resume()
         return resume(job.job_id)
     store = open_store()
     store.jobs.request(job.job_id, command)
@@ -102,9 +104,12 @@ def _steer(command: str, job: JobSummary) -> Any:
 
 
 def _line(job: JobSummary) -> str:
-    best = f", best {job.watched_metric} {job.best_value:.3f} at epoch {job.best_epoch}" if job.best_value else ""
+    where, at = f"epoch {job.current_epoch}/{job.total_epochs}", f" at epoch {job.best_epoch}"
+    if job.num_folds is not None:
+        where, at = f"{job.folds_done} of {job.num_folds} folds done", ""
+    best = f", best {job.watched_metric} {job.best_value:.3f}{at}" if job.best_value else ""
     error = f": {job.error}" if job.error else ""
-    return f"{job.job_id} {job.name}: {job.status}, epoch {job.current_epoch}/{job.total_epochs}{best}{error}"
+    return f"{job.job_id} {job.name}: {job.status}, {where}{best}{error}"
 
 
 @context_matcher()  # type: ignore[untyped-decorator]

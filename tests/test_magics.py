@@ -6,6 +6,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from medfusion_jupyter.magics import SUBCOMMANDS
 from medfusion_jupyter.store import open_store
+from medfusion_jupyter.store.job_folds import FoldPlan
 
 
 @pytest.fixture
@@ -75,3 +76,21 @@ def test_completion_offers_subcommands_and_then_jobs(shell, job):
     assert shell.complete("", "%medfusion ", 11)[1] == sorted(SUBCOMMANDS)
     assert shell.complete("", "%medfusion monitor ", 19)[1] == ["job_0001"]
     assert shell.complete("jo", "%medfusion stop jo", 18)[1] == ["job_0001"]
+
+
+def test_a_cross_validation_is_one_job(shell, job, capsys):
+    plans = [FoldPlan(f"cv fold {k}", {}, {}, 3, "val/auroc") for k in (1, 2)]
+    whole = open_store().jobs.create(
+        "cv",
+        model_config={},
+        data_config={},
+        training_config={},
+        total_epochs=6,
+        watched_metric="test/auroc",
+        folds=plans,
+    )
+    assert list(shell.run_line_magic("medfusion", "jobs").index) == [whole.job_id, job.job_id]
+    shell.run_line_magic("medfusion", "status")
+    assert f"{whole.job_id} cv: pending, 0 of 2 folds done" in capsys.readouterr().out
+    shell.run_line_magic("medfusion", f"stop {whole.job_id}")
+    assert [str(fold.status) for fold in open_store().jobs.folds(whole.job_id)] == ["stopped", "stopped"]

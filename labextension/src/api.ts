@@ -54,6 +54,12 @@ export interface IJob {
   priority: number;
   not_before: string | null;
   launched_at: string | null;
+  parent_job_id: string | null;
+  /** Of a fold of the cross-validation `parent_job_id`: its number from 1. */
+  fold: number | null;
+  /** Of a cross-validation: how many folds it has, and how many are completed. */
+  num_folds: number | null;
+  folds_done: number | null;
   commands: Command[];
 }
 
@@ -90,6 +96,7 @@ export class RefusedError extends Error {
 export class Api {
   constructor(readonly settings: ServerConnection.ISettings) {}
 
+  /** Jobs; a cross-validation is one, without its folds. */
   jobs(query: {
     status: string;
     search: string;
@@ -97,8 +104,23 @@ export class Api {
   }): Promise<IJobPage> {
     return this._request(
       'training/list' +
-        URLExt.objectToQueryString({ ...query, limit: String(query.limit) })
+        URLExt.objectToQueryString({
+          ...query,
+          limit: String(query.limit),
+          folds: 'false'
+        })
     );
+  }
+
+  /** The folds of a cross-validation, in order. */
+  async folds(jobId: string): Promise<IJob[]> {
+    const page: IJobPage = await this._request(
+      'training/list' +
+        URLExt.objectToQueryString({ parent_job_id: jobId, limit: '500' })
+    );
+    return page.items
+      .filter(job => job.fold !== null)
+      .sort((one, other) => (one.fold ?? 0) - (other.fold ?? 0));
   }
 
   command(command: Command, jobId: string): Promise<IJob> {
@@ -116,10 +138,15 @@ export class Api {
     );
   }
 
+  /** Models, without those of folds that have no alias. */
   models(query: { search: string; limit: number }): Promise<IPage<IModel>> {
     return this._request(
       'models' +
-        URLExt.objectToQueryString({ ...query, limit: String(query.limit) })
+        URLExt.objectToQueryString({
+          ...query,
+          limit: String(query.limit),
+          folds: 'false'
+        })
     );
   }
 

@@ -56,6 +56,11 @@ export function metricName(name: string): string {
   return name.replace('val/', '').replace('/', ' ').replace('auroc', 'AUROC');
 }
 
+/** A name within another: `fold 1` of `icu fold 1` in `icu`. */
+export function withoutStart(name: string, start: string): string {
+  return name.startsWith(`${start} `) ? name.slice(start.length + 1) : name;
+}
+
 /** `0.874 [0.81, 0.92]`, or the value alone where no interval is known. */
 export function withInterval(
   metrics: { [name: string]: number | null },

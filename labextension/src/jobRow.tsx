@@ -25,12 +25,18 @@ const SPARK_HEIGHT = 18;
 
 interface IJobRowProps {
   job: IJob;
+  /** What it is called here: of a fold without what its cross-validation is called. */
+  name: string;
   /** The time that `2 h ago` is counted from, in ms since 1970. */
   now: number;
   asked: Command | undefined;
   spark: readonly number[];
   trans: TranslationBundle;
   ask: (command: string, jobId: string) => void;
+  /** Of a cross-validation: whether its folds, the rows in `children`, are shown. */
+  foldsShown: boolean;
+  toggleFolds: () => void;
+  children?: React.ReactNode;
 }
 
 /** One job: its state in two lines, and what else there is to know of it when its name is clicked. */
@@ -63,10 +69,21 @@ export function JobRow(props: IJobRowProps): React.JSX.Element {
           title={job.name}
           onClick={() => setOpen(!open)}
         >
-          {job.name}
+          {props.name}
         </button>
         <span className="jp-MedFusion-quiet">{job.job_id}</span>
         <Buttons {...props} />
+        {job.num_folds !== null && (
+          <button
+            className="jp-MedFusion-button jp-MedFusion-count"
+            aria-expanded={props.foldsShown}
+            aria-label={trans.__('Folds of %1', job.name)}
+            title={trans.__('%1 folds', job.num_folds)}
+            onClick={props.toggleFolds}
+          >
+            {props.foldsShown ? '▾' : '▸'} {job.num_folds}
+          </button>
+        )}
       </div>
       {metric !== null && (
         <div className="jp-MedFusion-line jp-MedFusion-indented">
@@ -97,6 +114,15 @@ export function JobRow(props: IJobRowProps): React.JSX.Element {
         </div>
       )}
       {open && <Facts {...props} />}
+      {props.foldsShown && (
+        <ul
+          className="jp-MedFusion-list jp-MedFusion-folds"
+          role="list"
+          aria-label={trans.__('Folds of %1', job.name)}
+        >
+          {props.children}
+        </ul>
+      )}
     </li>
   );
 }
@@ -117,7 +143,7 @@ function words(job: IJob, now: number, trans: TranslationBundle): string {
     case 'initializing':
     case 'running':
     case 'paused':
-      parts.push(trans.__('epoch %1/%2', job.current_epoch, job.total_epochs));
+      parts.push(place(job, trans));
       if (job.status === 'running' && job.seconds_left !== null) {
         parts.push(trans.__('%1 left', span(job.seconds_left)));
       }
@@ -126,7 +152,11 @@ function words(job: IJob, now: number, trans: TranslationBundle): string {
       parts.push(job.error ?? '');
       break;
     case 'interrupted':
-      parts[0] = trans.__('interrupted at epoch %1', job.current_epoch);
+      if (job.num_folds === null) {
+        parts[0] = trans.__('interrupted at epoch %1', job.current_epoch);
+      } else {
+        parts.push(place(job, trans));
+      }
       break;
     case 'completed':
     case 'stopped':
@@ -154,6 +184,17 @@ function wordsOfTurn(
     parts.push(trans.__('priority %1', job.priority));
   }
   return parts;
+}
+
+/** How far a job is: its epoch, or of a cross-validation its fold. */
+function place(job: IJob, trans: TranslationBundle): string {
+  if (job.num_folds === null) {
+    return trans.__('epoch %1/%2', job.current_epoch, job.total_epochs);
+  }
+  const done = job.folds_done ?? 0;
+  return ACTIVE.includes(job.status) && done < job.num_folds
+    ? trans.__('fold %1 of %2', done + 1, job.num_folds)
+    : trans.__('%1 of %2 folds done', done, job.num_folds);
 }
 
 function Buttons(props: IJobRowProps): React.JSX.Element {
@@ -231,8 +272,10 @@ function Facts({ job, now, trans }: IJobRowProps): React.JSX.Element {
       trans.__('best'),
       job.best_value === null
         ? null
-        : `${metricName(job.watched_metric)} ${number(job.best_value)} at epoch ${job.best_epoch}`
+        : `${metricName(job.watched_metric)} ${number(job.best_value)}` +
+          (job.best_epoch === null ? '' : ` at epoch ${job.best_epoch}`)
     ],
+    [trans.__('folds'), job.num_folds === null ? null : place(job, trans)],
     [trans.__('started'), ago(job.started_at, now)],
     [trans.__('took'), job.duration === null ? null : span(job.duration)],
     [trans.__('device'), job.device],

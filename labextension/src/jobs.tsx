@@ -2,7 +2,8 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import { UseSignal } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
-import { STATUSES } from './api';
+import { IJob, STATUSES } from './api';
+import { withoutStart } from './format';
 import { JobRow } from './jobRow';
 import { PanelModel } from './model';
 import { MoreButton, quietly, SearchBox } from './search';
@@ -55,15 +56,7 @@ export function Jobs(props: IJobsProps): React.JSX.Element {
             aria-label={trans.__('Jobs')}
           >
             {model.jobs.map(job => (
-              <JobRow
-                key={job.job_id}
-                job={job}
-                now={model.now}
-                asked={model.asked(job.job_id)}
-                spark={model.spark(job)}
-                trans={trans}
-                ask={props.ask}
-              />
+              <Row key={job.job_id} job={job} {...props} />
             ))}
           </ul>
           {model.jobsLoaded && model.jobs.length === 0 && <Empty {...props} />}
@@ -73,6 +66,31 @@ export function Jobs(props: IJobsProps): React.JSX.Element {
         </>
       )}
     </UseSignal>
+  );
+}
+
+/** A job, and below a cross-validation that is open its folds. */
+function Row(
+  props: IJobsProps & { job: IJob; whole?: IJob }
+): React.JSX.Element {
+  const { model, job, whole, trans, ask } = props;
+  const folds = model.folds(job.job_id);
+  return (
+    <JobRow
+      job={job}
+      name={whole ? withoutStart(job.name, whole.name) : job.name}
+      now={model.now}
+      asked={model.asked(job.job_id)}
+      spark={model.spark(job)}
+      trans={trans}
+      ask={ask}
+      foldsShown={folds !== undefined}
+      toggleFolds={() => quietly(model.toggleFolds(job.job_id))}
+    >
+      {folds?.map(fold => (
+        <Row {...props} key={fold.job_id} job={fold} whole={job} />
+      ))}
+    </JobRow>
   );
 }
 

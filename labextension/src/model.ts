@@ -89,11 +89,30 @@ export class PanelModel implements IDisposable {
   /** The last values of a job's watched metric, oldest first. */
   spark(job: IJob): readonly number[] {
     const known = this._sparks.get(job.job_id);
-    if (known === undefined && job.current_epoch > 1) {
+    if (
+      known === undefined &&
+      job.current_epoch > 1 &&
+      job.num_folds === null
+    ) {
       this._sparks.set(job.job_id, []);
       void this._loadSpark(job);
     }
     return known ?? [];
+  }
+
+  /** The folds of a cross-validation that is open; undefined where it is closed. */
+  folds(jobId: string): readonly IJob[] | undefined {
+    return this._folds.get(jobId);
+  }
+
+  /** Open a cross-validation, or close it. */
+  async toggleFolds(jobId: string): Promise<void> {
+    if (this._folds.delete(jobId)) {
+      this._emit();
+      return;
+    }
+    this._folds.set(jobId, []);
+    await this._load(() => this._loadFolds(jobId));
   }
 
   async refresh(): Promise<void> {
@@ -116,6 +135,13 @@ export class PanelModel implements IDisposable {
       this.counts = page.counts;
       this.moreJobs = page.next !== null && this._jobLimit < MOST;
       this.jobs.forEach(job => this._settle(job));
+      for (const jobId of [...this._folds.keys()]) {
+        if (this.jobs.some(job => job.job_id === jobId)) {
+          await this._loadFolds(jobId);
+        } else {
+          this._folds.delete(jobId);
+        }
+      }
       if (!this.jobsLoaded && page.items.length === 0) {
         this.quickstart = await this._findQuickstart();
       }
@@ -194,6 +220,15 @@ export class PanelModel implements IDisposable {
     }
   }
 
+  private async _loadFolds(jobId: string): Promise<void> {
+    const folds = await this._api.folds(jobId);
+    // it may have been closed meanwhile
+    if (this._folds.has(jobId)) {
+      this._folds.set(jobId, folds);
+      folds.forEach(fold => this._settle(fold));
+    }
+  }
+
   private async _loadSpark(job: IJob): Promise<void> {
     try {
       const series = await this._api.series(
@@ -243,6 +278,14 @@ export class PanelModel implements IDisposable {
 
   private _put(job: IJob): boolean {
     this._settle(job);
+    const folds = this._folds.get(job.parent_job_id ?? '');
+    if (folds?.some(fold => fold.job_id === job.job_id)) {
+      this._folds.set(
+        job.parent_job_id ?? '',
+        folds.map(fold => (fold.job_id === job.job_id ? job : fold))
+      );
+      return true;
+    }
     const k = this.jobs.findIndex(one => one.job_id === job.job_id);
     if (k < 0) {
       return false;
@@ -264,6 +307,7 @@ export class PanelModel implements IDisposable {
 
   private _asked = new Map<string, Command>();
   private _sparks = new Map<string, readonly number[]>();
+  private _folds = new Map<string, readonly IJob[]>();
   private _clock = 0;
   private _jobLimit = PAGE;
   private _modelLimit = PAGE;

@@ -9,7 +9,8 @@ import {
   polyline,
   span,
   timeOfDay,
-  withInterval
+  withInterval,
+  withoutStart
 } from '../src/format';
 
 test('numbers have three digits, and a dash stands for none', () => {
@@ -41,6 +42,12 @@ test('moments are said by how long ago they were', () => {
   assert.equal(ago('2026-11-23T09:59:00Z', now), '2 h ago');
   assert.equal(ago('2026-11-20T11:00:00Z', now), '3 d ago');
   assert.equal(ago(null, now), '');
+});
+
+test('a fold is called by what tells it from the others', () => {
+  assert.equal(withoutStart('icu fold 1', 'icu'), 'fold 1');
+  assert.equal(withoutStart('renamed', 'icu'), 'renamed');
+  assert.equal(withoutStart('icu2 fold 1', 'icu'), 'icu2 fold 1');
 });
 
 test('a metric carries its interval where there is one', () => {

@@ -5,6 +5,7 @@ Start at `cohort.py`. `augment.py` and `batches.py` are the only modules here th
 
 from medfusion_jupyter.data.cohort import Cohort
 from medfusion_jupyter.data.errors import CohortError
+from medfusion_jupyter.data.folds import Fold, folds_by_patient
 from medfusion_jupyter.data.medmnist import read_medmnist
 from medfusion_jupyter.data.pixel_cache import PixelCache
 from medfusion_jupyter.data.public import public_cohort, public_cohorts
@@ -22,6 +23,7 @@ from medfusion_jupyter.data.table_encoding import TableArrays, TableEncoder
 __all__ = [
     "Cohort",
     "CohortError",
+    "Fold",
     "ImageError",
     "MedicalImage",
     "PixelCache",
@@ -29,6 +31,7 @@ __all__ = [
     "SyntheticSurvival",
     "TableArrays",
     "TableEncoder",
+    "folds_by_patient",
     "public_cohort",
     "public_cohorts",
     "read_image",

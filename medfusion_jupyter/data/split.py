@@ -123,11 +123,9 @@ def split_by_patient(cohort: Cohort, *, test: float, val: float, seed: int) -> S
         raise CohortError(f"test={test} and val={val} leave nothing to train on: together they must be below 1.")
     shares = {"train": 1 - test - val, "val": val, "test": test}
     parts = [part for part in PARTS if shares[part] > 0]
-    patients, owner = np.unique(cohort.patient_codes, return_inverse=True)
-    counts = np.zeros((len(patients), len(cohort.classes)))
-    np.add.at(counts, (owner, cohort.target_codes), 1)
+    owner, counts = rows_by_patient(cohort)
     _refuse_too_few(cohort, counts, parts)
-    part_of = _deal(counts, np.asarray([shares[part] for part in parts]), np.random.default_rng(seed))
+    part_of = deal(counts, np.asarray([shares[part] for part in parts]), np.random.default_rng(seed))
     of_row = part_of[owner]
     rows = {part: np.flatnonzero(of_row == k) for k, part in enumerate(parts)}
     split = Split(cohort, {part: rows.get(part, np.zeros(0, dtype=np.int64)) for part in PARTS})
@@ -153,8 +151,19 @@ def _refuse_too_few(cohort: Cohort, counts: NDArray[np.float64], parts: list[str
         )
 
 
-def _deal(counts: NDArray[np.float64], shares: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """The part of each patient. counts: `(P, K)` rows by class; shares: `(parts,)`."""
+def rows_by_patient(cohort: Cohort) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The patient of each row `(N,)`, as a number from 0, and how many rows of each class a patient has `(P, K)`."""
+    patients, owner = np.unique(cohort.patient_codes, return_inverse=True)
+    counts = np.zeros((len(patients), len(cohort.classes)))
+    np.add.at(counts, (owner, cohort.target_codes), 1)
+    return owner.astype(np.int64), counts
+
+
+def deal(counts: NDArray[np.float64], shares: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """The part of each patient `(P,)`. counts: `(P, K)` rows by class; shares: `(parts,)`, together 1.
+
+    Every part gets a patient of every class as far as they go, and comes near its share of the rows of each.
+    """
     part_of = np.full(len(counts), -1, dtype=np.int64)
     total = counts.sum(axis=0)
     given = np.zeros((len(shares), counts.shape[1]))

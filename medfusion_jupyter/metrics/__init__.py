@@ -2,5 +2,6 @@
 
 from medfusion_jupyter.metrics.discrimination import Interval, accuracy, auroc, auroc_of_classes
 from medfusion_jupyter.metrics.patients import bootstrap_by_patient
+from medfusion_jupyter.metrics.resampling import mean_over_folds
 
-__all__ = ["Interval", "accuracy", "auroc", "auroc_of_classes", "bootstrap_by_patient"]
+__all__ = ["Interval", "accuracy", "auroc", "auroc_of_classes", "bootstrap_by_patient", "mean_over_folds"]

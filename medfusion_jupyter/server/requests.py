@@ -63,6 +63,10 @@ class JobQuery(PageQuery):
     status: JobStatus | None = None
     search: Search | None = None
     created_by: Name | None = None
+    parent_job_id: Annotated[str | None, Field(pattern=r"^job_[0-9]{4,18}$", description="only the children of it")] = (
+        None
+    )
+    folds: Annotated[bool, Field(description="false leaves the folds of cross-validations out")] = True
     metric: Annotated[Name | None, Field(description="only jobs that have it, such as val/auroc")] = None
     at_least: Annotated[float | None, Field(allow_inf_nan=False, description="of the metric")] = None
     at_most: Annotated[float | None, Field(allow_inf_nan=False, description="of the metric")] = None
@@ -103,6 +107,7 @@ class ModelQuery(PageQuery):
     tag: Annotated[str | None, Field(max_length=100)] = None
     created_by: Name | None = None
     job_id: Annotated[str | None, Field(pattern=r"^job_[0-9]{4,18}$")] = None
+    folds: Annotated[bool, Field(description="false leaves out models of folds that have no alias")] = True
 
 
 class ModelUpload(Query):

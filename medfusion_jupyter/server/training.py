@@ -28,7 +28,12 @@ class TrainingHandler(StoreHandler):
 
 
 class JobList(TrainingHandler):
-    @operation("A page of jobs, and the number of jobs in each status", query="JobQuery", answer="JobPage")
+    @operation(
+        "A page of jobs, and the number of jobs in each status, where a cross-validation with its folds is one",
+        query="JobQuery",
+        answer="JobPage",
+        errors=(404,),
+    )
     async def get(self, query: JobQuery) -> None:
         wanted = query.model_dump(exclude={"order"})
 
@@ -107,7 +112,11 @@ class JobChange(TrainingHandler):
 
         self.reply(await self.ask(work))
 
-    @operation("Forget a finished job with its metrics, checkpoints and files", status=204, errors=(409,))
+    @operation(
+        "Forget a finished job with its metrics, checkpoints and files; a cross-validation with its folds and their models",
+        status=204,
+        errors=(409,),
+    )
     async def delete(self, job_id: str) -> None:
         person = self.person
         await self.ask(lambda store: store.jobs.delete(job_id, by=person))

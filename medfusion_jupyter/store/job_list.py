@@ -9,6 +9,7 @@ from sqlalchemy import BigInteger, ColumnElement, Integer, Select, bindparam, ex
 from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store.errors import BadValue
+from medfusion_jupyter.store.job_moves import find_job
 from medfusion_jupyter.store.job_record import SUMMARY_COLUMNS, JobSummary
 from medfusion_jupyter.store.paging import Page, check_limit, cursor_after, id_of, place_of
 from medfusion_jupyter.store.search import holds
@@ -27,6 +28,8 @@ _AT_WORK = _SUMMARIES.where(_JOB.status.in_(sorted(ACTIVE - {JobStatus.PENDING})
 _OF_JOB: dict[str, ColumnElement[bool]] = {
     "status": _JOB.status == bindparam("status"),
     "created_by": _JOB.created_by == bindparam("created_by"),
+    "parent": _JOB.parent_job_id == bindparam("parent"),
+    "whole": _JOB.fold.is_(None),
     **{
         kind: or_(*(holds(one, kind, bindparam(kind)) for one in (_JOB.name, _JOB.job_id)))
         for kind in ("ascii", "folded")
@@ -55,6 +58,8 @@ def page_of_jobs(
     status: str | None,
     search: str | None,
     created_by: str | None,
+    parent_job_id: str | None,
+    folds: bool,
     metric: str | None,
     at_least: float | None,
     at_most: float | None,
@@ -76,6 +81,8 @@ def page_of_jobs(
         "metric": None if metric is None else valid_text("metric", metric),
         "at_least": at_least,
         "at_most": at_most,
+        "parent": None if parent_job_id is None else find_job(session, parent_job_id).id,
+        "whole": None if folds else True,
     }
     wanted = {name: value for name, value in wanted.items() if value is not None}
     if cursor is not None and sort == "created":

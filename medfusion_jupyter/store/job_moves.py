@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import statistics
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -10,8 +12,23 @@ from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store import events
 from medfusion_jupyter.store.errors import IllegalTransition, UnknownId
-from medfusion_jupyter.store.status import FINISHED, MOVES, JobStatus
+from medfusion_jupyter.store.status import ACTIVE, FINISHED, MOVES, JobStatus
 from medfusion_jupyter.store.tables import JobCountRow, JobRow, now
+
+_FOLLOWED = (
+    "job_id",
+    "fold",
+    "status",
+    "progress",
+    "current_epoch",
+    "total_epochs",
+    "seconds_left",
+    "started_at",
+    "completed_at",
+    "duration",
+    "error",
+)
+"""What of a fold its cross-validation follows."""
 
 
 def find_job(session: Session, job_id: str, *, lock: bool = False) -> JobRow:
@@ -61,14 +78,70 @@ def set_status(session: Session, row: JobRow, status: JobStatus, actor: str | No
     """Change the status, the number of jobs in each and the trail of events together."""
     before = JobStatus(row.status)
     row.previous_status, row.status = before, status
-    count(session, before, -1)
-    count(session, status, 1)
+    if row.fold is None:
+        count(session, before, -1)
+        count(session, status, 1)
     data: dict[str, Any] = {"from": before, "to": status, **({"error": row.error} if row.error else {})}
     events.record(session, "status", "job", row.job_id, data, actor)
+    if row.fold is not None:
+        follow_folds(session, row, actor)
+
+
+def folds_of(session: Session, whole: JobRow) -> Sequence[JobRow]:
+    """The folds of a cross-validation, in order."""
+    query = select(JobRow).where(JobRow.parent_job_id == whole.id, JobRow.fold.is_not(None)).order_by(JobRow.fold)
+    return session.scalars(query).all()
+
+
+def follow_folds(session: Session, moved: JobRow, actor: str | None = None) -> None:
+    """Give the cross-validation of the fold `moved` the state that follows from its folds."""
+    session.flush()
+    whole = session.get_one(JobRow, moved.parent_job_id, with_for_update=True)
+    # each second of a run: without the long columns
+    columns = [getattr(JobRow, name) for name in _FOLLOWED]
+    chosen = select(*columns).where(JobRow.parent_job_id == whole.id, JobRow.fold.is_not(None)).order_by(JobRow.fold)
+    folds = session.execute(chosen).all()
+    status = _status_from({JobStatus(row.status) for row in folds})
+    whole.folds_done = sum(row.status == JobStatus.COMPLETED for row in folds)
+    whole.progress = statistics.fmean(row.progress for row in folds)
+    whole.current_epoch = sum(row.current_epoch for row in folds)
+    whole.total_epochs = sum(row.total_epochs for row in folds)
+    whole.seconds_left = _seconds_left(folds)
+    whole.heartbeat_at, whole.device, whole.host = moved.heartbeat_at, moved.device, moved.host
+    whole.started_at = min((row.started_at for row in folds if row.started_at is not None), default=None)
+    ends = [row.completed_at for row in folds if row.completed_at is not None]
+    whole.completed_at = max(ends) if ends and status in FINISHED else None
+    whole.duration = None
+    if whole.started_at is not None and whole.completed_at is not None:
+        whole.duration = max(dt.timedelta(), whole.completed_at - whole.started_at).total_seconds()
+    whole.error = next((f"fold {row.fold} ({row.job_id}): {row.error}" for row in folds if row.error), None)
+    if status != whole.status:
+        set_status(session, whole, status, actor)
+
+
+def _status_from(folds: set[JobStatus]) -> JobStatus:
+    """The status of a cross-validation from those of its folds."""
+    if folds == {JobStatus.PENDING}:
+        return JobStatus.PENDING
+    if not folds & ACTIVE:
+        ends = (JobStatus.INTERRUPTED, JobStatus.FAILED, JobStatus.STOPPED)
+        return next((status for status in ends if status in folds), JobStatus.COMPLETED)
+    at_work = folds & {JobStatus.INITIALIZING, JobStatus.RUNNING}
+    return JobStatus.PAUSED if JobStatus.PAUSED in folds and not at_work else JobStatus.RUNNING
+
+
+def _seconds_left(folds: Sequence[Any]) -> float | None:
+    """Of those at work what they say, of those that wait as much as those before them took; None where that is not known."""
+    left = [row.seconds_left for row in folds if row.status in (JobStatus.RUNNING, JobStatus.PAUSED)]
+    waiting = [row for row in folds if row.status in (JobStatus.PENDING, JobStatus.INITIALIZING)]
+    took = [row.duration for row in folds if row.status == JobStatus.COMPLETED and row.duration is not None]
+    if not left or None in left or (waiting and not took):
+        return None
+    return float(sum(left)) + sum(statistics.fmean(took) for _ in waiting)
 
 
 def count(session: Session, status: str, change: int) -> None:
-    """Note that there are `change` more jobs in `status`."""
+    """Note that there are `change` more jobs in `status`; folds are not counted beside their cross-validation."""
     row = session.get(JobCountRow, status, with_for_update=True)
     if row is None:
         session.add(JobCountRow(status=status, number=change))

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from medfusion_jupyter.store import events
 from medfusion_jupyter.store.errors import BadValue, IllegalTransition
 from medfusion_jupyter.store.execution_record import Execution
-from medfusion_jupyter.store.job_moves import begin_anew, find_job, move
+from medfusion_jupyter.store.job_moves import begin_anew, find_job, folds_of, move
 from medfusion_jupyter.store.job_record import Job
 from medfusion_jupyter.store.location import home, queue_bell
 from medfusion_jupyter.store.people import current_person
@@ -45,21 +45,22 @@ class JobQueue:
         """Queue a pending job that no run has taken, or a finished one, which will go on from its last checkpoint.
 
         priority: -1000 to 1000, the highest is launched first; not_before: with its zone. Raises IllegalTransition for a job at
-        work, and for one that has finished its epochs; NotYours; BadValue.
+        work, and for one that has finished its epochs; NotYours; BadValue. Of a cross-validation those of its folds are queued
+        that are neither completed nor at work.
         """
         by = by or current_person()
         with self._store.writing() as session:
             row = find_job(session, job_id, lock=True)
             self._store.refuse_stranger(row.created_by, by, row.job_id)
-            status = JobStatus(row.status)
-            waiting = status == JobStatus.PENDING and row.run_token is None and row.launched_at is None
-            if not waiting and status not in RESUMABLE:
-                raise IllegalTransition(row.job_id, current=status, wanted="queue", allowed=sorted(RESUMABLE))
-            begin_anew(session, row, by)
-            row.queue = this_queue()
-            self._schedule(row, priority, not_before)
-            data = {"priority": priority, "not_before": None if not_before is None else not_before.isoformat()}
-            events.record(session, "queued", "job", row.job_id, data, by)
+            rows = [row] if row.num_folds is None else [one for one in folds_of(session, row) if _can_be_queued(one)]
+            if not rows or not _can_be_queued(rows[0]):
+                raise IllegalTransition(row.job_id, current=row.status, wanted="queue", allowed=sorted(RESUMABLE))
+            for one in rows:
+                begin_anew(session, one, by)
+                one.queue = this_queue()
+                self._schedule(one, priority, not_before)
+                data = {"priority": priority, "not_before": None if not_before is None else not_before.isoformat()}
+                events.record(session, "queued", "job", one.job_id, data, by)
             session.flush()
             job = Job.of(row)
         ring()
@@ -189,5 +190,12 @@ def _waits(row: type[JobRow] | type[WorkflowExecutionRow]) -> tuple[ColumnElemen
 
 def ring() -> None:
     """Have the servers of this home look at the queue."""
+
+
+def _can_be_queued(row: JobRow) -> bool:
+    status = JobStatus(row.status)
+    waiting = status == JobStatus.PENDING and row.run_token is None and row.launched_at is None
+    return waiting or status in RESUMABLE
+
     queue_bell().parent.mkdir(parents=True, exist_ok=True)
     queue_bell().write_text(now().isoformat(), encoding="utf-8")

@@ -23,7 +23,9 @@ class JobSummary:
     pk: primary key; job_id: its public form, such as `job_0012`. progress: 0 to 1. current_epoch: the epoch at work, from 1;
     0 before the first. duration, seconds_left: seconds. total_steps: of all epochs. queue: where it is to run in a kernel
     that a server starts, None for a job of a notebook; priority: the highest of a queue is launched first; not_before: it is
-    not launched earlier; gpu: number of the GPU that it was given.
+    not launched earlier; gpu: number of the GPU that it was given. fold: number from 1 of a fold of the cross-validation
+    parent_job_id; num_folds, folds_done: of a cross-validation, how many folds it has and how many are completed. Its epochs
+    and its progress are those of all its folds.
     """
 
     pk: int
@@ -61,6 +63,9 @@ class JobSummary:
     not_before: dt.datetime | None
     launched_at: dt.datetime | None
     gpu: int | None
+    fold: int | None
+    num_folds: int | None
+    folds_done: int | None
 
     @classmethod
     def of(cls, row: Any) -> Self:

@@ -10,8 +10,8 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store import events
-from medfusion_jupyter.store.errors import IllegalTransition, RunReplaced
-from medfusion_jupyter.store.job_moves import begin_anew, find_job, move
+from medfusion_jupyter.store.errors import BadValue, IllegalTransition, RunReplaced
+from medfusion_jupyter.store.job_moves import begin_anew, find_job, follow_folds, move
 from medfusion_jupyter.store.job_record import Job
 from medfusion_jupyter.store.status import FINISHED, JobStatus
 from medfusion_jupyter.store.tables import CheckpointRow, JobCommandRow, JobRow, LatestMetricRow, MetricRow, now
@@ -67,6 +67,8 @@ class JobRuns:
         """
         with self._store.writing() as session:
             row = find_job(session, job_id, lock=True)
+            if row.num_folds is not None:
+                raise BadValue(f"{job_id} is a cross-validation: its folds are run, not the job itself.")
             unowned = JobStatus(row.status) in FINISHED or row.run_token is None
             if not unowned or (launched and (row.status != JobStatus.PENDING or row.launched_at is None)):
                 raise IllegalTransition(job_id, current=row.status, wanted="a new run", allowed=sorted(FINISHED))
@@ -135,6 +137,8 @@ class JobRuns:
         if row.status == JobStatus.INTERRUPTED and row.previous_status is not None:
             row.error = row.completed_at = row.duration = None
             move(session, row, JobStatus(row.previous_status))
+        elif row.fold is not None and progress is not None:
+            follow_folds(session, row)
         return True
 
     def finish_epoch(self, job_id: str, *, run_token: str, epoch: int, row: Mapping[str, Any]) -> None:
@@ -147,7 +151,7 @@ class JobRuns:
                 **job.current_metrics,
                 **{k: v for k, v in row.items() if k not in ("epoch", "seconds")},
             }
-            _keep_latest(session, job.id, row)
+            keep_latest(session, job.id, row)
             events.record(session, "epoch", "job", job_id, dict(row), job.created_by)
 
     def note_changes(self, job_id: str, *, run_token: str, changes: Mapping[str, Any]) -> None:
@@ -199,9 +203,10 @@ class JobRuns:
         return row
 
 
-def _keep_latest(session: Session, pk: int, metrics: Mapping[str, Any]) -> None:
+def keep_latest(session: Session, pk: int, metrics: Mapping[str, Any]) -> None:
+    """Note the metrics by which jobs are sorted and filtered; those that are no numbers are forgotten."""
     for name, value in metrics.items():
-        if not name.startswith(("train/", "val/")):
+        if not name.startswith(("train/", "val/", "test/")):
             continue
         kept = session.get(LatestMetricRow, (pk, name))
         is_number = value is not None and value - value == 0

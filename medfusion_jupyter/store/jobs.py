@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,24 +13,25 @@ from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store import events
 from medfusion_jupyter.store.errors import BadValue, IllegalTransition, InUse
+from medfusion_jupyter.store.job_folds import FoldPlan, JobFolds, add_folds, delete_with_folds, folds_to_ask
 from medfusion_jupyter.store.job_list import counts_of_jobs, jobs_at_work, page_of_jobs
 from medfusion_jupyter.store.job_moves import count, find_job, move
 from medfusion_jupyter.store.job_record import Job, JobSummary, public_id
-from medfusion_jupyter.store.job_runs import JobRuns
 from medfusion_jupyter.store.location import home
 from medfusion_jupyter.store.paging import Page
 from medfusion_jupyter.store.people import current_person
 from medfusion_jupyter.store.status import ACTIVE, ASKABLE, CHANGEABLE, FINISHED, JobStatus
 from medfusion_jupyter.store.stored_files import discarding
-from medfusion_jupyter.store.tables import CheckpointRow, JobCommandRow, JobRow, ModelRow
+from medfusion_jupyter.store.tables import CheckpointRow, JobRow, ModelRow
 from medfusion_jupyter.store.texts import FINGERPRINT_LENGTH, valid_metric, valid_name, valid_text
 from medfusion_jupyter.store.vanished import SILENT_SECONDS, Watch
 
 MAX_EPOCHS = 2**31 - 1
 
 
-class Jobs(JobRuns):
-    """Repository of training jobs. What only the run that owns a job may write is in `JobRuns`, the queue in `JobQueue`."""
+class Jobs(JobFolds):
+    """Repository of training jobs. What only the run that owns a job may write is in `JobRuns`, the folds in
+    `JobFolds`, the queue in `JobQueue`."""
 
     def create(
         self,
@@ -46,11 +47,13 @@ class Jobs(JobRuns):
         workflow_execution_id: int | None = None,
         dataset_fingerprint: str | None = None,
         versions: Mapping[str, str] | None = None,
+        folds: Sequence[FoldPlan] = (),
         by: str | None = None,
     ) -> Job:
         """Store a pending job. Raises BadValue.
 
-        workflow_execution_id: the execution whose node it is; by: its owner, by default the person this process works for.
+        workflow_execution_id: the execution whose node it is; by: its owner, by default the person this process works for;
+        folds: of a cross-validation, each stored as a pending job in the same transaction; `folds(job_id)` gives them.
         """
         with self._store.writing() as session:
             row = JobRow(
@@ -71,6 +74,8 @@ class Jobs(JobRuns):
                 else valid_text("dataset_fingerprint", dataset_fingerprint, FINGERPRINT_LENGTH),
                 parent_job_id=None if parent_job_id is None else find_job(session, parent_job_id).id,
                 workflow_execution_id=workflow_execution_id,
+                num_folds=len(folds) or None,
+                folds_done=0 if folds else None,
                 created_by=by or current_person(),
             )
             session.add(row)
@@ -79,6 +84,7 @@ class Jobs(JobRuns):
             count(session, JobStatus.PENDING, 1)
             events.record(session, "created", "job", row.job_id, {"name": name, "status": row.status}, row.created_by)
             session.flush()
+            add_folds(session, row, folds)
             return Job.of(row)
 
     def get(self, job_id: str) -> Job:
@@ -92,6 +98,8 @@ class Jobs(JobRuns):
         status: str | None = None,
         search: str | None = None,
         created_by: str | None = None,
+        parent_job_id: str | None = None,
+        folds: bool = True,
         metric: str | None = None,
         at_least: float | None = None,
         at_most: float | None = None,
@@ -102,7 +110,8 @@ class Jobs(JobRuns):
     ) -> Page[JobSummary]:
         """Jobs in order, by default newest first.
 
-        status, created_by: only those; search: part of the name or id, in any case. metric: name of one, such as `val/auroc`;
+        status, created_by, parent_job_id: only those; search: part of the name or id, in any case; folds: False leaves the
+        folds of cross-validations out. metric: name of one, such as `val/auroc`;
         only jobs whose last finished epoch has it, where given from at_least to at_most. sort: `created`, `name` or `metric`;
         falling: the largest first. Raises BadCursor for a bad limit or cursor, BadValue for a sort that is not one of these.
         """
@@ -112,6 +121,8 @@ class Jobs(JobRuns):
                 status=status,
                 search=search,
                 created_by=created_by,
+                parent_job_id=parent_job_id,
+                folds=folds,
                 metric=metric,
                 at_least=at_least,
                 at_most=at_most,
@@ -138,7 +149,7 @@ class Jobs(JobRuns):
             return list(find_job(session, job_id).history)
 
     def counts(self) -> dict[str, int]:
-        """Number of jobs by status, of those that there are."""
+        """Number of jobs by status, of those that there are; a cross-validation with its folds is one."""
         with self._store.reading() as session:
             return counts_of_jobs(session)
 
@@ -185,7 +196,8 @@ class Jobs(JobRuns):
     ) -> Job:
         """Ask the run of a job for one of ASKABLE: `pause`, `resume`, `stop`, or `set` with settings; it obeys at its next batch.
 
-        A pending job that no run has taken is stopped here. Raises IllegalTransition where the job's status does not
+        A pending job that no run has taken is stopped here. What is asked of a cross-validation is asked of those of its folds
+        whose status allows it; their settings cannot be changed. Raises IllegalTransition where the job's status does not
         allow it, NotYours for another person's job, and BadValue for an unknown command.
         """
         by = by or current_person()
@@ -200,13 +212,8 @@ class Jobs(JobRuns):
             if JobStatus(row.status) not in ASKABLE[command]:
                 allowed = sorted(ASKABLE[command])
                 raise IllegalTransition(row.job_id, current=row.status, wanted=command, allowed=allowed)
-            if row.run_token is None and command == "stop":
-                move(session, row, JobStatus.STOPPED, by)
-            else:
-                given = None if arguments is None else dict(arguments)
-                session.add(JobCommandRow(job_id=row.id, command=command, arguments=given, requested_by=by))
-                data = {"command": command, **({"arguments": given} if given else {})}
-                events.record(session, "command", "job", row.job_id, data, by)
+            for asked in [row] if row.num_folds is None else folds_to_ask(session, row, command):
+                _ask(session, asked, command, arguments, by)
             session.flush()
             return Job.of(row)
 
@@ -217,12 +224,21 @@ class Jobs(JobRuns):
         return _WATCH.mark(self._store, silent)
 
     def delete(self, job_id: str, *, by: str | None = None) -> None:
-        """Forget a finished job with its metrics, checkpoints and files. Raises InUse where a model or job stands on it."""
+        """Forget a finished job with its metrics, checkpoints and files. Raises InUse where a model or job stands on it.
+
+        A cross-validation goes with its folds and their models, unless a model has an alias or something was made of it;
+        a fold goes with its cross-validation alone.
+        """
         by = by or current_person()
         self.mark_interrupted()
         with self._store.reading() as session:
             # before its files are moved aside: a live run writes there
-            self._refuse_deletion(session, find_job(session, job_id), by)
+            row = find_job(session, job_id)
+            if row.num_folds is None:
+                self._refuse_deletion(session, row, by)
+        if row.num_folds is not None:
+            delete_with_folds(self._store, job_id, by)
+            return
         with discarding([home() / "jobs" / job_id]), self._store.writing() as session:
             row = find_job(session, job_id, lock=True)
             self._refuse_deletion(session, row, by)
@@ -250,6 +266,8 @@ class Jobs(JobRuns):
         models = session.scalars(select(ModelRow).where(ModelRow.training_job_id == row.id)).all()
         children = session.scalars(select(JobRow.job_id).where(JobRow.parent_job_id == row.id)).all()
         standing = [f"model {model.name} v{model.version}" for model in models] + [f"job {child}" for child in children]
+        if row.fold is not None and row.parent_job_id is not None:
+            standing.append(f"cross-validation {public_id(row.parent_job_id)}")
         if standing:
             raise InUse(row.job_id, standing)
 
@@ -260,10 +278,21 @@ def _valid_epochs(epochs: int) -> int:
     return epochs
 
 
+def _ask(session: Session, row: JobRow, command: str, arguments: Mapping[str, Any] | None, by: str) -> None:
+    if row.run_token is None and command == "stop":
+        move(session, row, JobStatus.STOPPED, by)
+        return
+    given = None if arguments is None else dict(arguments)
+    session.add(JobCommandRow(job_id=row.id, command=command, arguments=given, requested_by=by))
+    data = {"command": command, **({"arguments": given} if given else {})}
+    events.record(session, "command", "job", row.job_id, data, by)
+
+
 def _interrupt(session: Session, row: JobRow, news: str) -> str:
     row.error = news
     move(session, row, JobStatus.INTERRUPTED)
     return row.job_id
 
 
-_WATCH = Watch(JobRow, ACTIVE, _interrupt)
+# the state of a cross-validation follows from its folds
+_WATCH = Watch(JobRow, ACTIVE, _interrupt, JobRow.num_folds.is_(None))

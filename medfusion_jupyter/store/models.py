@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store import events
@@ -295,12 +295,14 @@ class Models:
         tag: str | None = None,
         created_by: str | None = None,
         job_id: str | None = None,
+        folds: bool = True,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page[ModelRecord]:
         """Models, newest first.
 
         search: part of the name or description, in any case; tag: one of its tags; name, backbone, created_by, job_id: its own.
+        folds: False leaves out the models of the folds of cross-validations, except those that have an alias.
         """
         query = select(ModelRow)
         if search:
@@ -314,6 +316,9 @@ class Models:
                 query = query.where(column == valid_text(column.key, value))
         if job_id is not None:
             query = query.join(JobRow, JobRow.id == ModelRow.training_job_id).where(JobRow.job_id == job_id)
+        if not folds:
+            of_fold = exists().where(JobRow.id == ModelRow.training_job_id, JobRow.fold.is_not(None))
+            query = query.where(or_(~of_fold, exists().where(ModelAliasRow.model_id == ModelRow.id)))
         if tag is not None:
             query = query.where(has_tag(ModelRow.tags, tag))
         with self._store.reading() as session:

@@ -201,6 +201,10 @@ class JobRow(Base):
     not_before: Mapped[dt.datetime | None]
     launched_at: Mapped[dt.datetime | None]
     gpu: Mapped[int | None]
+    # of a fold of a cross-validation its number from 1; of a cross-validation how many there are, and are completed
+    fold: Mapped[int | None]
+    num_folds: Mapped[int | None]
+    folds_done: Mapped[int | None]
 
 
 class JobCountRow(Base):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import psutil
-from sqlalchemy import not_, select
+from sqlalchemy import ColumnElement, not_, select
 from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store.errors import DatabaseTrouble
@@ -34,7 +34,8 @@ MARK_SECONDS = 0.5
 class Watch(Generic[Name]):
     """Finds the active rows of a table that nobody works on any longer.
 
-    active: the statuses of rows that somebody works on; interrupt: marks a row, given the last news of it, and gives its id.
+    active: the statuses of rows that somebody works on; interrupt: marks a row, given the last news of it, and gives its id;
+    conditions: of the rows that a process works on at all.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Watch(Generic[Name]):
         table: type[JobRow] | type[WorkflowExecutionRow],
         active: Iterable[str],
         interrupt: Callable[[Session, Any, str], Name],
+        *conditions: ColumnElement[bool],
     ) -> None:
         self._row: type[Any] = table
         self._active = frozenset(active)
@@ -52,7 +54,7 @@ class Watch(Generic[Name]):
         waiting = row.queue.is_not(None) & row.run_token.is_(None) & row.launched_at.is_(None)
         whose = (row.id, row.queue, row.run_token, row.host, row.pid, row.process_started)
         self._query = select(*whose, row.created_at, row.launched_at, row.heartbeat_at).where(
-            row.status.in_(sorted(self._active)), not_(waiting)
+            row.status.in_(sorted(self._active)), not_(waiting), *conditions
         )
 
     def silent(self, session: Session, seconds: float = SILENT_SECONDS) -> list[Any]:

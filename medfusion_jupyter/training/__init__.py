@@ -3,6 +3,7 @@
 from medfusion_jupyter.training.callbacks import Callback
 from medfusion_jupyter.training.checkpoints import CheckpointError
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
+from medfusion_jupyter.training.cross_validation import CrossValidation, cross_validate, load_cross_validation
 from medfusion_jupyter.training.finders import BatchSizeSearch, LRSearch, find_batch_size, find_lr
 from medfusion_jupyter.training.job import Job, JobFailed, load_job, resume, train
 from medfusion_jupyter.training.model import Model, ModelError, load_model
@@ -12,14 +13,17 @@ __all__ = [
     "Callback",
     "CheckpointError",
     "ConfigError",
+    "CrossValidation",
     "Job",
     "JobFailed",
     "LRSearch",
     "Model",
     "ModelError",
     "TrainingConfig",
+    "cross_validate",
     "find_batch_size",
     "find_lr",
+    "load_cross_validation",
     "load_job",
     "load_model",
     "resume",

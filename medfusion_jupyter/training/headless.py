@@ -12,6 +12,7 @@ from medfusion_jupyter.data import Cohort, Split
 from medfusion_jupyter.store import IllegalTransition, Store, home, open_store
 from medfusion_jupyter.training.config import TrainingConfig
 from medfusion_jupyter.training.job import RUNS, plan_of, remember, split_for, split_of
+from medfusion_jupyter.training.out_of_fold import keep_predictions
 from medfusion_jupyter.training.run import Run
 
 log = logging.getLogger("medfusion")
@@ -31,19 +32,19 @@ def run_queued(job_id: str) -> None:
     except IllegalTransition as taken:
         log.warning("%s This kernel leaves it.", taken)
         return
-    stay_until(run.ended, on_interrupt=lambda: run.control.deliver("stop"), server=server)
+    stay_until(run.ended, on_interrupt=lambda: run.control.deliver("stop"))
+    keep_predictions(run.store, job_id)  # of a fold of a cross-validation
+    end_without(server)
 
 
-def stay_until(ended: threading.Event, *, on_interrupt: Callable[[], None], server: int) -> None:
-    """Keep the kernel's main thread until `ended`, then end the kernel where the process `server` that started it is gone."""
+def stay_until(ended: threading.Event, *, on_interrupt: Callable[[], None]) -> None:
+    """Keep the kernel's main thread until `ended`."""
     while True:
         try:
             if ended.wait(LISTEN_SECONDS):
                 break
         except KeyboardInterrupt:
             on_interrupt()
-    if os.getppid() != server:
-        _end_kernel()
 
 
 def _begin(store: Store, job_id: str) -> Run:
@@ -64,8 +65,10 @@ def _begin(store: Store, job_id: str) -> Run:
     return RUNS[job_id]
 
 
-def _end_kernel() -> None:
-    """The server that would have shut this kernel down is gone."""
+def end_without(server: int) -> None:
+    """End this kernel where `server`, the process that started it and would shut it down, is gone."""
+    if os.getppid() == server:
+        return
     from IPython.core.getipython import get_ipython
 
     shell = get_ipython()

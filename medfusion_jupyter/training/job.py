@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from medfusion_jupyter.data import Cohort, Split
 from medfusion_jupyter.store import FINISHED, IllegalTransition, JobStatus, Store, home, open_store
+from medfusion_jupyter.store.errors import BadValue
 from medfusion_jupyter.store.status import CHANGEABLE
 from medfusion_jupyter.training.callbacks import check_callbacks
 from medfusion_jupyter.training.checkpoints import CheckpointError
@@ -258,7 +259,7 @@ def run_here(
 def _store_job(store: Store, split: Split, config: TrainingConfig, **lineage: Any) -> JobRecord:
     whole, plan = split.cohort, plan_of(split, config)
     return store.jobs.create(
-        name=config.name or _name_of(config, whole),
+        name=config.name or name_of(config, whole),
         description=config.description,
         model_config=plan["model_config"],
         data_config=plan["data_config"],
@@ -267,7 +268,7 @@ def _store_job(store: Store, split: Split, config: TrainingConfig, **lineage: An
         total_epochs=config.epochs,
         watched_metric=config.watch,
         dataset_fingerprint=whole.fingerprint,
-        versions=_versions(),
+        versions=versions(),
         **lineage,
     )
 
@@ -310,8 +311,13 @@ def remember(split: Split, job_id: str) -> Split:
 
 
 def load_job(job_id: str) -> Job:
-    """A handle on any job of the store. Raises UnknownId, naming the newest ids, where there is none."""
-    return Job(job_id)
+    """A handle on any job of the store. Raises UnknownId, naming the newest ids, where there is none.
+
+    The handle on a cross-validation is `mf.load_cross_validation`; BadValue says so.
+    """
+    job = Job(job_id)
+    _refuse_cross_validation(job.record)
+    return job
 
 
 def resume(job_id: str, *, callbacks: Sequence[Any] = ()) -> Job:
@@ -340,10 +346,19 @@ def resume(job_id: str, *, callbacks: Sequence[Any] = ()) -> Job:
 
 def split_of(record: JobRecord) -> Callable[[], Split]:
     """How to read the split that a job was started with. Raises JobFailed where it was never written."""
+    _refuse_cross_validation(record)
     folder, fingerprint = home() / "jobs" / record.job_id, record.dataset_fingerprint
     if fingerprint is None or not (folder / "split.json").exists():
         raise JobFailed(f"{record.job_id} ended before its cohort was written; start it anew with mf.train.")
     return lambda: saved_split(folder, fingerprint)
+
+
+def _refuse_cross_validation(record: JobRecord) -> None:
+    if record.num_folds is not None:
+        raise BadValue(
+            f"{record.job_id} is a cross-validation: mf.load_cross_validation({record.job_id!r}) is its handle, and its "
+            "resume() goes on with the folds that are missing."
+        )
 
 
 def _modalities(cohort: Cohort, config: TrainingConfig) -> tuple[str, ...]:
@@ -351,7 +366,8 @@ def _modalities(cohort: Cohort, config: TrainingConfig) -> tuple[str, ...]:
     return modalities_of(config, has_image=cohort.image is not None, has_table=has_table)
 
 
-def _name_of(config: TrainingConfig, cohort: Cohort) -> str:
+def name_of(config: TrainingConfig, cohort: Cohort) -> str:
+    """The name of a job that was given none: its cohort and the parts of its model."""
     modalities = _modalities(cohort, config)
     parts = [cohort.name or cohort.target]
     parts += [config.image_encoder or ""] if "image" in modalities else []
@@ -360,7 +376,10 @@ def _name_of(config: TrainingConfig, cohort: Cohort) -> str:
 
 
 def _in_one_line(job: JobRecord) -> str:
-    parts = [str(job.status), f"epoch {job.current_epoch}/{job.total_epochs}"]
+    place = f"epoch {job.current_epoch}/{job.total_epochs}"
+    if job.num_folds is not None:
+        place = f"{job.folds_done} of {job.num_folds} folds done"
+    parts = [str(job.status), place]
     for name in dict.fromkeys(["train/loss", job.watched_metric]):
         value = job.current_metrics.get(name)
         if value is not None:
@@ -370,7 +389,8 @@ def _in_one_line(job: JobRecord) -> str:
     return ", ".join(parts)
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """What a job is trained with, by package."""
     from importlib.metadata import version
 
     packages = ("medfusion-jupyter", "torch", "numpy", "pandas")

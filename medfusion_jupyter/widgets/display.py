@@ -9,10 +9,11 @@ if TYPE_CHECKING:
 
 
 def register(shell: InteractiveShell) -> None:
-    """Tell the shell how to show a Job. Loads no widget until one is shown."""
+    """Tell the shell how to show a Job or a CrossValidation. Loads no widget until one is shown."""
     formatter = shell.display_formatter
     if formatter is not None:
-        formatter.mimebundle_formatter.for_type_by_name("medfusion_jupyter.training.job", "Job", _show)
+        for module, name in (("job", "Job"), ("cross_validation", "CrossValidation")):
+            formatter.mimebundle_formatter.for_type_by_name(f"medfusion_jupyter.training.{module}", name, _show)
 
 
 def _show(job: Any, include: Any = None, exclude: Any = None) -> Any:

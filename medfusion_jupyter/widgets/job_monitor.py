@@ -12,25 +12,29 @@ from ipywidgets import HTML, Button, HBox, Layout, VBox
 from medfusion_jupyter.store import ACTIVE, FINISHED, RESUMABLE, JobStatus, StoreError, open_store
 from medfusion_jupyter.widgets import monitor_text as text
 from medfusion_jupyter.widgets.charts import Charts
+from medfusion_jupyter.widgets.cross_validation_monitor import CrossValidationMonitor
 from medfusion_jupyter.widgets.curve import Curve
 from medfusion_jupyter.widgets.refresher import refresher
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store import Job
 
-_monitors: weakref.WeakValueDictionary[tuple[str, str], Monitor] = weakref.WeakValueDictionary()
+_monitors: weakref.WeakValueDictionary[tuple[str, str], Monitor | CrossValidationMonitor] = (
+    weakref.WeakValueDictionary()
+)
 
 
-def monitor(job_id: str) -> Monitor:
-    """The monitor of a job of the store, running here, elsewhere, or finished. Raises UnknownId.
+def monitor(job_id: str) -> Monitor | CrossValidationMonitor:
+    """The monitor of a job or cross-validation of the store, running here, elsewhere, or finished. Raises UnknownId.
 
     The same job has the same monitor in a kernel, so showing it again costs nothing.
     """
     store = open_store()
-    key = (store.url, store.jobs.get(job_id).job_id)
+    job = store.jobs.get(job_id)
+    key = (store.url, job.job_id)
     found = _monitors.get(key)
     if found is None or found.closed:
-        found = _monitors[key] = Monitor(job_id)
+        found = _monitors[key] = Monitor(job_id) if job.num_folds is None else CrossValidationMonitor(job_id)
     else:
         refresher.follow(found)
     return found

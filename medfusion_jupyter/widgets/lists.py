@@ -11,16 +11,24 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def jobs(*, status: str | None = None, search: str | None = None, limit: int = 50) -> pd.DataFrame:
-    """The newest training jobs. status: only those in this state; search: part of the name or id; limit: 1 to 500."""
-    columns = ["name", "status", "epoch", "watched", "best", "created", "duration", "error"]
-    page = open_store().jobs.list(status=status, search=search, limit=limit)
+def jobs(
+    *, status: str | None = None, search: str | None = None, parent: str | None = None, limit: int = 50
+) -> pd.DataFrame:
+    """The newest training jobs. status: only those in this state; search: part of the name or id; limit: 1 to 500.
+
+    A cross-validation is one row, its epochs are those of all its folds. parent: its id, to list its folds instead.
+    """
+    columns = ["name", "status", "epoch", "folds", "watched", "best", "created", "duration", "error"]
+    page = open_store().jobs.list(
+        status=status, search=search, parent_job_id=parent, folds=parent is not None, limit=limit
+    )
     rows = (
         {
             "job_id": job.job_id,
             "name": job.name,
             "status": str(job.status),
             "epoch": f"{job.current_epoch}/{job.total_epochs}",
+            "folds": "" if job.num_folds is None else f"{job.folds_done}/{job.num_folds}",
             "watched": job.watched_metric,
             "best": job.best_value,
             "created": job.created_at.replace(microsecond=0),
@@ -32,10 +40,13 @@ def jobs(*, status: str | None = None, search: str | None = None, limit: int = 5
     return _frame("job_id", columns, rows)
 
 
-def models(*, search: str | None = None, limit: int = 50) -> pd.DataFrame:
-    """The newest models. search: part of the name or description; limit: 1 to 500."""
+def models(*, search: str | None = None, folds: bool = False, limit: int = 50) -> pd.DataFrame:
+    """The newest models. search: part of the name or description; limit: 1 to 500.
+
+    folds: True shows the models of the folds of cross-validations too; those that have an alias are always shown.
+    """
     columns = ["name", "version", "val/auroc", "low", "high", "backbone", "job_id", "epoch", "created", "MB"]
-    page = open_store().models.list(search=search, limit=limit)
+    page = open_store().models.list(search=search, folds=folds, limit=limit)
     rows = (
         {
             "id": model.id,

@@ -15,7 +15,7 @@ import psutil
 
 from medfusion_jupyter.store import ExecutionStatus, IllegalTransition, NodeStatus, RunReplaced, StoreError, open_store
 from medfusion_jupyter.store.errors import DatabaseTrouble
-from medfusion_jupyter.training.headless import stay_until
+from medfusion_jupyter.training.headless import end_without, stay_until
 from medfusion_jupyter.training.run import kernel_id
 from medfusion_jupyter.workflows.catalogue import Catalogue, NodeType
 from medfusion_jupyter.workflows.catalogue import catalogue as this_catalogue
@@ -189,7 +189,8 @@ def run_queued(execution_id: int) -> None:
     except IllegalTransition as taken:
         log.warning("%s This kernel leaves it.", taken)
         return
-    stay_until(run.ended, on_interrupt=run.stop, server=server)
+    stay_until(run.ended, on_interrupt=run.stop)
+    end_without(server)
 
 
 def _check(node_type: NodeType, made: object) -> None:

@@ -11,7 +11,7 @@ import pytest
 from jupyter_process import JupyterServer
 
 import medfusion as mf
-from medfusion_jupyter.store import open_store
+from medfusion_jupyter.store import home, open_store
 
 FAST = {"image_encoder": "light_cnn", "image_size": 16, "batch_size": 16, "device": "cpu", "patience": None}
 LONG = {**FAST, "epochs": 2000}
@@ -102,6 +102,23 @@ def test_the_queue_goes_by_priority_and_one_at_a_time_and_a_bad_setting_holds_no
         (first.job_id, "launched"),
         (first.job_id, "completed"),
     ]
+
+
+def test_the_folds_of_a_detached_cross_validation_are_trained_and_predicted_without_this_process(server, cohort):
+    found = mf.cross_validate(cohort, folds=2, detach=True, **SHORT)
+    assert [job.name for job in open_store().queue.waiting()] == [
+        "small-light_cnn-mlp-gated fold 1",
+        "small-light_cnn-mlp-gated fold 2",
+    ]
+    running = server()
+    until_status(found.job_id, "completed", "failed", seconds=180)
+    wait_for(lambda: not running.kernels(), "a kernel is still there")
+    record = open_store().jobs.get(found.job_id)
+    assert (record.status, record.folds_done, record.error) == ("completed", 2, None)
+    assert record.best_value is not None
+    assert len(list(home().glob("jobs/*/out-of-fold-*.csv"))) == 2
+    assert found.metrics.loc["auroc", "mean"] == record.best_value
+    assert sorted(found.predictions["row"]) == list(range(len(cohort)))
 
 
 def test_a_job_waits_for_its_time_and_an_interrupted_kernel_keeps_the_best(server, cohort):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from medfusion_jupyter.store import home
+from medfusion_jupyter.store.job_folds import FoldPlan
 
 
 async def test_jobs_are_listed_by_page_status_and_search(ask, store, running_job):
@@ -17,6 +18,35 @@ async def test_jobs_are_listed_by_page_status_and_search(ask, store, running_job
     assert ([job["job_id"] for job in rest["items"]], rest["next"]) == (["job_0001"], None)
     assert [job["name"] for job in (await ask("training", "list", status="completed"))["items"]] == ["one"]
     assert [job["name"] for job in (await ask("training", "list", search="TW"))["items"]] == ["two"]
+
+
+async def test_a_cross_validation_is_one_job_that_is_asked_and_deleted_with_its_folds(ask, refused, store, running_job):
+    plans = [FoldPlan(f"cv fold {k}", {}, {}, 3, "val/auroc") for k in (1, 2)]
+    whole = store.jobs.create(
+        "cv",
+        model_config={},
+        data_config={},
+        training_config={},
+        total_epochs=6,
+        watched_metric="test/auroc",
+        folds=plans,
+    )
+    one, two = (fold.job_id for fold in store.jobs.folds(whole.job_id))
+    page = await ask("training", "list", folds="false")
+    assert [(job["job_id"], job["num_folds"], job["folds_done"]) for job in page["items"]] == [(whole.job_id, 2, 0)]
+    assert page["counts"] == {"pending": 1}
+    children = (await ask("training", "list", parent_job_id=whole.job_id))["items"]
+    assert [(job["job_id"], job["fold"], job["parent_job_id"]) for job in children] == [
+        (two, 2, whole.job_id),
+        (one, 1, whole.job_id),
+    ]
+    assert (await refused("training", "list", parent_job_id="job_0999"))[0] == 404
+    assert (await refused("training", "list", parent_job_id="cv"))[0] in (400, 422)
+    assert (await refused("training", one, method="DELETE"))[0] == 409
+    await ask("training", "stop", whole.job_id, method="POST")
+    assert (await ask("training", "status", whole.job_id))["status"] == "stopped"
+    await ask("training", whole.job_id, method="DELETE")
+    assert (await ask("training", "list"))["items"] == []
 
 
 async def test_a_job_is_given_as_it_is_without_its_token(ask, running_job):

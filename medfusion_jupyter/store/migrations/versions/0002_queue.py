@@ -1,4 +1,4 @@
-"""A queue of jobs and executions, metrics in order, counts of each status, parents of models."""
+"""A queue of jobs and executions, cross-validations, metrics in order, counts of each status, parents of models."""
 
 from typing import Any
 
@@ -26,6 +26,9 @@ def _added() -> dict[str, list[sa.Column[Any]]]:
             sa.Column("not_before", UtcDateTime(), nullable=True),
             sa.Column("launched_at", UtcDateTime(), nullable=True),
             sa.Column("gpu", sa.Integer(), nullable=True),
+            sa.Column("fold", sa.Integer(), nullable=True),
+            sa.Column("num_folds", sa.Integer(), nullable=True),
+            sa.Column("folds_done", sa.Integer(), nullable=True),
         ],
         "workflow_executions": [
             sa.Column("created_at", UtcDateTime(), nullable=False, server_default="1970-01-01 00:00:00"),

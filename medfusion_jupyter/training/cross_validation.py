@@ -1,0 +1,327 @@
+"""Cross-validation: one job a fold, under one job that stands for them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from medfusion_jupyter.data import Cohort, Fold, Split, folds_by_patient
+from medfusion_jupyter.store import FINISHED, IllegalTransition, JobStatus, Store, home, open_store
+from medfusion_jupyter.store.errors import BadValue
+from medfusion_jupyter.store.job_folds import FoldPlan
+from medfusion_jupyter.training.config import ConfigError, TrainingConfig
+from medfusion_jupyter.training.job import RUNS, Job, JobFailed, name_of, plan_of, split_for, split_of, versions
+from medfusion_jupyter.training.model import Model
+from medfusion_jupyter.training.out_of_fold import (
+    OutOfFold,
+    cohort_of,
+    note_result,
+    predictions_of,
+    split_in,
+    summed_up,
+)
+from medfusion_jupyter.training.run import Run
+from medfusion_jupyter.training.turns import turns
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from medfusion_jupyter.store import Job as JobRecord
+
+MOST_TRAININGS = 500
+WATCHED = "test/auroc"
+
+
+class CrossValidation:
+    """A cross-validation, in this process or any other. In a notebook it shows its folds, live.
+
+    Everything is read from the store and the files of the folds, so a handle is right in a second notebook and after the
+    kernel that trained died.
+    """
+
+    def __init__(self, job_id: str, store: Store | None = None, cohort: Cohort | None = None) -> None:
+        self._store = store or open_store()
+        record = self._store.jobs.get(job_id)
+        if record.num_folds is None:
+            raise BadValue(f"{job_id} is no cross-validation: mf.load_job({job_id!r}) is its handle.")
+        self.job_id = record.job_id
+        self._job = Job(self.job_id, self._store)
+        self._known_cohort = cohort
+
+    def __repr__(self) -> str:
+        job = self.record
+        result = ""
+        if job.best_value is not None:
+            low, high = job.current_metrics[f"{WATCHED}_low"], job.current_metrics[f"{WATCHED}_high"]
+            result = f", test AUROC {job.best_value:.3f} [{low:.3f}, {high:.3f}]"
+        error = f": {job.error}" if job.error else ""
+        done = f"{job.folds_done} of {job.num_folds} folds done"
+        return f"<CrossValidation {self.job_id} {job.name!r}: {job.status}, {done}{result}{error}>"
+
+    @property
+    def record(self) -> JobRecord:
+        """The row of the store that stands for all folds, as it is now."""
+        return self._store.jobs.get(self.job_id)
+
+    @property
+    def status(self) -> JobStatus:
+        """pending, running, paused, or when no fold is left at work: completed, failed, stopped or interrupted."""
+        return self.record.status
+
+    @property
+    def jobs(self) -> list[Job]:
+        """The folds, in order: ordinary jobs, each with its history, metrics and model."""
+        return [Job(fold.job_id, self._store) for fold in self._folds()]
+
+    @property
+    def models(self) -> list[Model]:
+        """The best model of each completed fold, in order."""
+        return [Job(fold.job_id, self._store).model for fold in self._completed()]
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """Out-of-fold predictions of the completed folds: repeat, fold, seed, row, target and `p_<class>` for each class.
+
+        Each row of the cohort is predicted by the model of the fold that it is the test part of, at its best epoch by
+        validation; in each repeat, and by each seed, once. row: its position in the cohort, from 0. `with_patients()`
+        names the patients.
+        """
+        import pandas as pd
+
+        frames = []
+        for fold, frame in self._predicted():
+            place = {name: fold.data_config[name] for name in ("repeat", "fold", "seed")}
+            frames.append(frame.assign(**place)[[*place, *frame.columns]])
+        if not frames:
+            return pd.DataFrame(columns=["repeat", "fold", "seed", "row", "target"])
+        return pd.concat(frames, ignore_index=True)
+
+    def with_patients(self) -> pd.DataFrame:
+        """`predictions` with the patient of each row, as the cohort names it. Raises BadValue where it has no patient column."""
+        cohort = self._cohort()
+        if cohort.patient is None:
+            raise BadValue("The cohort was made without patient=…: each row is a patient of its own.")
+        table = self.predictions
+        table.insert(0, "patient", cohort.names(cohort.patient)[table["row"].to_numpy(dtype=int)])
+        return table
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """AUROC and accuracy on the test parts of the completed folds, each with 95 % intervals.
+
+        mean, low, high: mean over folds and repeats (of several seeds their mean in each fold), with the interval of the
+        corrected resampled t-test, which allows for the training rows that folds share (Nadeau and Bengio, Machine
+        Learning 52, 2003), cut at 0 and 1. pooled, pooled_low, pooled_high: of all test parts of a repeat together, with an
+        interval that knows which rows are of one patient (Obuchowski's for AUROC; for accuracy Wilson's, or a bootstrap of
+        patients where they repeat); with several repeats or seeds, the means over them. A pooled AUROC also compares rows of
+        different models, and is lower where these are calibrated differently. folds: how many trainings are in it.
+
+        Raises JobFailed where no fold is completed.
+        """
+        import pandas as pd
+
+        predicted = self._predicted()
+        if not predicted:
+            raise JobFailed(f"{self.job_id} has no completed fold yet: it is {self.status}.")
+        folds, frames = [fold for fold, _ in predicted], [frame for _, frame in predicted]
+        record = self.record
+        if record.best_value is None and record.status == JobStatus.COMPLETED:
+            note_result(self._store, folds, self._cohort())
+        table = {
+            name: {
+                "mean": mean.value,
+                "low": mean.low,
+                "high": mean.high,
+                "pooled": pooled.value,
+                "pooled_low": pooled.low,
+                "pooled_high": pooled.high,
+                "folds": len(folds),
+            }
+            for name, (mean, pooled) in summed_up(folds, frames, self._cohort()).items()
+        }
+        return pd.DataFrame.from_dict(table, orient="index").rename_axis("metric")
+
+    def wait(self, timeout: float | None = None) -> CrossValidation:
+        """Return when no fold is left at work, showing the progress; interrupting the wait leaves them running.
+
+        timeout: seconds; TimeoutError after it. Raises JobFailed where a fold failed or was interrupted. `await` waits as
+        well, and leaves the notebook's buttons alive.
+        """
+        self._job.wait(timeout)
+        return self
+
+    def __await__(self) -> Generator[Any, None, CrossValidation]:
+        """As `wait`, without keeping the kernel's loop busy."""
+        yield from self._job.__await__()
+        return self
+
+    def pause(self) -> None:
+        """Let the fold at work rest after the batch under way. Raises IllegalTransition where none runs."""
+        self._request("pause")
+
+    def stop(self) -> None:
+        """End the fold at work after the batch under way, and begin no other; completed folds stay as they are."""
+        self._request("stop")
+
+    def resume(self, *, detach: bool = False) -> CrossValidation:
+        """Go on with what is missing: paused folds where they rest, ended ones from their last checkpoint, the rest anew.
+
+        Completed folds are left alone. By default the folds run in this process; with detach=True in kernels that a Jupyter
+        server starts. Raises JobFailed where all folds are completed, IllegalTransition where all others are at work.
+        """
+        folds = self._folds()
+        paused = [fold for fold in folds if fold.status == JobStatus.PAUSED]
+        ended = [fold for fold in folds if fold.status in FINISHED - {JobStatus.COMPLETED}]
+        if len(self._completed()) == len(folds):
+            raise JobFailed(f"All {len(folds)} folds of {self.job_id} are completed: there is nothing left to resume.")
+        if not paused and not ended:
+            allowed = sorted(FINISHED - {JobStatus.COMPLETED} | {JobStatus.PAUSED})
+            raise IllegalTransition(self.job_id, current=self.status, wanted="resume", allowed=allowed)
+        if paused:
+            self._request("resume")
+        if ended and detach:
+            self._store.queue.add(self.job_id)
+        elif ended:
+            readers = {fold.job_id: split_of(fold) for fold in ended}  # all of them, before the first begins
+            for fold in ended:
+                _start(self._store, fold, readers[fold.job_id])
+        return self
+
+    def _folds(self) -> list[JobRecord]:
+        self._store.jobs.mark_interrupted()
+        return self._store.jobs.folds(self.job_id)
+
+    def _completed(self) -> list[JobRecord]:
+        return [fold for fold in self._folds() if fold.status == JobStatus.COMPLETED]
+
+    def _predicted(self) -> list[tuple[JobRecord, pd.DataFrame]]:
+        return [(fold, predictions_of(self._store, fold, self._split_of(fold))) for fold in self._completed()]
+
+    def _split_of(self, fold: JobRecord) -> Callable[[], Split]:
+        return lambda: split_in(self._cohort(), fold)
+
+    def _cohort(self) -> Cohort:
+        if self._known_cohort is None:
+            self._known_cohort = cohort_of(self._folds()[0])
+        return self._known_cohort
+
+    def _request(self, command: str) -> None:
+        self._store.jobs.request(self.job_id, command)
+        self._store.writer.wake()
+
+
+def cross_validate(
+    cohort: Cohort,
+    folds: int = 5,
+    repeats: int = 1,
+    *,
+    seeds: Sequence[int] | None = None,
+    detach: bool = False,
+    **settings: Any,
+) -> CrossValidation:
+    """Train one model a fold, each tested on the patients that it has not seen; returns at once.
+
+    folds: 2 to 500, by patient and stratified by the target: in each repeat every patient is in exactly one test part. Of
+    the other patients a part is kept for validation (setting val: share of all rows), the rest is learned from. repeats:
+    how often the folds are drawn anew; settings: those of `mf.train` but test. seed draws the folds. seeds: train each fold
+    once with each of these seeds (weights, order, augmentation), such as range(3); by default with seed alone. Together at
+    most 500 trainings.
+
+    Each training is a job of its own, under one job for the whole: it can be watched, paused and resumed. The folds run
+    one after another in this process, or with detach=True in kernels that a Jupyter server of this host and
+    MEDFUSION_HOME starts, and outlive this one. When a kernel dies, completed folds stay, and `.resume()`, in
+    whatever process, runs what is missing.
+
+    Raises ConfigError for a bad setting and CohortError for too few patients of a class; nothing is stored then.
+    """
+    if isinstance(cohort, Split):
+        raise ConfigError("cross_validate takes the whole Cohort, not a Split: it draws the test parts itself.")
+    if "test" in settings:
+        raise ConfigError(f"test cannot be set beside folds={folds}: each fold tests one in {folds} patients.")
+    config = TrainingConfig.of({**settings, "test": 1 / folds if folds > 1 else 0.5})
+    configs = [config] if seeds is None else _with_seeds(config, seeds)
+    if folds * repeats * len(configs) > MOST_TRAININGS:
+        raise ConfigError(
+            f"folds={folds}, repeats={repeats} and {len(configs)} seeds are {folds * repeats * len(configs)} trainings; "
+            f"at most {MOST_TRAININGS} are allowed."
+        )
+    drawn = folds_by_patient(cohort, folds=folds, repeats=repeats, val=config.val, seed=config.seed)
+    trainings = [(fold, one) for fold in drawn for one in configs]
+    name = config.name or name_of(config, cohort)
+    parts = plan_of(drawn[0].split, config)["model_config"]
+    plans = [_plan(fold, one, parts, name, repeats=repeats, seeds=len(configs)) for fold, one in trainings]
+    store = open_store()
+    record = store.jobs.create(
+        name=name,
+        description=config.description,
+        model_config=parts,
+        data_config={
+            **cohort.roles(),
+            "dataset": cohort.name,
+            "rows": {"all": len(cohort)},
+            "folds": folds,
+            "repeats": repeats,
+            "seeds": [one.seed for one in configs],
+        },
+        training_config=config.model_dump(mode="json"),
+        total_epochs=sum(plan.total_epochs for plan in plans),
+        watched_metric=WATCHED,
+        dataset_fingerprint=cohort.fingerprint,
+        versions=versions(),
+        folds=plans,
+    )
+    jobs = store.jobs.folds(record.job_id)
+    # all before the first begins: a resume, in whatever process, needs them
+    cohort.write(home() / "datasets" / cohort.fingerprint)
+    for job, (fold, _) in zip(jobs, trainings, strict=True):
+        fold.split.write(home() / "jobs" / job.job_id / "split.json")
+    if detach:
+        store.queue.add(record.job_id)
+    else:
+        for job, (fold, _) in zip(jobs, trainings, strict=True):
+            _start(store, job, lambda split=fold.split: split)  # type: ignore[misc]
+    return CrossValidation(record.job_id, store, cohort)
+
+
+def load_cross_validation(job_id: str) -> CrossValidation:
+    """A handle on a cross-validation of the store. Raises UnknownId where there is none, BadValue where it is another job."""
+    return CrossValidation(job_id)
+
+
+def _with_seeds(config: TrainingConfig, seeds: Sequence[int]) -> list[TrainingConfig]:
+    if isinstance(seeds, int):
+        raise ConfigError(f"seeds={seeds} is one number: list the seeds, such as seeds=range({max(2, seeds)}).")
+    listed = list(seeds)
+    if not listed or len(set(listed)) < len(listed):
+        raise ConfigError(f"seeds={listed}: give one or more, each once.")
+    return [config.model_copy(update={"seed": TrainingConfig.of({"seed": seed}).seed}) for seed in listed]
+
+
+def _plan(
+    fold: Fold, config: TrainingConfig, parts: Mapping[str, Any], name: str, *, repeats: int, seeds: int
+) -> FoldPlan:
+    split = split_for(fold.split, config)
+    words = [f"repeat {fold.repeat}"] if repeats > 1 else []
+    words += [f"fold {fold.fold}"]
+    words += [f"seed {config.seed}"] if seeds > 1 else []
+    end = " " + " ".join(words)
+    # only the parts that the cohort has a use for: what stands in a stored configuration counts as asked for
+    own = config.model_copy(update={**parts, "name": name[: 200 - len(end)] + end})
+    return FoldPlan(
+        name=own.name or "",
+        data_config={
+            **plan_of(split, own)["data_config"],
+            "repeat": fold.repeat,
+            "fold": fold.fold,
+            "seed": own.seed,
+        },
+        training_config=own.model_dump(mode="json"),
+        total_epochs=own.epochs,
+        watched_metric=own.watch,
+    )
+
+
+def _start(store: Store, fold: JobRecord, split: Callable[[], Split]) -> None:
+    """Queue the run of a fold in this process, and behind it what it predicts."""
+    RUNS[fold.job_id] = Run(store, fold.job_id, split, TrainingConfig.of(fold.training_config))
+    turns.submit(OutOfFold(store, fold.job_id, split))

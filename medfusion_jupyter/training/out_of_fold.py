@@ -1,0 +1,176 @@
+"""What the folds of a cross-validation predict for their test parts: kept once, read from any process, summed up."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medfusion_jupyter.data import Cohort, Split
+from medfusion_jupyter.metrics import Interval, accuracy, auroc_of_classes, bootstrap_by_patient, mean_over_folds
+from medfusion_jupyter.store import JobStatus, Store, home
+from medfusion_jupyter.store.durable_files import write_text
+from medfusion_jupyter.training.job import Job, split_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from medfusion_jupyter.store import Job as JobRecord
+
+log = logging.getLogger("medfusion")
+
+_predicting = threading.Lock()
+
+
+class OutOfFold:
+    """Waits for its turn behind the run of a fold, and keeps what the fold predicts."""
+
+    def __init__(self, store: Store, job_id: str, split: Callable[[], Split]) -> None:
+        self.store = store
+        self.job_id = job_id
+        self._split = split
+
+    def work(self) -> None:
+        """Predict, where the fold is completed."""
+        keep_predictions(self.store, self.job_id, self._split)
+
+    def leave_at_exit(self) -> None:
+        """What is not kept yet is predicted when it is asked for."""
+
+
+def keep_predictions(store: Store, job_id: str, split: Callable[[], Split] | None = None) -> None:
+    """Predict the test part of a completed fold with its best model and keep that; of any other job nothing happens.
+
+    The last fold also notes the result of its cross-validation in the store. Whatever goes wrong is a warning: the fold
+    is trained, and its predictions are made when they are asked for.
+    """
+    try:
+        fold = store.jobs.get(job_id)
+        if fold.fold is None or fold.parent_job_id is None or fold.status != JobStatus.COMPLETED:
+            return
+        predictions_of(store, fold, split or split_of(fold))
+        folds = store.jobs.folds(fold.parent_job_id)
+        if all(one.status == JobStatus.COMPLETED and path_of(one).exists() for one in folds):
+            note_result(store, folds)
+    except Exception as problem:  # a training thread must not end with it
+        log.warning("The out-of-fold predictions of %s are not kept yet: %s", job_id, problem)
+        log.debug("%s did not predict", job_id, exc_info=True)
+
+
+def note_result(store: Store, folds: Sequence[JobRecord], cohort: Cohort | None = None) -> None:
+    """Keep the mean of each metric over completed folds, with its interval, as metrics of their cross-validation."""
+    whole = cohort or cohort_of(folds[0])
+    frames = [predictions_of(store, fold, lambda fold=fold: split_in(whole, fold)) for fold in folds]  # type: ignore[misc]
+    result: dict[str, float] = {}
+    for name, (mean, _pooled) in summed_up(folds, frames, whole).items():
+        result |= {f"test/{name}": mean.value, f"test/{name}_low": mean.low, f"test/{name}_high": mean.high}
+    assert folds[0].parent_job_id is not None
+    store.jobs.note_result(folds[0].parent_job_id, result)
+
+
+def predictions_of(store: Store, fold: JobRecord, split: Callable[[], Split]) -> pd.DataFrame:
+    """Predictions for the test part of a completed fold: row, target and a probability a class; made where they are not kept.
+
+    row: position in the cohort. Nothing in the file tells who a patient is.
+    """
+    import pandas as pd
+
+    path = path_of(fold)
+    # two threads of a process would do the same work twice
+    with _predicting:
+        if not path.exists():
+            _predict(store, fold, split(), path)
+        return pd.read_csv(path, dtype={"target": str}, keep_default_na=False)
+
+
+def path_of(fold: JobRecord) -> Path:
+    """Where the predictions of a completed fold are kept. A fold that is trained further has another file."""
+    assert fold.completed_at is not None
+    return home() / "jobs" / fold.job_id / f"out-of-fold-{fold.completed_at:%Y%m%dT%H%M%S%f}.csv"
+
+
+def cohort_of(fold: JobRecord) -> Cohort:
+    """The cohort that a fold is of."""
+    return split_of(fold)().cohort
+
+
+def split_in(cohort: Cohort, fold: JobRecord) -> Split:
+    """The split of a fold of that cohort."""
+    return Split.read(home() / "jobs" / fold.job_id / "split.json", cohort)
+
+
+def _predict(store: Store, fold: JobRecord, split: Split, path: Path) -> None:
+    import pandas as pd
+
+    rows = split.rows["test"]
+    model = Job(fold.job_id, store).model
+    probability = model.probabilities(split.cohort, rows).astype(np.float64)
+    target = np.asarray(split.cohort.classes, dtype=object)[split.cohort.target_codes[rows]]
+    table = pd.DataFrame({"row": rows, "target": target})
+    for k, name in enumerate(model.classes):
+        table[f"p_{name}"] = probability[:, k]
+    write_text(path, table.to_csv(index=False))
+    for older in path.parent.glob("out-of-fold-*.csv"):
+        if older != path:
+            older.unlink(missing_ok=True)
+
+
+def summed_up(
+    folds: Sequence[JobRecord], frames: Sequence[pd.DataFrame], cohort: Cohort
+) -> dict[str, tuple[Interval, Interval]]:
+    """Of each metric its mean over folds and its value on the pooled predictions; as `CrossValidation.metrics` says."""
+    tested = [_Tested(fold, frame, cohort) for fold, frame in zip(folds, frames, strict=True)]
+    sizes = [fold.data_config["rows"] for fold in folds]
+    test_to_train = float(np.mean([size["test"] / size["train"] for size in sizes]))
+    return {
+        "auroc": (_over_folds(tested, test_to_train, auroc_of_classes), _pooled(tested, auroc_of_classes)),
+        "accuracy": (_over_folds(tested, test_to_train, accuracy), _pooled(tested, _accuracy_by_patient)),
+    }
+
+
+class _Tested:
+    """Targets, probabilities and patients of a test part, with its place in the cross-validation."""
+
+    def __init__(self, fold: JobRecord, frame: pd.DataFrame, cohort: Cohort) -> None:
+        self.place = (fold.data_config["repeat"], fold.data_config["fold"])
+        self.pool = (fold.data_config["repeat"], fold.data_config["seed"])
+        rows = frame["row"].to_numpy()
+        self.target = cohort.target_codes[rows]
+        self.patient = cohort.patient_codes[rows]
+        self.probability = frame[[f"p_{name}" for name in cohort.classes]].to_numpy(dtype=np.float64)
+
+
+def _over_folds(tested: list[_Tested], test_to_train: float, metric: Callable[..., Interval]) -> Interval:
+    of_place: dict[Any, list[float]] = {}
+    for one in tested:
+        of_place.setdefault(one.place, []).append(metric(one.target, one.probability).value)
+    found = mean_over_folds([float(np.mean(values)) for values in of_place.values()], test_to_train)
+    return Interval(found.value, float(np.clip(found.low, 0, 1)), float(np.clip(found.high, 0, 1)))
+
+
+def _pooled(tested: list[_Tested], metric: Callable[..., Interval]) -> Interval:
+    pools: dict[Any, list[_Tested]] = {}
+    for one in tested:
+        pools.setdefault(one.pool, []).append(one)
+    each = [
+        metric(
+            np.concatenate([one.target for one in pool]),
+            np.concatenate([one.probability for one in pool]),
+            np.concatenate([one.patient for one in pool]),
+        )
+        for pool in pools.values()
+    ]
+    return Interval(*(float(np.mean([getattr(one, bound) for one in each])) for bound in ("value", "low", "high")))
+
+
+def _accuracy_by_patient(
+    target: NDArray[np.integer], probability: NDArray[np.floating], patient: NDArray[np.integer]
+) -> Interval:
+    if len(np.unique(patient)) == len(patient):
+        return accuracy(target, probability)
+    return bootstrap_by_patient(accuracy, target, probability, patient)
