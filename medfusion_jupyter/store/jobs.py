@@ -22,7 +22,7 @@ from medfusion_jupyter.store.paging import Page
 from medfusion_jupyter.store.people import current_person
 from medfusion_jupyter.store.status import ACTIVE, ASKABLE, CHANGEABLE, FINISHED, JobStatus
 from medfusion_jupyter.store.stored_files import discarding
-from medfusion_jupyter.store.tables import CheckpointRow, JobRow, ModelRow
+from medfusion_jupyter.store.tables import CheckpointRow, JobCommandRow, JobRow, ModelRow
 from medfusion_jupyter.store.texts import FINGERPRINT_LENGTH, valid_metric, valid_name, valid_text
 from medfusion_jupyter.store.vanished import SILENT_SECONDS, Watch
 
