@@ -193,7 +193,7 @@ def make_engine(url: str) -> Engine:
             stacklevel=2,
         )
     engine = create_engine(
-        url, json_serializer=_json, json_deserializer=_from_json, connect_args={"timeout": BUSY_SECONDS}
+        url, json_serializer=_json, json_deserializer=from_json, connect_args={"timeout": BUSY_SECONDS}
     )
     file = _File(Path(parsed.database).absolute(), inodes_last=remote is None)
 
@@ -243,7 +243,7 @@ def make_engine(url: str) -> Engine:
 
 
 def _server_engine(url: str) -> Engine:
-    engine = create_engine(url, json_serializer=_json, json_deserializer=_from_json, pool_pre_ping=True)
+    engine = create_engine(url, json_serializer=_json, json_deserializer=from_json, pool_pre_ping=True)
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:
@@ -286,13 +286,6 @@ class _File:
 
 def _json(value: object) -> str:
     return json.dumps(_kept(value), allow_nan=False, separators=(",", ":"))
-
-
-def _from_json(text: str) -> Any:
-    try:
-        return from_json(text)
-    except ValueError:  # it takes no half characters, which json has let through
-        return json.loads(text)
 
 
 def _kept(value: Any) -> Any:

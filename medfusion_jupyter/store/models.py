@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, exists, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from medfusion_jupyter.store import events
 from medfusion_jupyter.store.errors import BadValue, Conflict, InUse, UnknownId
@@ -317,7 +317,8 @@ class Models:
         if job_id is not None:
             query = query.join(JobRow, JobRow.id == ModelRow.training_job_id).where(JobRow.job_id == job_id)
         if not folds:
-            of_fold = exists().where(JobRow.id == ModelRow.training_job_id, JobRow.fold.is_not(None))
+            its_job = aliased(JobRow)
+            of_fold = exists().where(its_job.id == ModelRow.training_job_id, its_job.fold.is_not(None))
             query = query.where(or_(~of_fold, exists().where(ModelAliasRow.model_id == ModelRow.id)))
         if tag is not None:
             query = query.where(has_tag(ModelRow.tags, tag))

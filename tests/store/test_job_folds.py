@@ -185,6 +185,7 @@ def test_it_is_deleted_with_its_folds_their_models_and_all_their_files(store, wh
     with pytest.raises(InUse, match=f"cross-validation {whole.job_id}"):
         store.jobs.delete(two.job_id)
     assert store.models.list(folds=False).items == []
+    assert store.models.list(folds=False, job_id="job_0002").items == []
     store.models.set_alias("cv fold 1", "production", 1)
     assert [one.id for one in store.models.list(folds=False).items] == [model.id]
     with pytest.raises(InUse, match="alias production of cv fold 1"):

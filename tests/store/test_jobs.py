@@ -10,7 +10,7 @@ import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from medfusion_jupyter.store import BadCursor, IllegalTransition, JobStatus, RunReplaced, StoreError, UnknownId
 from medfusion_jupyter.store.status import ACTIVE, COMMANDS, FINISHED, MOVES
@@ -214,11 +214,3 @@ def test_what_is_finished_is_left_only_by_a_claim_or_by_coming_back(status, want
     assert ACTIVE.isdisjoint(FINISHED)
     if status != JobStatus.INTERRUPTED:
         assert wanted not in MOVES[status]
-
-
-def test_half_a_character_in_a_setting_is_given_back(store, new_job):
-    job = new_job()
-    with store.writing() as session:
-        row = session.scalars(select(JobRow).where(JobRow.job_id == job.job_id)).one()
-        row.model_config = {"name": "\ud800", "nested": [1, 2.5, None, {"a": "ü🩻"}]}
-    assert store.jobs.get(job.job_id).model_config == {"name": "\ud800", "nested": [1, 2.5, None, {"a": "ü🩻"}]}
