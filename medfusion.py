@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from medfusion_jupyter.data import (
         Cohort,
+        days_since,
+        infer_columns,
         public_cohort,
         public_cohorts,
         read_image,
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 _ROOM_OF = {
     "Cohort": "medfusion_jupyter.data",
+    "days_since": "medfusion_jupyter.data",
+    "infer_columns": "medfusion_jupyter.data",
     "public_cohort": "medfusion_jupyter.data",
     "public_cohorts": "medfusion_jupyter.data",
     "read_image": "medfusion_jupyter.data",
@@ -55,7 +59,9 @@ __all__ = [
     "Job",
     "Model",
     "datasets",
+    "days_since",
     "evaluate",
+    "infer_columns",
     "jobs",
     "load_job",
     "load_model",

@@ -4,6 +4,8 @@ Start at `cohort.py`. `augment.py` and `batches.py` are the only modules here th
 """
 
 from medfusion_jupyter.data.cohort import Cohort
+from medfusion_jupyter.data.column_types import infer_columns
+from medfusion_jupyter.data.dates import days_since
 from medfusion_jupyter.data.errors import CohortError
 from medfusion_jupyter.data.medmnist import read_medmnist
 from medfusion_jupyter.data.pixel_cache import PixelCache
@@ -29,6 +31,8 @@ __all__ = [
     "SyntheticSurvival",
     "TableArrays",
     "TableEncoder",
+    "days_since",
+    "infer_columns",
     "public_cohort",
     "public_cohorts",
     "read_image",
