@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from medfusion_jupyter.data import (
         Cohort,
+        days_since,
+        infer_columns,
         public_cohort,
         public_cohorts,
         read_image,
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 
 _ROOM_OF = {
     "Cohort": "medfusion_jupyter.data",
+    "days_since": "medfusion_jupyter.data",
+    "infer_columns": "medfusion_jupyter.data",
     "public_cohort": "medfusion_jupyter.data",
     "public_cohorts": "medfusion_jupyter.data",
     "read_image": "medfusion_jupyter.data",
@@ -77,9 +81,11 @@ __all__ = [
     "Model",
     "cross_validate",
     "datasets",
+    "days_since",
     "evaluate",
     "find_batch_size",
     "find_lr",
+    "infer_columns",
     "jobs",
     "load_cross_validation",
     "load_job",

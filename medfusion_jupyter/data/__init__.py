@@ -4,6 +4,8 @@ Start at `cohort.py`. `augment.py` and `batches.py` are the only modules here th
 """
 
 from medfusion_jupyter.data.cohort import Cohort
+from medfusion_jupyter.data.column_types import infer_columns
+from medfusion_jupyter.data.dates import days_since
 from medfusion_jupyter.data.errors import CohortError
 from medfusion_jupyter.data.folds import Fold, folds_by_patient
 from medfusion_jupyter.data.medmnist import read_medmnist
@@ -31,7 +33,9 @@ __all__ = [
     "SyntheticSurvival",
     "TableArrays",
     "TableEncoder",
+    "days_since",
     "folds_by_patient",
+    "infer_columns",
     "public_cohort",
     "public_cohorts",
     "read_image",

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from medfusion_jupyter.data import tables
 from medfusion_jupyter.data.cohort_view import html_of
+from medfusion_jupyter.data.column_types import refuse_text
 from medfusion_jupyter.data.errors import CohortError, closest
 from medfusion_jupyter.data.image_files import find_images, why_unreadable
 from medfusion_jupyter.data.readers import suffixes
@@ -92,6 +93,10 @@ class Cohort:
         used += [column for column in (image, patient) if column is not None and column in self.frame]
         self._names = {column: tables.names(self.frame[column]) for column in [*used, *self.categorical]}
         self._numbers = {column: tables.numbers(self.frame[column], column) for column in self.numeric}
+        self.units = {column: tables.unit_of(self.frame[column], column) for column in self.numeric}
+        if target_required:
+            for column in self.categorical:
+                refuse_text(column, self._names[column])
         self._warn_of_empty_columns()
         self.classes = self._find_classes() if target_required else ()
         if patient in self._names:

@@ -93,7 +93,8 @@ def _columns(cohort: Cohort) -> str:
         span = f"{_histogram(finite)} {finite.min():.4g} … {finite.max():.4g}" if len(finite) else "no value"
         beyond = int(np.isinf(values).sum())
         note = f"{beyond:,} beyond the detection limit" if beyond else ""
-        rows += _column(name, "number", float(np.isnan(values).mean()), span, note)
+        unit = cohort.units[name]
+        rows += _column(name, f"number, {unit}" if unit else "number", float(np.isnan(values).mean()), span, note)
     for name in cohort.categorical:
         texts = cohort.names(name)
         there = [text for text in texts if text is not None]
@@ -108,7 +109,7 @@ def _columns(cohort: Cohort) -> str:
 
 def _column(name: str, kind: str, missing: float, values: str, note: str) -> str:
     return (
-        f"<tr><td>{html.escape(name)}</td><td>{kind}</td><td>{missing:.0%}</td><td>{html.escape(values)}</td>"
+        f"<tr><td>{html.escape(name)}</td><td>{html.escape(kind)}</td><td>{missing:.0%}</td><td>{html.escape(values)}</td>"
         f"<td class='mf-quiet'>{note}</td></tr>"
     )
 

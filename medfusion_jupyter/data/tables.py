@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import re
 from collections import Counter
 from pathlib import Path
 
@@ -13,9 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medfusion_jupyter.data.errors import CohortError
-
-BEYOND_LIMIT = re.compile(r"\s*([<>])\s*=?\s*[-+]?[0-9.,]+([eE][-+]?[0-9]+)?\s*")
-"""A laboratory's way to write that a value was below or above what it can measure: `<0.5`, `>1000`."""
+from medfusion_jupyter.data.units import measured, unit_in_name
 
 
 def read_csv(path: Path, as_text: set[str]) -> pd.DataFrame:
@@ -54,26 +51,24 @@ def refuse_repeated(columns: list[str], where: str) -> None:
 
 
 def numbers(column: pd.Series, name: str) -> NDArray[np.float64]:
-    """Values as float64: NaN where missing, -inf and inf where beyond a detection limit (also written `<0.5`, `>1000`)."""
+    """Values as float64: NaN where missing, -inf and inf where beyond a detection limit (also written `<0.5`, `>1000`).
+
+    A unit may be written with them (`12 mg/L`), the same in all.
+    """
     if pd.api.types.is_bool_dtype(column) or pd.api.types.is_numeric_dtype(column):
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
-    unread = np.isnan(values) & column.notna().to_numpy()
-    bad: list[str] = []
-    for row in np.flatnonzero(unread):
-        text = str(column.iloc[row])
-        limit = BEYOND_LIMIT.fullmatch(text)
-        if limit is not None:
-            values[row] = -np.inf if limit.group(1) == "<" else np.inf
-        elif text.strip():
-            bad.append(text)
-    if bad:
-        shown = ", ".join(repr(text[:40]) for text in sorted(set(bad))[:3])
+    if pd.api.types.is_datetime64_any_dtype(column):
         raise CohortError(
-            f"The numeric column {name!r} has {len(bad)} values that are no numbers, such as {shown}. Leave a missing value "
-            "empty, write one beyond a detection limit as -inf or inf, or list the column under categorical."
+            f"The numeric column {name!r} holds dates. What counts is the time between two: mf.days_since(table, reference) "
+            "makes days of them."
         )
-    return values
+    return measured(column, name)[0]
+
+
+def unit_of(column: pd.Series, name: str) -> str | None:
+    """The unit that the name or the values of a numeric column are written with."""
+    of_values = None if pd.api.types.is_numeric_dtype(column) else measured(column, name)[1]
+    return unit_in_name(name) or of_values
 
 
 def names(column: pd.Series) -> NDArray[np.object_]:

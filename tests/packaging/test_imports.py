@@ -5,7 +5,21 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "torchvision", "pandas", "sqlalchemy", "numpy", "PIL", "pydantic", "ipywidgets", "bqplot")
+HEAVY = (
+    "torch",
+    "torchvision",
+    "pandas",
+    "sqlalchemy",
+    "numpy",
+    "PIL",
+    "pydantic",
+    "ipywidgets",
+    "bqplot",
+    "pydicom",
+    "nibabel",
+    "pooch",
+    "requests",
+)
 
 
 def loaded_by(code):
