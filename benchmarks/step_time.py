@@ -175,6 +175,15 @@ if __name__ == "__main__":
         unit="ms",
         scale=1000,
     )
+    if PLAIN_THERE in figures:
+        there = {name for trainers in PEERS.values() for name in trainers} | {PLAIN_THERE}
+        report(
+            "The trainers, within their process",
+            {name: values for name, values in figures.items() if name in there},
+            against=PLAIN_THERE,
+            unit="ms",
+            scale=1000,
+        )
     report(
         "The same loop by hand",
         {k: v for k, v in figures.items() if "our batches" in k or "MedFusion" in k},
