@@ -5,23 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from os import PathLike
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from medfusion_jupyter.nn.encoded import Encoded, positions_as_tokens
 from medfusion_jupyter.nn.registry import Registry
 
 
 class ImageEncoder(nn.Module):
-    """The contract of an image encoder.
+    """The contract of an image encoder; of volumes too, where `(B, C, D, H, W)` stands for `(B, C, H, W)`.
 
-    `out_features` is D, the length of the vector. `smallest` is the shortest side in pixels that it accepts. An encoder that
-    sends its images `through` blocks sets `recomputes`: then `recompute` turns gradient checkpointing on.
+    `out_features` is D, the length of the vector and of each token. What it accepts:
+
+    smallest: the shortest side in pixels; multiple_of: a side is a multiple of this; dimensions: 2 for images, 3 for
+    volumes. What its builder takes beside `channels`: `size` (pixels a side) where it is `sized`, which means that it
+    is built for one size alone, and `weights` where it is `pretrainable`.
+
+    An encoder that sends its images `through` blocks sets `recomputes`: then `recompute` turns gradient checkpointing on.
     """
 
     out_features: int
     smallest: int
+    multiple_of: int = 1
+    dimensions: int = 2
+    sized: ClassVar[bool] = False
+    pretrainable: ClassVar[bool] = False
     recomputes: ClassVar[bool] = False
     recompute = False
 
@@ -29,9 +40,14 @@ class ImageEncoder(nn.Module):
         """`(B, C, H, W) -> (B, D, h, w)`: the last feature map before pooling."""
         raise NotImplementedError("an image encoder defines feature_map")
 
+    def encode(self, images: Tensor) -> Encoded:
+        """`(B, C, H, W) -> ` vector `(B, D)`, the mean over the positions of the map, and tokens `(B, h·w, D)`, the positions."""
+        features = self.feature_map(images)
+        return Encoded(features.flatten(2).mean(dim=2), positions_as_tokens(features))
+
     def forward(self, images: Tensor) -> Tensor:
-        """`(B, C, H, W) -> (B, D)`: the feature map, averaged over its positions."""
-        return self.feature_map(images).mean(dim=(2, 3))
+        """`(B, C, H, W) -> (B, D)`: the vector alone."""
+        return self.encode(images).vector
 
     def through(self, blocks: nn.Sequential, images: Tensor) -> Tensor:
         """`blocks(images)`; with `recompute`, only what passes between the blocks is kept for the backward pass.
@@ -102,44 +118,47 @@ class LightCNN(ImageEncoder):
         return self.through(self.body, images)
 
 
-@image_encoders.register("resnet18")
-class ResNet18(ImageEncoder):
-    """`(B, C, H, W) -> (B, 512)`: torchvision's ResNet-18, trained from scratch, with a first layer of C channels.
-
-    He et al., "Deep residual learning for image recognition", CVPR 2016.
-    """
-
-    out_features = 512
-    smallest = 32
-    recomputes = True
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        # torchvision takes a second to import, which a model without it should not pay
-        from torchvision.models import resnet18
-
-        trunk = resnet18(weights=None)
-        trunk.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
-        nn.init.kaiming_normal_(trunk.conv1.weight, mode="fan_out", nonlinearity="relu")
-        self.stem = nn.Sequential(trunk.conv1, trunk.bn1, trunk.relu, trunk.maxpool)
-        self.stages = nn.Sequential(trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4)
-
-    def feature_map(self, images: Tensor) -> Tensor:
-        return self.through(self.stages, self.stem(images))
-
-
-def build_image_encoder(name: str, *, channels: int, size: int) -> ImageEncoder:
+def build_image_encoder(
+    name: str, *, channels: int, size: int, weights: str | PathLike[str] | None = None
+) -> ImageEncoder:
     """Build an image encoder for images of `channels` and `size` pixels a side.
 
-    Raises UnknownPart for an unknown name and ValueError where the images are smaller than the encoder accepts.
+    weights: None starts from random weights; "default" takes torchvision's best; else a file of torchvision's weights
+    (.safetensors, or a torch file that holds tensors alone). Raises UnknownPart for an unknown name, ValueError where
+    the encoder does not accept such images or has no weights to start from, and WeightsError where they cannot be had.
     """
-    encoder = image_encoders(name)(channels=channels)
+    builder: Any = image_encoders(name)
+    wanted: dict[str, Any] = {"channels": channels}
+    if getattr(builder, "sized", False):
+        wanted["size"] = size
+    if weights is not None:
+        if not getattr(builder, "pretrainable", False):
+            raise ValueError(
+                f"image_encoder={name!r} has no pretrained weights to start from; leave weights={str(weights)!r} out, or choose "
+                "one of torchvision's encoders, such as 'resnet18'."
+            )
+        wanted["weights"] = weights
+    if hasattr(builder, "smallest"):
+        _check_size(builder, name, size)  # before a large network is built in vain
+    encoder: ImageEncoder = builder(**wanted)
+    _check_size(encoder, name, size)
+    return encoder
+
+
+def _check_size(encoder: Any, name: str, size: int) -> None:
     if size < encoder.smallest:
+        small = f"{name}_3x3"
+        way_out = f"choose {small!r}" if small in image_encoders else "choose 'light_cnn'"
         raise ValueError(
             f"image_encoder={name!r} needs images of at least {encoder.smallest} pixels a side, image_size is {size}. "
-            "Raise image_size or choose 'light_cnn'."
+            f"Raise image_size or {way_out}."
         )
-    return encoder
+    if size % encoder.multiple_of:
+        above = -(-size // encoder.multiple_of) * encoder.multiple_of
+        raise ValueError(
+            f"image_encoder={name!r} needs images whose side is a multiple of {encoder.multiple_of} pixels, "
+            f"image_size is {size}. Set image_size={above}."
+        )
 
 
 def normalises_over_batch(module: nn.Module) -> bool:
@@ -147,21 +166,19 @@ def normalises_over_batch(module: nn.Module) -> bool:
     return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
 
 
-def encode_few(encoder: ImageEncoder, images: Tensor) -> Tensor:
-    """`(B, C, H, W) -> (B, D)` where B may be 1 in training.
+def encode_few(encoder: ImageEncoder, images: Tensor, *, tokens: bool = False) -> Encoded:
+    """`(B, C, H, W) -> ` vector `(B, D)`, and tokens where they are asked for; B may be 1 in training.
 
     The variance over one value is undefined, so one row alone is normalised by the running statistics instead.
     """
     if images.shape[0] > 1 or not encoder.training or not normalises_over_batch(encoder):
-        features: Tensor = encoder(images)
-        return features
+        return encoder.encode(images) if tokens else Encoded(encoder(images))
     # those of a frozen part are not in training
     norms = [m for m in encoder.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
     for norm in norms:
         norm.eval()
     try:
-        features = encoder(images)
+        return encoder.encode(images) if tokens else Encoded(encoder(images))
     finally:
         for norm in norms:
             norm.train()
-    return features
