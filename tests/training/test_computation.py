@@ -96,7 +96,7 @@ def test_images_and_weights_are_laid_out_with_the_channels_last(loop_of):
         assert torch.allclose(a, b, atol=1e-3), name
 
 
-@pytest.mark.parametrize("encoder", list(image_encoders))
+@pytest.mark.parametrize("encoder", ["light_cnn", "resnet18"])
 def test_recomputing_keeps_less_and_changes_neither_gradients_nor_statistics(encoder):
     images = torch.randn(6, 1, 32, 32, generator=torch.Generator().manual_seed(0))
 
