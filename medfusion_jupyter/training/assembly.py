@@ -10,7 +10,7 @@ import torch
 from medfusion_jupyter.nn import FusionModel
 from medfusion_jupyter.training.averaging import WeightAverage, average_of
 from medfusion_jupyter.training.callbacks import Callback, Callbacks
-from medfusion_jupyter.training.config import TrainingConfig
+from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.control import Control
 from medfusion_jupyter.training.devices import autocast, gradient_scaler
 from medfusion_jupyter.training.freezing import Freezing, last_frozen_epochs
@@ -29,6 +29,11 @@ def build_state(prepared: Prepared, config: TrainingConfig, device: str) -> Loop
     """A new model with its optimiser, at the start of its run. Draws the weights from torch's generator."""
     model = FusionModel(prepared.architecture).to(device)
     if model.image_encoder is not None:
+        if model.image_encoder.dimensions != 2:
+            raise ConfigError(
+                f"image_encoder={config.image_encoder!r} takes volumes, and the images of a cohort are flat; "
+                "choose one of images, such as resnet18."
+            )
         model.image_encoder.recompute = config.gradient_checkpointing
         if config.channels_last:
             model.image_encoder.to(memory_format=torch.channels_last)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+import torch
 from pydantic import field_validator, model_validator
 
 from medfusion_jupyter.nn import fusions, heads, image_encoders, table_encoders
@@ -33,6 +34,12 @@ class TrainingConfig(TrainingSettings):
 
     @model_validator(mode="after")
     def _able(self) -> Self:
+        of_classes = [name for name in heads if getattr(heads(name), "target_dtype", None) == torch.int64]
+        if self.head not in of_classes:
+            raise ValueError(
+                f"head={self.head!r} learns from another target than the classes of a cohort; "
+                f"choose one of {', '.join(of_classes)}"
+            )
         if not getattr(heads(self.head), "weighs_rows", False):
             for name in ("label_smoothing", "class_weights", "mixup", "cutmix"):
                 if getattr(self, name):

@@ -108,3 +108,9 @@ def test_a_setting_of_images_is_refused_where_the_cohort_has_none(cohort, settin
     table_only = mf.Cohort(frame, target="lesion", patient="patient", numeric=["marker"], categorical=[])
     with pytest.raises(ConfigError, match=f"{setting}=(True|1.0) is of images, and the cohort has no image column"):
         mf.train(table_only, **{setting: True})
+
+
+def test_a_head_of_another_target_than_classes_is_refused():
+    with pytest.raises(ConfigError, match=r"head='cox' learns from another target.*classification, focal, ordinal"):
+        TrainingConfig.of({"head": "cox"})
+    assert TrainingConfig.of({"head": "focal"}).head == "focal"
