@@ -46,7 +46,7 @@ def modalities_of(config: TrainingConfig, *, has_image: bool, has_table: bool) -
         if encoder is not None and there:
             wanted.append(modality)
         elif encoder is not None and setting in config.model_fields_set:
-            column = "an image column (image=…)" if modality == "image" else "numeric or categorical columns"
+            column = "image column (image=…)" if modality == "image" else "numeric or categorical columns"
             raise ConfigError(
                 f"{setting}={encoder!r}, but the cohort has no {column}. Give the cohort one, or set {setting}=None."
             )

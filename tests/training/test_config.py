@@ -93,7 +93,7 @@ def test_every_setting_says_what_it_is():
 def test_an_encoder_for_a_modality_that_is_not_there_is_refused(cohort):
     frame = cohort.frame.drop(columns="image")
     table_only = mf.Cohort(frame, target="lesion", patient="patient", numeric=["marker"], categorical=[])
-    with pytest.raises(ConfigError, match="image_encoder='light_cnn', but the cohort has no an image column"):
+    with pytest.raises(ConfigError, match="image_encoder='light_cnn', but the cohort has no image column"):
         mf.train(table_only, image_encoder="light_cnn")
 
 
