@@ -188,14 +188,13 @@ def _waits(row: type[JobRow] | type[WorkflowExecutionRow]) -> tuple[ColumnElemen
     return row.status == pending, row.queue == this_queue(), row.launched_at.is_(None)
 
 
-def ring() -> None:
-    """Have the servers of this home look at the queue."""
-
-
 def _can_be_queued(row: JobRow) -> bool:
     status = JobStatus(row.status)
     waiting = status == JobStatus.PENDING and row.run_token is None and row.launched_at is None
     return waiting or status in RESUMABLE
 
+
+def ring() -> None:
+    """Have the servers of this home look at the queue."""
     queue_bell().parent.mkdir(parents=True, exist_ok=True)
     queue_bell().write_text(now().isoformat(), encoding="utf-8")
