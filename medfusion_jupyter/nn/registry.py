@@ -8,6 +8,9 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+LONG_LIST = 20
+"""An error that names more choices than this is not read."""
+
 
 class UnknownPart(LookupError):
     """A name that no registry entry has."""
@@ -41,9 +44,16 @@ class Registry(Generic[T]):
         try:
             return self._builders[name]
         except KeyError:
-            near = difflib.get_close_matches(name, self._builders, n=1)
+            near = difflib.get_close_matches(name, self._builders, n=LONG_LIST // 4)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise UnknownPart(f"There is no {self.kind} {name!r}.{hint} Choose one of: {', '.join(self)}.") from None
+            raise UnknownPart(f"There is no {self.kind} {name!r}.{hint} Choose {self._choices(near)}.") from None
+
+    def _choices(self, near: list[str]) -> str:
+        if len(self._builders) <= LONG_LIST:
+            return f"one of: {', '.join(self)}"
+        some = near or list(self._builders)[: LONG_LIST // 4]
+        everything = f"list(medfusion_jupyter.nn.{self.kind.replace(' ', '_')}s)"
+        return f"one of {len(self._builders)}, such as {', '.join(some)}; `{everything}` has them all"
 
     def __contains__(self, name: object) -> bool:
         return name in self._builders

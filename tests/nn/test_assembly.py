@@ -7,7 +7,17 @@ import pytest
 import torch
 from light_models import GRADES, LIGHT_TABLE, TARGETS, all_finite, build, everything, rows
 
-from medfusion_jupyter.nn import Architecture, Encoded, FusionModel, Registry, Task, UnknownPart, fusions, heads
+from medfusion_jupyter.nn import (
+    Architecture,
+    Encoded,
+    FusionModel,
+    Registry,
+    Task,
+    UnknownPart,
+    fusions,
+    heads,
+    image_encoders,
+)
 
 ENCODERS = [
     (image, table) for image, table in itertools.product(["light_cnn", None], [*LIGHT_TABLE, None]) if image or table
@@ -200,6 +210,15 @@ def test_a_model_of_two_modalities_predicts_with_either():
 def test_an_unknown_part_offers_the_closest_name():
     with pytest.raises(UnknownPart, match=r"no fusion 'gatd'\. Did you mean 'gated'\?"):
         fusions("gatd")
+
+
+def test_of_a_long_list_the_closest_are_named_and_where_all_are():
+    with pytest.raises(
+        UnknownPart, match=r"mean 'resnet18'\?.*such as resnet18, .*`list\(medfusion_jupyter\.nn\.image_encoders\)`"
+    ):
+        image_encoders("resnet19")
+    with pytest.raises(UnknownPart, match=r"such as light_cnn, "):
+        image_encoders("qqqq")
 
 
 def test_a_name_cannot_be_taken_twice():
