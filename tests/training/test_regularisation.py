@@ -152,6 +152,8 @@ def test_each_changes_what_is_learned_and_not_what_is_validated(loop_of, setting
 def test_a_head_that_cannot_weigh_rows_is_refused_by_name():
     @heads.register("plain")
     class Plain(Head):
+        target_dtype = torch.int64
+
         def __init__(self, in_features, num_classes):
             super().__init__()
             self.linear = torch.nn.Linear(in_features, num_classes)
