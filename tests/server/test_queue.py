@@ -19,7 +19,7 @@ SHORT = {**FAST, "epochs": 2}
 
 
 @pytest.fixture
-def cohort(medfusion_home):
+def cohort(either_database):
     return mf.synthetic_cohort(n=120, seed=0, image_size=16).save("small")
 
 
