@@ -209,7 +209,9 @@ class Jobs(JobFolds):
     def request(
         self, job_id: str, command: str, arguments: Mapping[str, Any] | None = None, *, by: str | None = None
     ) -> Job:
-        """Ask the run of a job for one of ASKABLE: `pause`, `resume`, `stop`, or `set` with settings; it obeys at its next batch.
+        """Ask the run of a job for one of ASKABLE: `pause`, `resume`, `stop`, `checkpoint`, or `set` with settings.
+
+        It obeys when the step of the optimiser under way is done.
 
         A pending job that no run has taken is stopped here. What is asked of a cross-validation is asked of those of its folds
         whose status allows it; their settings cannot be changed. Raises IllegalTransition where the job's status does not

@@ -21,7 +21,7 @@ from medfusion_jupyter.training.checkpoints import CheckpointError
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.model import Model
 from medfusion_jupyter.training.preparation import class_weights, modalities_of
-from medfusion_jupyter.training.run import Run, best_or_last, last_good_checkpoint, saved_split
+from medfusion_jupyter.training.run import Run, last_good_checkpoint, saved_split
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,6 +105,13 @@ class Job:
         """End after the batch under way; the best epoch so far is kept as the model."""
         self._request("stop")
 
+    def checkpoint(self) -> None:
+        """Save when the step under way is done, so that a resume goes on from there.
+
+        Raises IllegalTransition where the job does not run.
+        """
+        self._request("checkpoint")
+
     def set(self, **changes: Any) -> None:
         """Change lr, epochs or patience of a job at work; they hold from its next batch on and are kept with the job.
 
@@ -177,7 +184,7 @@ class Job:
             versions = self._store.models.list(search=job.name, limit=100).items
             version = next((m.version for m in versions if m.model_path == job.model_path), None)
             return Model.load(Path(job.model_path), version=version)
-        best = best_or_last(self._store, self.job_id)
+        best = self._store.checkpoints.best(self.job_id)
         if best is None:
             raise CheckpointError(f"{self.job_id} has no model yet: no epoch has finished. It is {job.status}.")
         from medfusion_jupyter.training.checkpoints import read_checkpoint

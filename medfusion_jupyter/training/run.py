@@ -18,6 +18,7 @@ from medfusion_jupyter.data import Cohort, Split
 from medfusion_jupyter.store import JobStatus, RunReplaced, Store, StoreError, home
 from medfusion_jupyter.training.assembly import build_loop, build_state, callbacks_of
 from medfusion_jupyter.training.callbacks import Callbacks, failure_in_words
+from medfusion_jupyter.training.checkpointer import Checkpointer
 from medfusion_jupyter.training.checkpoints import Checkpoint, CheckpointError, read_checkpoint
 from medfusion_jupyter.training.config import TrainingConfig
 from medfusion_jupyter.training.control import Abandoned, Control, Stopped
@@ -26,14 +27,12 @@ from medfusion_jupyter.training.generators import seed_all
 from medfusion_jupyter.training.input_spec import InputSpec
 from medfusion_jupyter.training.model import Model
 from medfusion_jupyter.training.preparation import Prepared, prepare
-from medfusion_jupyter.training.recorder import Checkpointer, Recorder
+from medfusion_jupyter.training.recorder import Recorder
 from medfusion_jupyter.training.state import restore
 from medfusion_jupyter.training.turns import turns
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
-
-    from medfusion_jupyter.store.checkpoints import Checkpoint as CheckpointRecord
 
 log = logging.getLogger("medfusion")
 
@@ -130,6 +129,7 @@ class Run:
             self.job_id,
             self._token,
             self.folder,
+            config,
             self._description(prepared),
             snapshot=lambda: loop.snapshot(),
         )
@@ -170,7 +170,7 @@ class Run:
         }
 
     def _keep_model(self) -> None:
-        best = best_or_last(self.store, self.job_id)
+        best = self.store.checkpoints.best(self.job_id)
         if best is None:
             return
         job = self.store.jobs.get(self.job_id)
@@ -230,18 +230,12 @@ class Run:
 
 def last_good_checkpoint(store: Store, job_id: str) -> Checkpoint | None:
     """The newest checkpoint that can be read; a damaged one is passed over with a warning."""
-    for record in sorted(store.checkpoints.list(job_id), key=lambda c: c.epoch, reverse=True):
+    for record in reversed(store.checkpoints.list(job_id)):
         try:
             return read_checkpoint(Path(record.checkpoint_path))
         except CheckpointError as error:
             log.warning("%s The one before it is used.", error)
     return None
-
-
-def best_or_last(store: Store, job_id: str) -> CheckpointRecord | None:
-    """The checkpoint of the best epoch, or of the last one where none was validated yet; None before the first."""
-    kept = store.checkpoints.list(job_id)
-    return next((one for one in kept if one.is_best), kept[-1] if kept else None)
 
 
 def saved_split(folder: Path, fingerprint: str) -> Split:

@@ -79,7 +79,7 @@ def test_a_live_job_cannot_be_claimed_and_a_finished_one_starts_clean(store, new
 
 
 @pytest.mark.parametrize("status", ["pending", "initializing", "running", "paused", "completed"])
-@pytest.mark.parametrize("command", ["pause", "resume", "stop"])
+@pytest.mark.parametrize("command", ["pause", "resume", "stop", "checkpoint"])
 def test_commands_reach_the_run_once_and_in_order_or_are_refused(store, new_job, status, command):
     job = new_job(status=status)
     if JobStatus(status) not in COMMANDS[command]:
