@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy import and_, bindparam, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store import events
@@ -31,6 +31,13 @@ PROGRESS_COLUMNS = frozenset(
         "memory_bytes",
         "device",
     }
+)
+
+_JOB: Any = JobRow.__table__
+_BEATEN = (
+    select(_JOB.c.status, _JOB.c.previous_status, _JOB.c.fold)
+    .where(_JOB.c.id == bindparam("pk"), _JOB.c.run_token == bindparam("token"))
+    .with_for_update()
 )
 
 
@@ -124,19 +131,17 @@ class JobRuns:
         unknown = set(progress or ()) - PROGRESS_COLUMNS
         if unknown:
             raise TypeError(f"not columns of progress: {sorted(unknown)}")
-        row = session.scalars(
-            select(JobRow).where(JobRow.id == pk, JobRow.run_token == run_token).with_for_update()
-        ).one_or_none()
-        if row is None:
+        job = session.execute(_BEATEN, {"pk": pk, "token": run_token}).one_or_none()
+        if job is None:
             return False
-        row.heartbeat_at = now()
-        for column, value in (progress or {}).items():
-            setattr(row, column, value)
-        if row.status == JobStatus.INTERRUPTED and row.previous_status is not None:
+        # a part of the columns: the history of a long run would be read four times a second
+        session.execute(_JOB.update().where(_JOB.c.id == pk).values(heartbeat_at=now(), **(progress or {})))
+        if job.status == JobStatus.INTERRUPTED and job.previous_status is not None:
+            row = session.get_one(JobRow, pk)
             row.error = row.completed_at = row.duration = None
-            move(session, row, JobStatus(row.previous_status))
-        elif row.fold is not None and progress is not None:
-            follow_folds(session, row)
+            move(session, row, JobStatus(job.previous_status))
+        elif job.fold is not None and progress is not None:
+            follow_folds(session, session.get_one(JobRow, pk))
         return True
 
     def finish_epoch(self, job_id: str, *, run_token: str, epoch: int, row: Mapping[str, Any]) -> None:
