@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from medfusion_jupyter.settings.augmentation import Augmentation
+from medfusion_jupyter.settings.checkpoints import CheckpointSettings
 from medfusion_jupyter.settings.computation import ComputationSettings
 from medfusion_jupyter.settings.limits import WATCHABLE, LimitSettings
 from medfusion_jupyter.settings.optimisation import OptimisationSettings
@@ -37,7 +38,12 @@ class ConfigError(ValueError):
 
 
 class TrainingSettings(
-    LimitSettings, RegularisationSettings, ScheduleSettings, OptimisationSettings, ComputationSettings
+    LimitSettings,
+    CheckpointSettings,
+    RegularisationSettings,
+    ScheduleSettings,
+    OptimisationSettings,
+    ComputationSettings,
 ):
     """Settings of `mf.train`. Each is one keyword; the description says what it does, its unit and its range.
 

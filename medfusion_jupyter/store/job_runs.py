@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import and_, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store import events
@@ -182,7 +182,8 @@ class JobRuns:
             job.history = [row for row in job.history if row["epoch"] <= epoch]
             job.current_epoch, job.current_step = epoch, step
             session.execute(delete(MetricRow).where(MetricRow.job_id == job.id, MetricRow.step > step))
-            session.execute(delete(CheckpointRow).where(CheckpointRow.job_id == job.id, CheckpointRow.epoch > epoch))
+            later = or_(CheckpointRow.epoch > epoch, and_(CheckpointRow.epoch == epoch, CheckpointRow.step > step))
+            session.execute(delete(CheckpointRow).where(CheckpointRow.job_id == job.id, later))
 
     def take_commands_in(self, session: Session, pk: int, run_token: str) -> list[Command]:
         """The commands that wait for this run, oldest first, within a transaction; they are taken by it."""

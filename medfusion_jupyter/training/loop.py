@@ -130,9 +130,14 @@ class Loop:
                 self._step(batch)
                 for call in self._at_batch_end:
                     call(state)
+                if self._of_step is not None:
+                    continue  # a step is one thing: nobody is heard between its batches
                 if self.control.attention:
                     self._rest()
-                if state.finish_early and self._of_step is None:
+                if state.checkpoint_wanted:
+                    state.checkpoint_wanted = False
+                    self.notify("checkpoint_wanted")
+                if state.finish_early:
                     break
             self._read()
             lr = self._rate(state.step - 1)
@@ -232,6 +237,7 @@ class Loop:
     def _rest(self) -> None:
         self._read()
         self.control.obey(lambda: self.notify("paused"), lambda: self.notify("resumed"))
+        self.state.checkpoint_wanted |= self.control.take_checkpoint()
         changes = self.control.take_changes()
         if changes:
             state = self.state

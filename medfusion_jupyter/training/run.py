@@ -18,6 +18,7 @@ from medfusion_jupyter.data import Cohort, Split
 from medfusion_jupyter.store import JobStatus, RunReplaced, Store, StoreError, home
 from medfusion_jupyter.training.assembly import build_loop, build_state, callbacks_of
 from medfusion_jupyter.training.callbacks import Callbacks, failure_in_words
+from medfusion_jupyter.training.checkpointer import Checkpointer
 from medfusion_jupyter.training.checkpoints import Checkpoint, CheckpointError, read_checkpoint
 from medfusion_jupyter.training.config import TrainingConfig
 from medfusion_jupyter.training.control import Abandoned, Control, Stopped
@@ -26,14 +27,14 @@ from medfusion_jupyter.training.generators import seed_all
 from medfusion_jupyter.training.input_spec import InputSpec
 from medfusion_jupyter.training.model import Model
 from medfusion_jupyter.training.preparation import Prepared, prepare
-from medfusion_jupyter.training.recorder import Checkpointer, Recorder
+from medfusion_jupyter.training.recorder import Recorder
 from medfusion_jupyter.training.state import restore
 from medfusion_jupyter.training.turns import turns
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from medfusion_jupyter.store.checkpoints import Checkpoint as CheckpointRecord
+    from medfusion_jupyter.training.parallel.together import Together
 
 log = logging.getLogger("medfusion")
 
@@ -65,17 +66,7 @@ class Run:
         self._token = uuid.uuid4().hex
         self._recorder: Recorder | None = None
         self._begun = False
-        self._pk = store.jobs.claim(
-            job_id,
-            run_token=self._token,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            process_started=psutil.Process().create_time(),
-            kernel_id=kernel_id(),
-            launched=launched,
-        ).pk
-        self._detach = store.writer.attach(self._beat)
-        turns.submit(self)
+        self._enter(launched)
 
     @property
     def folder(self) -> Path:
@@ -87,10 +78,7 @@ class Run:
         self._begun = True
         try:
             self.control.raise_if_ending()
-            self._status(JobStatus.INITIALIZING)
-            device = choose_device(self.config.device)
-            with computing(device, precision=self.config.precision, deterministic=self.config.deterministic):
-                self._train(device)
+            self._compute()
         except Stopped:
             self._end(JobStatus.STOPPED)
         except (Abandoned, RunReplaced):
@@ -109,9 +97,28 @@ class Run:
         self._end(JobStatus.INTERRUPTED, error="the kernel was shut down")
         self.control.abandon()
 
-    def _train(self, device: str) -> None:
+    def _enter(self, launched: bool) -> None:
+        self._pk = self.store.jobs.claim(
+            self.job_id,
+            run_token=self._token,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            process_started=psutil.Process().create_time(),
+            kernel_id=kernel_id(),
+            launched=launched,
+        ).pk
+        self._detach = self.store.writer.attach(self._beat)
+        turns.submit(self)
+
+    def _compute(self) -> None:
+        self._status(JobStatus.INITIALIZING)
+        device = choose_device(self.config.device)
+        with computing(device, precision=self.config.precision, deterministic=self.config.deterministic):
+            self._train(device, last_good_checkpoint(self.store, self.job_id))
+
+    def _train(self, device: str, checkpoint: Checkpoint | None, together: Together | None = None) -> None:
+        """together: where several processes share the run and this is the first of them."""
         config = self.config
-        checkpoint = last_good_checkpoint(self.store, self.job_id)
         seed_all(config.seed)
         split = self._split()
         self.control.raise_if_ending()
@@ -124,20 +131,24 @@ class Run:
         )
         self.control.raise_if_ending()
         state = build_state(prepared, config, device)
-        recorder = Recorder(self.store, self._pk, self.job_id, self._token, device)
+        recorder = Recorder(self.store, self._pk, self.job_id, self._token, device, config.devices)
         checkpointer = Checkpointer(
             self.store,
             self.job_id,
             self._token,
             self.folder,
+            config,
             self._description(prepared),
             snapshot=lambda: loop.snapshot(),
         )
-        # the checkpointer last: what the others made of an epoch is in its checkpoint
+        # the checkpointer late: what the others made of an epoch is in its checkpoint
         callbacks = Callbacks(
-            [*callbacks_of(config, state), recorder, *self._callbacks, checkpointer], on_failure=self._callback_failed
+            [*callbacks_of(config, state), recorder, *self._callbacks, checkpointer, *([together] if together else [])],
+            on_failure=self._callback_failed,
         )
         loop = build_loop(state, prepared, config, device, callbacks, self.control)
+        if together is not None:
+            together.take_part_in(loop)
         if checkpoint is not None:
             callbacks.load_state_dicts(restore(checkpoint, state))
             self.store.jobs.truncate(self.job_id, run_token=self._token, epoch=state.epoch, step=state.step)
@@ -170,7 +181,7 @@ class Run:
         }
 
     def _keep_model(self) -> None:
-        best = best_or_last(self.store, self.job_id)
+        best = self.store.checkpoints.best(self.job_id)
         if best is None:
             return
         job = self.store.jobs.get(self.job_id)
@@ -230,18 +241,12 @@ class Run:
 
 def last_good_checkpoint(store: Store, job_id: str) -> Checkpoint | None:
     """The newest checkpoint that can be read; a damaged one is passed over with a warning."""
-    for record in sorted(store.checkpoints.list(job_id), key=lambda c: c.epoch, reverse=True):
+    for record in reversed(store.checkpoints.list(job_id)):
         try:
             return read_checkpoint(Path(record.checkpoint_path))
         except CheckpointError as error:
             log.warning("%s The one before it is used.", error)
     return None
-
-
-def best_or_last(store: Store, job_id: str) -> CheckpointRecord | None:
-    """The checkpoint of the best epoch, or of the last one where none was validated yet; None before the first."""
-    kept = store.checkpoints.list(job_id)
-    return next((one for one in kept if one.is_best), kept[-1] if kept else None)
 
 
 def saved_split(folder: Path, fingerprint: str) -> Split:

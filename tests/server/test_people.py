@@ -44,7 +44,7 @@ def adas(store, medfusion_home):
         return one.updated_at.isoformat()
 
     return [
-        ("PATCH", f"training/{job.job_id}", {"name": "new"}),
+        ("PATCH", f"training/{job.job_id}", {"name": "new", "seen": {"name": job.name}}),
         ("POST", f"training/stop/{job.job_id}", None),
         ("DELETE", f"training/{job.job_id}", None),
         ("PATCH", f"models/{model.id}", {"updated_at": seen(model), "description": "new"}),

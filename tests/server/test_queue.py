@@ -19,7 +19,7 @@ SHORT = {**FAST, "epochs": 2}
 
 
 @pytest.fixture
-def cohort(medfusion_home):
+def cohort(either_database):
     return mf.synthetic_cohort(n=120, seed=0, image_size=16).save("small")
 
 
@@ -129,7 +129,7 @@ def test_a_job_waits_for_its_time_and_an_interrupted_kernel_keeps_the_best(serve
     until_status(other.job_id, "completed")
     assert status(job.job_id) == "pending"
     assert open_store().jobs.get(job.job_id).launched_at is None
-    soon = {"not_before": dt.datetime.now(dt.UTC).isoformat(), "name": "now"}
+    soon = {"not_before": dt.datetime.now(dt.UTC).isoformat(), "name": "now", "seen": {"name": job.record.name}}
     assert running.ask("PATCH", f"medfusion/api/training/{job.job_id}", soon)["name"] == "now"
     wait_for(lambda: open_store().jobs.get(job.job_id).current_epoch >= 2, "it did not train")
     changed = running.ask("PATCH", f"medfusion/api/training/{job.job_id}", {"lr": 0.0005, "epochs": 1500})

@@ -120,7 +120,7 @@ async def test_what_is_answered_is_what_the_document_says(ask, store, flow, here
 
 
 @pytest.fixture
-def server(medfusion_home, tmp_path):
+def server(either_database, tmp_path):
     """Starts servers of this home; all end with the test, and the processes that still execute."""
     started = []
 

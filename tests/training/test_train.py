@@ -168,7 +168,7 @@ def test_a_damaged_last_checkpoint_is_passed_over(train, at_epoch, caplog):
     at_epoch(job, 4)
     job.stop()
     job.wait()
-    best, last = open_store().checkpoints.list(job.job_id)
+    best, *_, last = open_store().checkpoints.list(job.job_id)
     with open(last.checkpoint_path, "r+b") as file:
         file.truncate(100)
     resumed = mf.resume(job.job_id)

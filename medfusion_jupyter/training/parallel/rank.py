@@ -18,9 +18,10 @@ from medfusion_jupyter.training.input_spec import InputSpec
 from medfusion_jupyter.training.job import split_of
 from medfusion_jupyter.training.parallel.process import end_with, report
 from medfusion_jupyter.training.parallel.ranks import Ranks
+from medfusion_jupyter.training.parallel.runs import FirstRank
 from medfusion_jupyter.training.parallel.together import SharedControl, Together
 from medfusion_jupyter.training.preparation import prepare
-from medfusion_jupyter.training.run import Run, saved_split
+from medfusion_jupyter.training.run import saved_split
 from medfusion_jupyter.training.state import restore
 
 
@@ -44,7 +45,7 @@ def lead(ranks: Ranks, job_id: str, run_token: str) -> None:
     store = open_store()
     record = store.jobs.get(job_id)
     config = TrainingConfig.of(record.training_config)
-    Run(store, job_id, split_of(record), config, led=(ranks, run_token)).work()
+    FirstRank(store, job_id, split_of(record), config, ranks=ranks, token=run_token).work()
 
 
 def follow(ranks: Ranks, plan: dict[str, Any]) -> None:
