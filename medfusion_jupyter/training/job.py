@@ -162,7 +162,8 @@ class Job:
                 job = self.record
                 bar.n = round(100 * job.progress, 1)
                 bar.set_description_str(f"{self.job_id} {_in_one_line(job)}")
-                if job.status in FINISHED:
+                run = RUNS.get(self.job_id)
+                if job.status in FINISHED and (run is None or run.ended.is_set()):
                     break
                 left = None if until is None else until - time.monotonic()
                 if left is not None and left <= 0:

@@ -18,9 +18,7 @@ class Recorder(Callback):
 
     essential = True
 
-    def __init__(
-        self, store: Store, job_pk: int, job_id: str, run_token: str, device: str, devices: int = 1
-    ) -> None:
+    def __init__(self, store: Store, job_pk: int, job_id: str, run_token: str, device: str, devices: int = 1) -> None:
         """devices: how many share the run; their memory is told of `device`, this process's own."""
         self.store = store
         self.job_pk = job_pk

@@ -208,11 +208,14 @@ class Run:
         self._model_path = str(folder)
 
     _model_path: str | None = None
+    _silent = False
 
     def _status(self, status: JobStatus, **changes: Any) -> None:
         self.store.jobs.update_status(self.job_id, status, run_token=self._token, **changes)
 
     def _end(self, status: JobStatus, error: str | None = None) -> None:
+        # the heartbeat of a run that was thought gone makes its job active again: there is none from here on
+        self._silent = status == JobStatus.INTERRUPTED
         self.store.writer.wake()
         try:
             self.store.writer.flush()
@@ -227,6 +230,8 @@ class Run:
 
     def _beat(self, session: Session) -> None:
         """Called by the writer thread: heartbeat and progress out, commands in."""
+        if self._silent:
+            return
         jobs = self.store.jobs
         progress = self._recorder.progress() if self._recorder is not None else None
         if not jobs.beat_in(session, self._pk, self._token, progress):

@@ -49,9 +49,7 @@ def validate(model: FusionModel, source: BatchSource, autocast: AbstractContextM
 
 
 @torch.inference_mode()
-def metrics_of(
-    head: Head, outputs: Tensor, target: Tensor, patients: NDArray[np.int64] | None
-) -> dict[str, float]:
+def metrics_of(head: Head, outputs: Tensor, target: Tensor, patients: NDArray[np.int64] | None) -> dict[str, float]:
     """What `validate` gives, of outputs `(N, K)` and targets `(N,)`. patients: of each row."""
     loss = float(head.loss(outputs, target))
     probability: NDArray[np.float32] = head.predict(outputs).cpu().numpy()

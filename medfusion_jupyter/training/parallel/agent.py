@@ -42,13 +42,14 @@ def main(job_id: str, run_token: str, kind: str, devices: str, parent: str, fold
 
 
 def _in_json(rank: int, failure: ProcessFailure) -> dict[str, Any]:
-    data = failure.error_file_data
+    # a process that could say nothing has no file
+    said = failure.error_file_data if Path(failure.error_file).is_file() else {}
     return {
         "rank": rank,
         "exit_code": failure.exitcode,
-        "said": data.get("message") or None,
-        "at": data.get("timestamp", failure.timestamp),
-        "lost": data.get("lost", False),
+        "said": said.get("message"),
+        "at": said.get("timestamp", failure.timestamp),
+        "lost": said.get("lost", False),
     }
 
 

@@ -9,12 +9,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from medfusion_jupyter.training.control import Control
 from medfusion_jupyter.training.parallel import agent
 
 log = logging.getLogger("medfusion")
@@ -32,10 +32,10 @@ class RankKilled(RuntimeError):
     """One of the processes that share a run was ended from without."""
 
 
-def train_together(job_id: str, run_token: str, *, kind: str, devices: int, control: Control) -> None:
+def train_together(job_id: str, run_token: str, *, kind: str, devices: int, look: Callable[[], None]) -> None:
     """Have `devices` processes train a job, on `cpu` or `cuda`, and return when they have.
 
-    Raises RankFailed and RankKilled after all of them have ended, and Abandoned where `control` says so, which ends them.
+    look: called five times a second meanwhile; what it raises ends them. Raises RankFailed and RankKilled when all have ended.
     """
     with tempfile.TemporaryDirectory(prefix="medfusion-ranks-") as folder:
         with open(Path(folder) / "output.txt", "w", encoding="utf-8") as output:
@@ -50,7 +50,7 @@ def train_together(job_id: str, run_token: str, *, kind: str, devices: int, cont
             )
         try:
             while True:
-                control.raise_if_ending()
+                look()
                 try:
                     process.wait(LOOK_SECONDS)
                     break

@@ -23,7 +23,8 @@ PATIENCE = dt.timedelta(days=365)
 class Ranks:
     """rank: the number of this process, from 0; size: how many there are; device: the one that it computes on."""
 
-    def __init__(self, device: str, words: distributed.ProcessGroup | None) -> None:
+    def __init__(self, device: str, words: Any = None) -> None:
+        """words: the process group of what is agreed, where it is not the default one."""
         self.device = device
         self.rank = distributed.get_rank()
         self.size = distributed.get_world_size()
@@ -35,7 +36,7 @@ class Ranks:
         """Join the others that torchrun started, on `cpu` or `cuda`; it says by the environment who they are."""
         if kind == "cpu":
             distributed.init_process_group("gloo", timeout=PATIENCE)
-            ranks = cls("cpu", None)
+            ranks = cls("cpu")
         else:
             device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
             torch.cuda.set_device(device)
@@ -58,7 +59,9 @@ class Ranks:
         distributed.broadcast(length, 0, group=self._words)
         if not length:
             return None
-        letters = torch.tensor(list(text), dtype=torch.uint8) if self.leads else torch.empty(int(length), dtype=torch.uint8)
+        letters = (
+            torch.tensor(list(text), dtype=torch.uint8) if self.leads else torch.empty(int(length), dtype=torch.uint8)
+        )
         distributed.broadcast(letters, 0, group=self._words)
         return json.loads(bytes(letters.tolist()))
 
@@ -76,7 +79,7 @@ class Ranks:
         distributed.all_reduce(whole)
         if not outputs.requires_grad:
             return whole
-        outputs.register_hook(lambda gradient: gradient * self.size)
+        outputs.register_hook(lambda gradient: gradient * self.size)  # type: ignore[no-untyped-call]
         return torch.cat([whole[: own.start], outputs, whole[own.stop :]])
 
     def take_buffers(self, module: torch.nn.Module) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from medfusion_jupyter.data import Split
-from medfusion_jupyter.store import JobStatus, Store
+from medfusion_jupyter.store import FINISHED, JobStatus, Store
 from medfusion_jupyter.training.config import TrainingConfig
+from medfusion_jupyter.training.control import Stopped
 from medfusion_jupyter.training.devices import choose_kind, computing
 from medfusion_jupyter.training.parallel.launch import RankFailed, RankKilled, train_together
 from medfusion_jupyter.training.parallel.ranks import Ranks
@@ -41,18 +42,31 @@ class SharedRun(Run):
         self._split()  # written, where it was not yet: the others read it
         self.control.raise_if_ending()
         try:
-            train_together(
-                self.job_id, self._token, kind=kind, devices=self.config.devices, control=self.control
-            )
+            train_together(self.job_id, self._token, kind=kind, devices=self.config.devices, look=self._look)
         except RankKilled as killed:
             self._end(JobStatus.INTERRUPTED, error=str(killed))
         # the first of them has had the last word
+
+    def _look(self) -> None:
+        try:
+            self.control.raise_if_ending()
+        except Stopped:
+            # said to this process, not to the job, as by an interrupt of its kernel
+            if not self._passed_on:
+                self.store.jobs.request(self.job_id, "stop", by=self.store.jobs.get(self.job_id).created_by)
+            self._passed_on = True
+
+    _passed_on = False
+
+    def _end(self, status: JobStatus, error: str | None = None) -> None:
+        if self.store.jobs.get(self.job_id).status not in FINISHED:
+            super()._end(status, error)
 
     def _beat(self, session: Session) -> None:
         if not self._begun:
             super()._beat(session)
         # commands are for the first of the processes, whose progress it tells itself
-        elif not self.store.jobs.beat_in(session, self._pk, self._token, None):
+        elif not self._silent and not self.store.jobs.beat_in(session, self._pk, self._token, None):
             self.control.abandon()
 
 

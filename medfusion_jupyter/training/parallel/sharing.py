@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from medfusion_jupyter.data.batches import Batch, BatchSource, rows_of_share
-from medfusion_jupyter.training.loop import Loop
 from medfusion_jupyter.nn import FusionModel
+from medfusion_jupyter.training.loop import Loop
 from medfusion_jupyter.training.parallel.ranks import Ranks
 from medfusion_jupyter.training.validation import metrics_of, outputs_of
 
