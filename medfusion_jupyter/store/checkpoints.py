@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, select, update
 
-from medfusion_jupyter.store.errors import RunReplaced, UnknownId
+from medfusion_jupyter.store.job_moves import owned_job
 from medfusion_jupyter.store.job_record import moment
 from medfusion_jupyter.store.tables import CheckpointRow, JobRow
 
@@ -62,11 +62,7 @@ class Checkpoints:
     ) -> None:
         """Note a file that is on the disk, as the job's last checkpoint and, if so, its best. Raises RunReplaced."""
         with self._store.writing() as session:
-            job = session.scalars(select(JobRow).where(JobRow.job_id == job_id).with_for_update()).one_or_none()
-            if job is None:
-                raise UnknownId("job", job_id, [])
-            if job.run_token != run_token:
-                raise RunReplaced(job_id)
+            job = owned_job(session, job_id, run_token)
             if is_best:
                 session.execute(update(CheckpointRow).where(CheckpointRow.job_id == job.id).values(is_best=False))
             session.execute(
@@ -113,6 +109,15 @@ class Checkpoints:
     def best(self, job_id: str) -> Checkpoint | None:
         """The checkpoint of the best epoch, or of the last one where none was validated yet; None before the first."""
         return best_of(self.list(job_id))
+
+    def mark_best(self, job_id: str, *, run_token: str, checkpoint: Checkpoint | None, value: float | None) -> None:
+        """Note which one is the best after all, and its watched metric, where that of the best epoch was lost."""
+        with self._store.writing() as session:
+            job = owned_job(session, job_id, run_token)
+            job.best_epoch, job.best_value = (None, None) if checkpoint is None else (checkpoint.epoch, value)
+            session.execute(update(CheckpointRow).where(CheckpointRow.job_id == job.id).values(is_best=False))
+            if checkpoint is not None:
+                session.execute(update(CheckpointRow).where(CheckpointRow.id == checkpoint.id).values(is_best=True))
 
     def remove(self, checkpoint_id: int) -> None:
         """Forget a checkpoint whose file is to be deleted."""

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medfusion_jupyter.store.checkpoints import best_of
+from medfusion_jupyter.store.insistent import insist, insistent
 from medfusion_jupyter.training.callbacks import Callback
-from medfusion_jupyter.training.checkpoints import CheckpointWriter
+from medfusion_jupyter.training.checkpoints import CheckpointError, CheckpointWriter
+from medfusion_jupyter.training.stopping import beats, sign_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
-    from medfusion_jupyter.settings.checkpoints import CheckpointSettings
+    from medfusion_jupyter.settings.training import TrainingSettings
     from medfusion_jupyter.store import Store
+    from medfusion_jupyter.store.checkpoints import Checkpoint
     from medfusion_jupyter.training.state import LoopState
+
+log = logging.getLogger("medfusion")
 
 
 class Checkpointer(Callback):
     """Saves, and deletes what is no longer needed: kept are the best epochs, and of all checkpoints the newest two.
 
     Two, so that where the last one is damaged there is one before it; of a run that came to its end, the last one.
+    A disk that is full does not end the run: this is said, the checkpoint is tried again, and those before it stay.
     snapshot: gives everything of the run, as `Loop.snapshot`; description: what a file says beside that.
     """
 
@@ -35,7 +42,7 @@ class Checkpointer(Callback):
         job_id: str,
         run_token: str,
         folder: Path,
-        settings: CheckpointSettings,
+        settings: TrainingSettings,
         description: Mapping[str, Any],
         snapshot: Callable[[], tuple[dict[str, Tensor], dict[str, Any]]],
     ) -> None:
@@ -46,13 +53,16 @@ class Checkpointer(Callback):
         self.settings = settings
         self.description = description
         self.snapshot = snapshot
-        self.writer = CheckpointWriter()
+        self.writer = CheckpointWriter(on_failure=self._say)
+        self._jobs = insistent(store.jobs)
+        self._checkpoints = insistent(store.checkpoints)
         self._saved_at = 0.0
         self._saved_step = -1
 
     def fit_start(self, state: LoopState) -> None:
         self._saved_at = time.monotonic()
         self._saved_step = state.step
+        self._leave_lost_best(state)
 
     def batch_end(self, state: LoopState) -> None:
         minutes = self.settings.checkpoint_minutes
@@ -60,27 +70,36 @@ class Checkpointer(Callback):
             state.checkpoint_wanted = True
 
     def checkpoint_wanted(self, state: LoopState) -> None:
-        self._save(state, self.folder / f"epoch-{state.finished_epochs:04d}-step-{state.step:07d}.safetensors")
+        self._save(state, f"epoch-{state.finished_epochs:04d}-step-{state.step:07d}")
 
     def epoch_end(self, state: LoopState) -> None:
-        self._save(state, self.folder / f"epoch-{state.epoch:04d}.safetensors", dict(state.row))
+        self._save(state, f"epoch-{state.epoch:04d}", dict(state.row))
 
     def fit_end(self, state: LoopState) -> None:
-        if state.stopped and state.step > self._saved_step:
-            self.checkpoint_wanted(state)
-        self.writer.wait()
         if not state.stopped:
+            self.writer.wait()
             self._delete_all_but(newest=1)
+            return
+        try:
+            if state.step > self._saved_step:
+                self.checkpoint_wanted(state)
+            self.writer.wait()
+        except CheckpointError as error:
+            log.warning("%s was stopped. A resume goes on from the checkpoint before it: %s", self.job_id, error)
 
-    def _save(self, state: LoopState, path: Path, metrics: dict[str, float] | None = None) -> None:
+    def _save(self, state: LoopState, name: str, metrics: dict[str, float] | None = None) -> None:
         """metrics: those of the epoch that has just ended; None within one."""
-        epoch, step = state.finished_epochs, state.step
+        try:
+            self.writer.wait()
+        except CheckpointError:  # it was said
+            self._leave_lost_best(state)
+        epoch, step, path = state.finished_epochs, state.step, self.folder / f"{name}.safetensors"
         is_best = metrics is not None and state.best_epoch == epoch
 
         def keep(size: int) -> None:
             # what was recorded before this checkpoint is committed before the checkpoint is known
-            self.store.writer.flush()
-            self.store.checkpoints.add(
+            insist(self.store.writer.flush)
+            self._checkpoints.add(
                 self.job_id,
                 run_token=self.run_token,
                 epoch=epoch,
@@ -98,9 +117,42 @@ class Checkpointer(Callback):
 
     def _delete_all_but(self, newest: int) -> None:
         """Keep so many of the newest, and the best."""
-        there = self.store.checkpoints.list(self.job_id)
-        best = best_of(there)
-        for one in there[:-newest]:
-            if one != best:
-                self.store.checkpoints.remove(one.id)
+        there = self._checkpoints.list(self.job_id)
+        kept = {one.id for one in [*there[-newest:], *self._best(there)]}
+        for one in there:
+            if one.id not in kept:
+                self._checkpoints.remove(one.id)
                 Path(one.checkpoint_path).unlink(missing_ok=True)
+
+    def _best(self, there: Sequence[Checkpoint]) -> list[Checkpoint]:
+        """The best `save_top_k` of the epochs, the model's among them."""
+        epochs, count = [one for one in there if one.finishes_epoch], self.settings.save_top_k
+        if count == -1:
+            return epochs
+        model = best_of(there)
+        rest = [one for one in self._ranked(epochs) if one != model]
+        return [*([] if model is None else [model]), *rest[: count - 1]]
+
+    def _ranked(self, epochs: Sequence[Checkpoint]) -> list[Checkpoint]:
+        """Those that have the watched metric, the best first."""
+        watch = self.settings.watch
+        judged = [one for one in epochs if one.metrics.get(watch) is not None]
+        return sorted(judged, key=lambda one: sign_of(watch) * one.metrics[watch], reverse=True)
+
+    def _leave_lost_best(self, state: LoopState) -> None:
+        """Where the best epoch is not on the disk, the best is one that is, or the epoch that has just ended."""
+        kept = [one for one in self._checkpoints.list(self.job_id) if one.finishes_epoch]
+        if state.best_epoch is None or state.best_epoch in [state.epoch, *(one.epoch for one in kept)]:
+            return
+        watch = self.settings.watch
+        best = next(iter(self._ranked(kept)), None)
+        state.best_epoch, state.best_value = (None, None) if best is None else (best.epoch, best.metrics[watch])
+        self._checkpoints.mark_best(self.job_id, run_token=self.run_token, checkpoint=best, value=state.best_value)
+        value = state.row.get(watch)
+        if value is not None and beats(watch, value, state.best_value):
+            state.best_epoch, state.best_value = state.epoch, value
+            self._jobs.set_best(self.job_id, run_token=self.run_token, epoch=state.epoch, value=value)
+
+    def _say(self, error: CheckpointError) -> None:
+        log.warning("%s: %s The training goes on, and it is tried again.", self.job_id, error)
+        self._jobs.note_event(self.job_id, "checkpoint_failed", {"error": str(error)}, run_token=self.run_token)

@@ -23,7 +23,7 @@ from medfusion_jupyter.training.devices import choose_kind
 from medfusion_jupyter.training.model import Model
 from medfusion_jupyter.training.parallel.runs import start_run
 from medfusion_jupyter.training.preparation import class_weights, modalities_of
-from medfusion_jupyter.training.run import Run, last_good_checkpoint, saved_split
+from medfusion_jupyter.training.run import Run, saved_split
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -351,8 +351,8 @@ def resume(job_id: str, *, callbacks: Sequence[Any] = ()) -> Job:
         return Job(job_id, store)
     if record.status not in FINISHED:
         raise IllegalTransition(job_id, current=record.status, wanted="resume", allowed=sorted(FINISHED))
-    checkpoint = last_good_checkpoint(store, job_id)
-    if checkpoint is not None and checkpoint.description["epoch"] >= record.total_epochs:
+    done = max((one.epoch for one in store.checkpoints.list(job_id)), default=0)
+    if record.status == JobStatus.COMPLETED and done >= record.total_epochs:
         raise JobFailed(f"{job_id} has finished all its {record.total_epochs} epochs: there is nothing left to resume.")
     config = TrainingConfig.of(record.training_config)
     _check_devices(config, callbacks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from medfusion_jupyter.store.insistent import insistent
 from medfusion_jupyter.training.callbacks import Callback
 from medfusion_jupyter.training.devices import memory_in_use
 
@@ -21,6 +22,7 @@ class Recorder(Callback):
     def __init__(self, store: Store, job_pk: int, job_id: str, run_token: str, device: str, devices: int = 1) -> None:
         """devices: how many share the run; their memory is told of `device`, this process's own."""
         self.store = store
+        self._jobs = insistent(store.jobs)
         self.job_pk = job_pk
         self.job_id = job_id
         self.run_token = run_token
@@ -51,25 +53,25 @@ class Recorder(Callback):
             if name.startswith("val/"):
                 self.store.writer.append(self.job_pk, name, state.step, value)
         self._metrics.update({k: v for k, v in state.row.items() if k != "seconds"})
-        self.store.jobs.finish_epoch(
+        self._jobs.finish_epoch(
             self.job_id, run_token=self.run_token, epoch=state.epoch, row={"epoch": state.epoch, **state.row}
         )
         if state.best_epoch == state.epoch and state.best_value is not None:
-            self.store.jobs.set_best(self.job_id, run_token=self.run_token, epoch=state.epoch, value=state.best_value)
+            self._jobs.set_best(self.job_id, run_token=self.run_token, epoch=state.epoch, value=state.best_value)
 
     def paused(self, state: LoopState) -> None:
         self._rest_began = time.monotonic()
-        self.store.jobs.update_status(self.job_id, "paused", run_token=self.run_token)
+        self._jobs.update_status(self.job_id, "paused", run_token=self.run_token)
 
     def resumed(self, state: LoopState) -> None:
         if self._rest_began is not None:
             self._rested += time.monotonic() - self._rest_began
             self._rest_began = None
-        self.store.jobs.update_status(self.job_id, "running", run_token=self.run_token)
+        self._jobs.update_status(self.job_id, "running", run_token=self.run_token)
 
     def changed(self, state: LoopState) -> None:
         kept = {**state.changes, **({"epochs": state.epochs} if "epochs" in state.changes else {})}
-        self.store.jobs.note_changes(self.job_id, run_token=self.run_token, changes=kept)
+        self._jobs.note_changes(self.job_id, run_token=self.run_token, changes=kept)
 
     def progress(self) -> dict[str, Any] | None:
         """How far the run is, from any thread; None before its first step."""

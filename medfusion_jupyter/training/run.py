@@ -8,6 +8,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import torch
 
 from medfusion_jupyter.data import Cohort, Split
 from medfusion_jupyter.store import JobStatus, RunReplaced, Store, StoreError, home
+from medfusion_jupyter.store.insistent import insist, insistent
 from medfusion_jupyter.training.assembly import build_loop, build_state, callbacks_of
 from medfusion_jupyter.training.callbacks import Callbacks, failure_in_words
 from medfusion_jupyter.training.checkpointer import Checkpointer
@@ -57,6 +59,7 @@ class Run:
         Raises IllegalTransition where another live run owns it.
         """
         self.store = store
+        self._jobs = insistent(store.jobs)
         self.job_id = job_id
         self.config = config
         self.control = Control()
@@ -94,7 +97,7 @@ class Run:
 
     def leave_at_exit(self) -> None:
         """The process ends in good order: the job is interrupted, and can be resumed."""
-        self._end(JobStatus.INTERRUPTED, error="the kernel was shut down")
+        self._end(JobStatus.INTERRUPTED, error="the kernel was shut down", patience=0)
         self.control.abandon()
 
     def _enter(self, launched: bool) -> None:
@@ -114,7 +117,7 @@ class Run:
         self._status(JobStatus.INITIALIZING)
         device = choose_device(self.config.device)
         with computing(device, precision=self.config.precision, deterministic=self.config.deterministic):
-            self._train(device, last_good_checkpoint(self.store, self.job_id))
+            self._train(device, self._last_good_checkpoint())
 
     def _train(self, device: str, checkpoint: Checkpoint | None, together: Together | None = None) -> None:
         """together: where several processes share the run and this is the first of them."""
@@ -151,21 +154,37 @@ class Run:
             together.take_part_in(loop)
         if checkpoint is not None:
             callbacks.load_state_dicts(restore(checkpoint, state))
-            self.store.jobs.truncate(self.job_id, run_token=self._token, epoch=state.epoch, step=state.step)
+        for path in self._jobs.truncate(self.job_id, run_token=self._token, epoch=state.epoch, step=state.step):
+            Path(path).unlink(missing_ok=True)
         self._status(JobStatus.RUNNING)
         self._recorder = recorder
         try:
             loop.run()
-        finally:
-            # also where the loop failed: the checkpoint under way is a good one
-            checkpointer.writer.wait()
+        except BaseException:
+            # the checkpoint under way is a good one, and what failed is to be said, not that it could not be written
+            with suppress(CheckpointError):
+                checkpointer.writer.wait()
+            raise
         if state.epoch > 0:
             self._keep_model()
         self._end(JobStatus.STOPPED if state.stopped else JobStatus.COMPLETED)
 
+    def _last_good_checkpoint(self) -> Checkpoint | None:
+        """The newest checkpoint that can be read; a damaged one is passed over, with a warning and an event of the job."""
+        there = insist(lambda: self.store.checkpoints.list(self.job_id))
+        for place, record in reversed(list(enumerate(there))):
+            try:
+                return read_checkpoint(Path(record.checkpoint_path))
+            except CheckpointError as error:
+                after = "The one before it is used." if place else "There is none before it: the run begins anew."
+                log.warning("%s: %s %s", self.job_id, error, after)
+                said = {"epoch": record.epoch, "step": record.step, "error": f"{error} {after}"}
+                self._jobs.note_event(self.job_id, "checkpoint_damaged", said, run_token=self._token)
+        return None
+
     def _callback_failed(self, name: str, event: str, error: Exception, given_up: bool) -> None:
         log.warning("%s: %s", self.job_id, failure_in_words(name, event, error, given_up), exc_info=error)
-        self.store.jobs.note_event(
+        self._jobs.note_event(
             self.job_id,
             "callback_failed",
             {"callback": name, "event": event, "error": f"{type(error).__name__}: {error}", "given_up": given_up},
@@ -181,15 +200,15 @@ class Run:
         }
 
     def _keep_model(self) -> None:
-        best = self.store.checkpoints.best(self.job_id)
+        best = insist(lambda: self.store.checkpoints.best(self.job_id))
         if best is None:
             return
-        job = self.store.jobs.get(self.job_id)
+        job = self._jobs.get(self.job_id)
         model = Model.from_checkpoint(read_checkpoint(Path(best.checkpoint_path)), name=job.name)
         folder = home() / "models" / self.job_id / f"epoch-{model.epoch:04d}-{self._token[:8]}"
         model.save(folder)
         architecture = model.module.architecture
-        self.store.models.register(
+        insistent(self.store.models).register(
             name=job.name,
             path=str(folder),
             file_size=sum(file.stat().st_size for file in folder.iterdir()),
@@ -211,18 +230,22 @@ class Run:
     _silent = False
 
     def _status(self, status: JobStatus, **changes: Any) -> None:
-        self.store.jobs.update_status(self.job_id, status, run_token=self._token, **changes)
+        self._jobs.update_status(self.job_id, status, run_token=self._token, **changes)
 
-    def _end(self, status: JobStatus, error: str | None = None) -> None:
+    def _end(self, status: JobStatus, error: str | None = None, patience: float | None = None) -> None:
+        jobs, progress = self.store.jobs, self._recorder.progress() if self._recorder is not None else None
+
+        def write() -> None:
+            self.store.writer.flush()
+            if progress is not None:
+                jobs.update_progress(self.job_id, run_token=self._token, **progress)
+            jobs.update_status(self.job_id, status, run_token=self._token, error=error, model_path=self._model_path)
+
         # the heartbeat of a run that was thought gone makes its job active again: there is none from here on
         self._silent = status == JobStatus.INTERRUPTED
         self.store.writer.wake()
         try:
-            self.store.writer.flush()
-            progress = self._recorder.progress() if self._recorder is not None else None
-            if progress is not None:
-                self.store.jobs.update_progress(self.job_id, run_token=self._token, **progress)
-            self._status(status, error=error, model_path=self._model_path)
+            insist(write, patience)
         except RunReplaced:
             return
         except StoreError as refused:
@@ -242,16 +265,6 @@ class Run:
             if command.command == "stop" and not self._begun and turns.withdraw(self):
                 # not in this thread: it holds the store's write lock
                 threading.Thread(target=self.work, name="medfusion-stop").start()
-
-
-def last_good_checkpoint(store: Store, job_id: str) -> Checkpoint | None:
-    """The newest checkpoint that can be read; a damaged one is passed over with a warning."""
-    for record in reversed(store.checkpoints.list(job_id)):
-        try:
-            return read_checkpoint(Path(record.checkpoint_path))
-        except CheckpointError as error:
-            log.warning("%s The one before it is used.", error)
-    return None
 
 
 def saved_split(folder: Path, fingerprint: str) -> Split:

@@ -14,6 +14,7 @@ from medfusion_jupyter.training.checkpoints import (
     Checkpoint,
     load_optimizer_tensors,
     optimizer_tensors,
+    refuse_other_model,
     with_tensors,
     without_tensors,
 )
@@ -105,9 +106,11 @@ def saved(state: LoopState, callbacks: Mapping[str, Any]) -> tuple[dict[str, Ten
 def restore(checkpoint: Checkpoint, state: LoopState) -> dict[str, Any]:
     """Put a checkpoint into a state that was built by the same settings; gives the states of the callbacks by their keys.
 
-    The generators of the process are set as well, so this is the last thing before the loop goes on.
+    The generators of the process are set as well, so this is the last thing before the loop goes on. Raises CheckpointError,
+    with the difference, for a checkpoint of another model.
     """
     description = checkpoint.description
+    refuse_other_model(checkpoint, state.model.state_dict())
     state.model.load_state_dict(checkpoint.section("model"))
     if state.ema is not None:
         state.ema.load_state_dict(checkpoint.section("ema") or checkpoint.section("model"))

@@ -13,7 +13,7 @@ from medfusion_jupyter.training.devices import choose_kind, computing
 from medfusion_jupyter.training.parallel.launch import RankFailed, RankKilled, train_together
 from medfusion_jupyter.training.parallel.ranks import Ranks
 from medfusion_jupyter.training.parallel.together import SharedControl, Together
-from medfusion_jupyter.training.run import Run, last_good_checkpoint
+from medfusion_jupyter.training.run import Run
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -58,9 +58,9 @@ class SharedRun(Run):
 
     _passed_on = False
 
-    def _end(self, status: JobStatus, error: str | None = None) -> None:
+    def _end(self, status: JobStatus, error: str | None = None, patience: float | None = None) -> None:
         if self.store.jobs.get(self.job_id).status not in FINISHED:
-            super()._end(status, error)
+            super()._end(status, error, patience)
 
     def _beat(self, session: Session) -> None:
         if not self._begun:
@@ -87,7 +87,7 @@ class FirstRank(Run):
         self._detach = self.store.writer.attach(self._beat)
 
     def _compute(self) -> None:
-        checkpoint = last_good_checkpoint(self.store, self.job_id)
+        checkpoint = self._last_good_checkpoint()
         self.ranks.agreed(
             {
                 "config": self.config.model_dump(mode="json"),
@@ -99,7 +99,7 @@ class FirstRank(Run):
         with computing(self.ranks.device, precision=self.config.precision, deterministic=self.config.deterministic):
             self._train(self.ranks.device, checkpoint, Together(self.ranks, self.control))
 
-    def _end(self, status: JobStatus, error: str | None = None) -> None:
+    def _end(self, status: JobStatus, error: str | None = None, patience: float | None = None) -> None:
         if status == JobStatus.FAILED:
             raise RankFailed(error)
-        super()._end(status, error)
+        super()._end(status, error, patience)
