@@ -1,5 +1,6 @@
 """A job that several processes train: on a machine without GPUs these are two of its CPU."""
 
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ import medfusion as mf
 from medfusion_jupyter.store import open_store
 from medfusion_jupyter.training import Callback, ConfigError, JobFailed
 from medfusion_jupyter.training.parallel import agent
+from medfusion_jupyter.training.parallel.agent import FAILURES
+from medfusion_jupyter.training.parallel.launch import RankFailed, RankKilled, raise_first
 
 TWO = {"image_encoder": None, "device": "cpu", "devices": 2, "patience": None, "batch_size": 8}
 
@@ -70,6 +73,39 @@ def test_two_processes_train_a_job_that_is_steered_and_when_one_is_killed_goes_o
     assert job.model.predict(cohort).shape[0] == len(cohort)
 
 
+@pytest.mark.parametrize(
+    ("failures", "kind", "said"),
+    [
+        ([(1, 1, "No memory.", 3.0, False), (0, 1, "gloo: closed", 2.0, True)], RankFailed, "^No memory.$"),
+        ([(0, 1, "Lost.", 3.0, False), (1, 1, "No memory.", 2.5, False)], RankFailed, "^No memory.$"),
+        (
+            [(0, 1, "gloo: closed", 2.0, True), (1, -9, None, 9.0, False)],
+            RankKilled,
+            r"process 2 of 2 was killed \(SIGKILL",
+        ),
+        ([(0, -15, None, 2.0, False), (1, 1, "No memory.", 3.0, False)], RankFailed, "^No memory.$"),
+        (
+            [(0, 1, "gloo: closed", 2.0, True), (1, -15, None, 3.0, False)],
+            RankKilled,
+            r"process 2 of 2 was killed \(SIGTERM",
+        ),
+        (
+            [(1, 3, None, 3.0, False), (0, -15, None, 2.0, False)],
+            RankKilled,
+            r"process 2 of 2 was ended \(exit code 3\)",
+        ),
+        ([], RankKilled, "the processes that shared the run were ended"),
+    ],
+)
+def test_the_process_that_failed_first_has_the_word(tmp_path, failures, kind, said):
+    names = ("rank", "exit_code", "said", "at", "lost")
+    if failures:
+        (tmp_path / FAILURES).write_text(json.dumps([dict(zip(names, one, strict=True)) for one in failures]))
+    with pytest.raises(kind, match=said):
+        raise_first(tmp_path / FAILURES, devices=2)
+
+
+@pytest.mark.heavy  # the word is chosen in the test above; a NaN is found in test_run_faults
 def test_a_loss_that_is_lost_is_told_as_of_one_process(train):
     with pytest.raises(JobFailed, match="The loss is NaN at step"):
         train(**TWO, optimizer="sgd", lr=10.0, momentum=0.999, weight_decay=10.0, warmup=0).wait()

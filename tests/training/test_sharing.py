@@ -1,6 +1,7 @@
 """Two processes that share each batch train what one process trains with the same batches."""
 
 import threading
+import warnings
 
 import pytest
 import torch
@@ -95,34 +96,36 @@ def result_of(loop, seen):
     return {"weights": dict(loop.state.judged.state_dict()), "losses": seen.losses_of_steps, "rows": seen.rows}
 
 
-def join(rank, size, folder, task, *arguments):
-    """What each process of `among` runs."""
+def in_one_process(rank, size, folder, cohort):
+    """What each of the processes runs; what it found is in a file."""
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=size)
-    torch.save(task(Ranks("cpu"), folder, *arguments), folder / f"{task.__name__}-{rank}.pt")
+    ranks = Ranks("cpu")
+    found = {name: result_of(*loop_over(cohort, folder, ranks, **settings)) for name, settings in SETTINGS.items()}
+    found["few images"] = result_of(*loop_over(few_images(cohort), folder, ranks, batch_size=6))
+    found["straight"], found["resumed"] = straight_and_cut(ranks, folder, cohort)
+    found["heard"] = heard(ranks, folder, cohort)
+    torch.save(found, folder / f"{rank}.pt")
     distributed.destroy_process_group()
 
 
-def among(size, folder, task, *arguments):
-    """What `task(ranks, folder, *arguments)` gives in each of so many processes."""
-    multiprocessing.spawn(join, (size, folder, task, *arguments), nprocs=size)
-    (folder / "meeting").unlink(missing_ok=True)
-    return [torch.load(folder / f"{task.__name__}-{rank}.pt") for rank in range(size)]
-
-
-def all_settings(ranks, folder, cohort):
-    return {name: result_of(*loop_over(cohort, folder, ranks, **settings)) for name, settings in SETTINGS.items()}
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """The cohort, a folder, and what each of two processes found: all in one go, for they take seconds to begin."""
+    folder = tmp_path_factory.mktemp("shared")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MEDFUSION_HOME", str(folder / "home"))
+        cohort = mf.synthetic_cohort(n=120, seed=0, image_size=16)
+    multiprocessing.spawn(in_one_process, (2, folder, cohort), nprocs=2)
+    return cohort, folder, [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 
 def few_images(cohort):
     """The same cohort where one row in five has an image, so that a share has none, or a whole batch."""
     table = cohort.frame.copy()
     table.loc[table.index % 5 > 0, cohort.image] = None
-    return mf.Cohort(table, **{**cohort.roles(), "image_root": cohort.image_root})
-
-
-def with_few_images(ranks, folder, cohort):
-    return result_of(*loop_over(few_images(cohort), folder, ranks, batch_size=6))
+    with warnings.catch_warnings(action="ignore"):
+        return mf.Cohort(table, **{**cohort.roles(), "image_root": cohort.image_root})
 
 
 def same_within_tolerance(one, other):
@@ -139,17 +142,16 @@ def same_bits(one, other):
     assert not [name for name, tensor in one.items() if not torch.equal(tensor, other[name])]
 
 
-def test_two_processes_train_what_one_trains(cohort, tmp_path):
-    first, second = among(2, tmp_path, all_settings, cohort)
-    for name, settings in SETTINGS.items():
-        same_within_tolerance(first[name], result_of(*loop_over(cohort, tmp_path, **settings)))
-        same_bits(first[name]["weights"], second[name]["weights"])
+@pytest.mark.parametrize("name", SETTINGS)
+def test_two_processes_train_what_one_trains(shared, name):
+    cohort, folder, (first, second) = shared
+    same_within_tolerance(first[name], result_of(*loop_over(cohort, folder, **SETTINGS[name])))
+    same_bits(first[name]["weights"], second[name]["weights"])
 
 
-def test_a_process_whose_rows_have_no_image_waits_for_nobody(cohort, tmp_path):
-    alone = result_of(*loop_over(few_images(cohort), tmp_path, batch_size=6))
-    for one in among(3, tmp_path, with_few_images, cohort):
-        same_within_tolerance(one, alone)
+def test_a_process_whose_rows_have_no_image_learns_the_same(shared):
+    cohort, folder, (first, _) = shared
+    same_within_tolerance(first["few images"], result_of(*loop_over(few_images(cohort), folder, batch_size=6)))
 
 
 class CutAt(Callback):
@@ -183,14 +185,14 @@ def straight_and_cut(ranks, folder, cohort):
     return straight, resumed
 
 
-def test_what_the_first_process_saved_goes_on_to_the_same_bits(cohort, tmp_path):
-    (straight, resumed), _ = among(2, tmp_path, straight_and_cut, cohort)
-    same_bits(straight["weights"], resumed["weights"])
-    assert straight["rows"][1:] == resumed["rows"]
+def test_what_the_first_process_saved_goes_on_to_the_same_bits(shared):
+    cohort, folder, (first, _) = shared
+    same_bits(first["straight"]["weights"], first["resumed"]["weights"])
+    assert first["straight"]["rows"][1:] == first["resumed"]["rows"]
     # and with another number of processes it goes on too
-    alone, seen = loop_over(cohort, tmp_path, as_it_is=True, ema_decay=0.9, optimizer="adamw", lr=1e-3)
-    alone.callbacks.load_state_dicts(restore(read_checkpoint(tmp_path / "cut.safetensors"), alone.state))
-    assert [row.keys() for row in result_of(alone, seen)["rows"]] == [row.keys() for row in straight["rows"][1:]]
+    alone, seen = loop_over(cohort, folder, as_it_is=True, ema_decay=0.9, optimizer="adamw", lr=1e-3)
+    alone.callbacks.load_state_dicts(restore(read_checkpoint(folder / "cut.safetensors"), alone.state))
+    assert [row.keys() for row in result_of(alone, seen)["rows"]] == [row.keys() for row in first["resumed"]["rows"]]
 
 
 class Watch(Callback):
@@ -231,7 +233,7 @@ class Watch(Callback):
         self.seen.append(("stopped" if state.stopped else "ended", state.step, state.epochs))
 
 
-def commanded(ranks, folder, cohort):
+def heard(ranks, folder, cohort):
     watch = Watch(ranks)
     loop, _ = loop_over(cohort, folder, ranks, callbacks=[watch], image_encoder=None)
     watch.control = loop.control
@@ -239,10 +241,10 @@ def commanded(ranks, folder, cohort):
     return [list(one) for one in watch.seen]
 
 
-def test_what_the_first_process_hears_takes_effect_on_all_at_the_same_batch(cohort, tmp_path):
-    first, second = among(2, tmp_path, commanded, cohort)
-    assert first == second
-    assert first == [
+def test_what_the_first_process_hears_takes_effect_on_all_at_the_same_batch(shared):
+    _, _, (first, second) = shared
+    assert first["heard"] == second["heard"]
+    assert first["heard"] == [
         ["paused", 2],
         ["resumed", 2],
         ["changed", 2, {"lr": 0.01, "epochs": 9}],

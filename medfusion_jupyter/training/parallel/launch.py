@@ -60,7 +60,7 @@ def train_together(job_id: str, run_token: str, *, kind: str, devices: int, look
             _end(process)
         if process.returncode:
             log.debug("%s", (Path(folder) / "output.txt").read_text(encoding="utf-8", errors="replace"))
-            _raise_first(Path(folder) / agent.FAILURES, devices)
+            raise_first(Path(folder) / agent.FAILURES, devices)
 
 
 def _environment(devices: int) -> dict[str, str]:
@@ -84,13 +84,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _raise_first(path: Path, devices: int) -> None:
+def raise_first(path: Path, devices: int) -> None:
     """Raise what the first to fail said: of those that were only ended for its sake, or lost it, nothing is heard."""
     failures: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     own = [one for one in failures if not one["lost"]]
-    from_without = [one for one in own if one["exit_code"] < 0 and one["exit_code"] != -signal.SIGTERM]
-    raised = [one for one in own if one["said"]]
-    first = min(from_without or raised or own or failures, key=lambda one: one["at"], default=None)
+    # the agent ends the others by SIGTERM
+    by_itself = [one for one in own if one["exit_code"] != -signal.SIGTERM]
+    killed = [one for one in by_itself if not one["said"]]
+    first = min(killed or by_itself or own or failures, key=lambda one: one["at"], default=None)
     if first is None:
         raise RankKilled("the processes that shared the run were ended")
     if first["said"]:
