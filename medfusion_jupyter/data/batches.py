@@ -138,6 +138,17 @@ class BatchSource:
         for rows, part in zip(batches[start:], parts[start:], strict=True):
             yield make(rows, part, augmentation, generator)
 
+    def leave_device(self) -> None:
+        """Give back the GPU's memory that the pixels take; until `return_to_device` batches are copied from the host."""
+        self._pixels = None
+        if self._cache is not None:
+            _kept_on_device.pop(self._cache, None)
+
+    def return_to_device(self) -> None:
+        """Lay the pixels on the GPU again, where they still fit."""
+        if self._cache is not None and self._on_gpu:
+            self._pixels = _pixels_on_device(self._cache, self.device)
+
     def presence(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """`(B, M)`: which modalities those rows of the cohort have, without asking the device."""
         present: NDArray[np.bool_] = self._present[rows]
