@@ -9,6 +9,7 @@ import threading
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,16 +26,19 @@ from medfusion_jupyter.training.checkpoints import Checkpoint, CheckpointError, 
 from medfusion_jupyter.training.config import TrainingConfig
 from medfusion_jupyter.training.control import Abandoned, Control, Stopped
 from medfusion_jupyter.training.devices import choose_device, computing
+from medfusion_jupyter.training.forking import beginning_of_fork
 from medfusion_jupyter.training.generators import seed_all
 from medfusion_jupyter.training.input_spec import InputSpec
 from medfusion_jupyter.training.model import Model
 from medfusion_jupyter.training.preparation import Prepared, prepare
 from medfusion_jupyter.training.recorder import Recorder
-from medfusion_jupyter.training.state import restore
+from medfusion_jupyter.training.state import LoopState, restore
 from medfusion_jupyter.training.turns import turns
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+    from medfusion_jupyter.store.checkpoints import Checkpoint as CheckpointRecord
 
 log = logging.getLogger("medfusion")
 
@@ -113,7 +117,7 @@ class Run:
 
     def _train(self, device: str) -> None:
         config = self.config
-        checkpoint = self._last_good_checkpoint()
+        record, checkpoint = self._last_good_checkpoint()
         seed_all(config.seed)
         split = self._split()
         self.control.raise_if_ending()
@@ -122,7 +126,7 @@ class Run:
             config,
             device=device,
             cache_dir=home() / "cache" / "pixels",
-            spec=None if checkpoint is None else InputSpec.from_json(checkpoint.description["input"]),
+            spec=None if checkpoint is None else _input_of(checkpoint, config),
         )
         self.control.raise_if_ending()
         state = build_state(prepared, config, device)
@@ -142,9 +146,10 @@ class Run:
         )
         loop = build_loop(state, prepared, config, device, callbacks, self.control)
         if checkpoint is not None:
+            if checkpoint.description["job_id"] != self.job_id:
+                checkpoint = beginning_of_fork(checkpoint, state, config)
             callbacks.load_state_dicts(restore(checkpoint, state))
-        for path in self._jobs.truncate(self.job_id, run_token=self._token, epoch=state.epoch, step=state.step):
-            Path(path).unlink(missing_ok=True)
+        self._forget_what_came_after(record, state)
         self._status(JobStatus.RUNNING)
         self._recorder = recorder
         try:
@@ -158,18 +163,32 @@ class Run:
             self._keep_model()
         self._end(JobStatus.STOPPED if state.stopped else JobStatus.COMPLETED)
 
-    def _last_good_checkpoint(self) -> Checkpoint | None:
-        """The newest checkpoint that can be read; a damaged one is passed over, with a warning and an event of the job."""
+    def _last_good_checkpoint(self) -> tuple[CheckpointRecord, Checkpoint] | tuple[None, None]:
+        """The newest checkpoint that can be read, its row and what it holds.
+
+        A damaged one is passed over, with a warning and an event of the job.
+        """
         there = insist(lambda: self.store.checkpoints.list(self.job_id))
         for place, record in reversed(list(enumerate(there))):
             try:
-                return read_checkpoint(Path(record.checkpoint_path))
+                return record, read_checkpoint(Path(record.checkpoint_path))
             except CheckpointError as error:
                 after = "The one before it is used." if place else "There is none before it: the run begins anew."
                 log.warning("%s: %s %s", self.job_id, error, after)
                 said = {"epoch": record.epoch, "step": record.step, "error": f"{error} {after}"}
                 self._jobs.note_event(self.job_id, "checkpoint_damaged", said, run_token=self._token)
-        return None
+        return None, None
+
+    def _forget_what_came_after(self, record: CheckpointRecord | None, state: LoopState) -> None:
+        forgotten = self._jobs.truncate(
+            self.job_id,
+            run_token=self._token,
+            epoch=state.epoch,
+            step=state.step,
+            checkpoint_id=None if record is None else record.id,
+        )
+        for path in forgotten:
+            Path(path).unlink(missing_ok=True)
 
     def _callback_failed(self, name: str, event: str, error: Exception, given_up: bool) -> None:
         log.warning("%s: %s", self.job_id, failure_in_words(name, event, error, given_up), exc_info=error)
@@ -255,6 +274,11 @@ def saved_split(folder: Path, fingerprint: str) -> Split:
     """The cohort and the split that a job was started with."""
     cohort = Cohort.read(home() / "datasets" / fingerprint)
     return Split.read(folder / "split.json", cohort)
+
+
+def _input_of(checkpoint: Checkpoint, config: TrainingConfig) -> InputSpec:
+    """What the checkpoint's model takes; a fork may have its images in another size."""
+    return replace(InputSpec.from_json(checkpoint.description["input"]), image_size=config.image_size)
 
 
 def _out_of_memory(error: torch.OutOfMemoryError, config: TrainingConfig) -> str:
