@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         resume,
         train,
     )
-    from medfusion_jupyter.widgets import datasets, jobs, models, monitor, workflows
+    from medfusion_jupyter.widgets import builder, datasets, jobs, models, monitor, workflows
 
 _ROOM_OF = {
     "Cohort": "medfusion_jupyter.data",
@@ -66,6 +66,7 @@ _ROOM_OF = {
     "resume": "medfusion_jupyter.training",
     "train": "medfusion_jupyter.training",
     "evaluate": "medfusion_jupyter.evaluation",
+    "builder": "medfusion_jupyter.widgets",
     "monitor": "medfusion_jupyter.widgets",
     "jobs": "medfusion_jupyter.widgets",
     "models": "medfusion_jupyter.widgets",
@@ -79,6 +80,7 @@ __all__ = [
     "CrossValidation",
     "Job",
     "Model",
+    "builder",
     "cross_validate",
     "datasets",
     "days_since",

@@ -45,6 +45,8 @@ export function Canvas(props: { active: boolean }): React.JSX.Element {
     () => flowEdges(graph, selectedEdges, issues),
     [graph, selectedEdges, issues]
   );
+  // a canvas that was empty stays where it is when the first node is put on it
+  const [begunWithNodes] = React.useState(graph.nodes.length > 0);
   const [addition, setAddition] = React.useState<IAddition | null>(null);
 
   const offerAt = (at: IPoint, from?: IAddition['from']) => {
@@ -144,7 +146,7 @@ export function Canvas(props: { active: boolean }): React.JSX.Element {
         minZoom={0.1}
         maxZoom={2}
         connectionRadius={28}
-        fitView
+        fitView={begunWithNodes}
         fitViewOptions={FIT}
         proOptions={{ hideAttribution: true }}
       >

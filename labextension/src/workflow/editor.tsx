@@ -46,6 +46,7 @@ function Frame(props: { inPage: boolean }): React.JSX.Element {
   const [palette, setPalette] = React.useState(true);
   const [inspector, setInspector] = React.useState(true);
   const [versionsShown, setVersionsShown] = React.useState(false);
+  const ready = useEditor(state => state.ready);
   const add = useAddNode();
   const onKeyDown = useKeys();
   React.useLayoutEffect(() => {
@@ -109,7 +110,11 @@ function Frame(props: { inPage: boolean }): React.JSX.Element {
       <NoticeBar />
       <div className="mf-flow-body">
         {palette && <Palette add={add} />}
-        <Canvas active={focused || !props.inPage} />
+        {ready ? (
+          <Canvas active={focused || !props.inPage} />
+        ) : (
+          <div className="mf-flow-canvas" />
+        )}
         {versionsShown && versions ? (
           <VersionsPanel
             versions={versions}

@@ -95,7 +95,7 @@ export class EditorModel {
         this.transport.open(),
         this.transport.lastExecution()
       ]);
-      this._set({ catalogue: new Catalogue(types), templates, ready: true });
+      this._set({ catalogue: new Catalogue(types), templates });
       this._show(opened.workflow);
       if (opened.draft) {
         this._history.commit(placed(readGraph(opened.draft)));
@@ -103,6 +103,7 @@ export class EditorModel {
         this._afterEdit();
       }
       this._put(execution);
+      this._set({ ready: true });
       this._check();
     });
     this.transport.follow(news => this._hear(news));
@@ -398,8 +399,11 @@ export class EditorModel {
     } else if ('job' in news) {
       const jobs = new Map(this._state.jobs).set(news.job.job_id, news.job);
       this._set({ jobs });
-    } else {
+    } else if (news.trouble !== '') {
+      this._lost = news.trouble;
       this._set({ notice: { kind: 'trouble', words: news.trouble } });
+    } else if (this._state.notice?.words === this._lost) {
+      this._set({ notice: null });
     }
   }
 
@@ -459,6 +463,7 @@ export class EditorModel {
   private _history = new History<IGraph>(EMPTY);
   private _saved: IGraph = EMPTY;
   private _timer = 0;
+  private _lost = '';
   private _pasted = 0;
   private _lastPaste = '';
   private _disposed = false;

@@ -4,13 +4,10 @@ import { useEditor, useModel, useWords } from './context';
 import { Icon } from './icons';
 
 /** What an empty canvas offers: how to begin, and the templates. */
-export function EmptyCanvas(): React.JSX.Element | null {
+export function EmptyCanvas(): React.JSX.Element {
   const model = useModel();
   const trans = useWords();
   const templates = useEditor(state => state.templates);
-  if (!useEditor(state => state.ready)) {
-    return null;
-  }
   return (
     <div className="mf-flow-empty">
       <h3>{trans.__('An empty workflow')}</h3>

@@ -168,6 +168,7 @@ function Port(props: {
       data-port={port.name}
       data-type={port.type}
       data-fit={fit}
+      data-optional={(input && port.required === false) || undefined}
       data-connected={props.connected || undefined}
       data-invalid={issue !== undefined || undefined}
       title={about.filter(Boolean).join('\n')}

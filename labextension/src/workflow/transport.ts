@@ -67,6 +67,7 @@ export interface IVersions {
 export type News =
   | { readonly execution: IExecution }
   | { readonly job: INodeJob }
+  /** Why there is no news, in words; empty where there is again. */
   | { readonly trouble: string };
 
 /**
