@@ -176,7 +176,7 @@ def _of_row(cohort: Cohort, row: int) -> str:
     """The target of a row in a few words."""
     value = cohort.targets[row]
     if cohort.target.task in ("classification", "ordinal"):
-        return cohort.classes[value]
+        return str(cohort.classes[value])
     if cohort.target.task == "multilabel":
         return ", ".join(name for name, there in zip(cohort.classes, value, strict=True) if there == 1) or "–"
     if cohort.target.task == "survival":

@@ -18,13 +18,20 @@ from numpy.typing import NDArray
 
 from medfusion_jupyter.data import tables
 from medfusion_jupyter.data.errors import CohortError
+from medfusion_jupyter.data.target_columns import (
+    codes_of,
+    finite_numbers,
+    is_number,
+    names_of,
+    refuse_missing,
+    yes_or_no,
+)
 
 Values = NDArray[Any]
 """Of N rows: codes `(N,)` int64 of classes and grades; `(N, L)` float64 of 0, 1 and NaN of labels; `(N,)` float64 of a number;
 `(N, 2)` float64, time and event, of survival."""
 
 QUANTILES = 10
-YES, NO = {"1", "1.0", "yes", "y", "true", "positive"}, {"0", "0.0", "no", "n", "false", "negative"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,7 @@ class Target(ABC):
 
 @dataclass(frozen=True)
 class Classification(Target):
-    """One of several classes: what a column's name alone means. classes: in numerical, else alphabetical order; read of the data."""
+    """One of several classes: what a column's name alone means. classes: read of the data, in numerical or alphabetical order."""
 
     column: str
     classes: tuple[str, ...] = ()
@@ -104,7 +111,7 @@ class Classification(Target):
         return (self.column,)
 
     def read(self, frame: pd.DataFrame) -> tuple[Classification, Values]:
-        names = _names(frame, self.column, "a class")
+        names = names_of(frame, self.column, "a class")
         classes = tables.in_order(set(names))
         if len(classes) < 2:
             raise CohortError(
@@ -116,7 +123,7 @@ class Classification(Target):
                 f"not a measurement. Give target=mf.Regression({self.column!r}), or cut it into classes first, as by "
                 "pandas.cut."
             )
-        return dataclasses.replace(self, classes=classes), _codes(names, classes)
+        return dataclasses.replace(self, classes=classes), codes_of(names, classes)
 
     def to_columns(self, values: Values) -> dict[str, NDArray[Any]]:
         return {self.column: np.asarray(self.classes, dtype=object)[values]}
@@ -160,7 +167,7 @@ class Multilabel(Target):
         return self.labels
 
     def read(self, frame: pd.DataFrame) -> tuple[Multilabel, Values]:
-        values = np.stack([_yes_or_no(frame[label], label) for label in self.labels], axis=1)
+        values = np.stack([yes_or_no(frame[label], label) for label in self.labels], axis=1)
         for label, column in zip(self.labels, values.T, strict=True):
             for value, word in ((1, "positive"), (0, "negative")):
                 if not (column == value).any():
@@ -189,7 +196,7 @@ class Multilabel(Target):
 
 @dataclass(frozen=True)
 class Ordinal(Classification):
-    """Grades in an order. classes: from the lowest to the highest; by default that of the numbers, where all grades are numbers."""
+    """Grades in an order. classes: the lowest first; by default in the order of the numbers, where all grades are numbers."""
 
     task: ClassVar[str] = "ordinal"
 
@@ -201,12 +208,12 @@ class Ordinal(Classification):
             raise CohortError(f"classes={list(self.classes)}: list two or more grades, each once, the lowest first.")
 
     def read(self, frame: pd.DataFrame) -> tuple[Ordinal, Values]:
-        names = _names(frame, self.column, "a grade")
+        names = names_of(frame, self.column, "a grade")
         classes = self.classes or tables.in_order(set(names))
-        if not self.classes and not all(_is_number(name) for name in classes):
+        if not self.classes and not all(is_number(name) for name in classes):
             raise CohortError(
-                f"The grades of {self.column!r} have no order that numbers give ({', '.join(map(repr, classes[:5]))}): list them, "
-                f"the lowest first, as in mf.Ordinal({self.column!r}, classes=[…])."
+                f"The grades of {self.column!r} have no order that numbers give ({', '.join(map(repr, classes[:5]))}): list "
+                f"them, the lowest first, as in mf.Ordinal({self.column!r}, classes=[…])."
             )
         other = sorted(set(names) - set(classes))
         if other:
@@ -217,7 +224,7 @@ class Ordinal(Classification):
             raise CohortError(
                 f"The target {self.column!r} has one grade only ({names[0]!r}): there is nothing to tell apart."
             )
-        return dataclasses.replace(self, classes=classes), _codes(names, classes)
+        return dataclasses.replace(self, classes=classes), codes_of(names, classes)
 
     def strata(self, values: Values) -> list[Stratum]:
         return [stratum for stratum in super().strata(values) if stratum.rows.any()]
@@ -246,7 +253,7 @@ class Regression(Target):
         return (self.column,)
 
     def read(self, frame: pd.DataFrame) -> tuple[Regression, Values]:
-        values = _finite(frame, self.column)
+        values = finite_numbers(frame, self.column)
         if values.min() == values.max():
             raise CohortError(f"The target {self.column!r} is {values[0]:g} in every row: there is nothing to learn.")
         return self, values
@@ -299,14 +306,14 @@ class Survival(Target):
         return f"{self.time} to {self.event}"
 
     def read(self, frame: pd.DataFrame) -> tuple[Survival, Values]:
-        time = _finite(frame, self.time)
+        time = finite_numbers(frame, self.time)
         if (time < 0).any():
             raise CohortError(
                 f"The time {self.time!r} is negative in {int((time < 0).sum())} rows (the first: {time[time < 0][0]:g}): count "
                 "it from the moment of the prediction, and leave out rows whose event was before."
             )
-        event = _yes_or_no(frame[self.event], self.event)
-        _refuse_missing(np.isnan(event), self.event, "whether the event was seen", len(frame))
+        event = yes_or_no(frame[self.event], self.event)
+        refuse_missing(np.isnan(event), self.event, "whether the event was seen", len(frame))
         if not event.any():
             raise CohortError(
                 f"All {len(frame)} rows are censored: {self.event!r} is never 1. Without events nothing can be learned."
@@ -369,54 +376,6 @@ def target_of(given: Any) -> Target:
     )
 
 
-def _names(frame: pd.DataFrame, column: str, what: str) -> NDArray[np.object_]:
-    names = tables.names(frame[column])
-    missing = np.asarray([name is None for name in names])
-    _refuse_missing(missing, column, f"target: every row needs {what}", len(frame))
-    return names
-
-
-def _codes(names: NDArray[np.object_], classes: Sequence[str]) -> NDArray[np.int64]:
-    code_of = {name: code for code, name in enumerate(classes)}
-    return np.asarray([code_of[name] for name in names], dtype=np.int64)
-
-
-def _finite(frame: pd.DataFrame, column: str) -> NDArray[np.float64]:
-    values = tables.numbers(frame[column], column)
-    _refuse_missing(np.isnan(values), column, "target: every row needs a number", len(frame))
-    beyond = int(np.isinf(values).sum())
-    if beyond:
-        raise CohortError(
-            f"The target {column!r} is infinite, or beyond a limit as in '<0.5', in {beyond} of {len(frame)} rows: a target "
-            "must be known. Leave those rows out, or give classes."
-        )
-    return values
-
-
-def _yes_or_no(column: pd.Series, name: str) -> NDArray[np.float64]:
-    """1, 0 and NaN where missing."""
-    out = np.full(len(column), np.nan)
-    for row, text in enumerate(tables.names(column)):
-        if text is None:
-            continue
-        word = str(text).lower()
-        if word not in YES and word not in NO:
-            raise CohortError(
-                f"The column {name!r} has the value {text!r} (row {row}, from 0); it must be 0 or 1, yes or no, true or false, or "
-                "empty where it is not known."
-            )
-        out[row] = float(word in YES)
-    return out
-
-
-def _refuse_missing(missing: NDArray[np.bool_], column: str, meaning: str, rows: int) -> None:
-    if missing.any():
-        raise CohortError(
-            f"The column {column!r} is empty in {int(missing.sum())} of {rows} rows. It is the {meaning}, or leave those rows "
-            f"out: frame[frame[{column!r}].notna()]."
-        )
-
-
 def _ranges(values: NDArray[np.float64], count: int) -> list[Stratum]:
     """The rows by quantile, as far as ties allow; named by the range of their values."""
     edges = np.unique(np.quantile(values, np.linspace(0, 1, count + 1)[1:-1])) if count > 1 else np.zeros(0)
@@ -426,11 +385,3 @@ def _ranges(values: NDArray[np.float64], count: int) -> list[Stratum]:
         of_range = values[codes == code]
         found.append(Stratum(f"{of_range.min():.4g} to {of_range.max():.4g}", codes == code))
     return found
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

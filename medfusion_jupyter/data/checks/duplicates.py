@@ -122,11 +122,12 @@ def _findings(inspection: Inspection, pairs: set[Pair], what: str, check: str) -
             "Look at those rows; correct the patient or the path, or leave one out.",
         )
     if other_class.any():
+        named = "classes" if cohort.classes else "targets"
         yield Finding(
             "error",
             check,
-            cohort.target,
-            f"{_pairs(other_class)} of different classes with {what} ({_example(both[other_class])}).",
+            cohort.target.name,
+            f"{_pairs(other_class)} of different {named} with {what} ({_example(both[other_class])}).",
             "The same image cannot teach two classes; one of the labels is wrong, or the target is not one of the image.",
             "Correct the class, or leave one of the rows out.",
         )

@@ -36,8 +36,8 @@ class Predicts:
 class Predictability:
     """The cross-validation that every column goes through: the same folds, dealt by patient and by what is asked.
 
-    outcomes: yes-or-no questions `(N,)`, 1, 0 or NaN where not known, as of `Target.outcomes`; patients: `(N,)` codes. A row weighs one over the rows of its patient, so that one with
-    many rows does not settle what a value means.
+    outcomes: yes-or-no questions `(N,)`, 1, 0 or NaN where not known, as of `Target.outcomes`; patients: `(N,)` codes. A row
+    weighs one over the rows of its patient, so that one with many rows does not settle what a value means.
     """
 
     def __init__(self, outcomes: Mapping[str, NDArray[np.float64]], patients: NDArray[np.int64], *, seed: int) -> None:

@@ -103,11 +103,12 @@ def synthetic_survival(
     image_size: int = 32,
     nuisance: float = 0.0,
 ) -> Cohort:
-    """A cohort whose target is the time to an event (`months`, `event`). Patients whose log hazard g ~ N(0, s²) is carried half by the image and half by `marker`; T ~ Exp(e^g).
+    """A cohort whose target is the time to an event (`months`, `event`), T ~ Exp(e^g).
 
-    The best C index (Harrell's) is in the cohort's `best_c_index`; by both it is E σ(|Δg|), 0.725 at s = 1. censoring: 0 or more, the rate at which patients are lost from sight,
-    independently, against a mean hazard of about 1; the best C index is then that over pairs of which it is known who came first.
-    Otherwise as `synthetic_cohort`.
+    The log hazard g ~ N(0, s²) is carried half by the image and half by `marker`. The best C index (Harrell's) is in the cohort's
+    `best_c_index`; by both it is E σ(|Δg|), 0.725 at s = 1. censoring: 0 or more, the rate at which patients are lost from
+    sight, independently, against a mean hazard of about 1; the best C index is then that over pairs of which it is known who
+    came first. Otherwise as `synthetic_cohort`.
     """
     _refuse_size(n, image_size)
     _refuse_outside("s", s, 0.01, 5)
