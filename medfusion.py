@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
     from medfusion_jupyter.data import (
         Cohort,
+        Multilabel,
+        Ordinal,
+        Regression,
+        Survival,
         days_since,
         infer_columns,
         public_cohort,
@@ -44,6 +48,10 @@ if TYPE_CHECKING:
 
 _ROOM_OF = {
     "Cohort": "medfusion_jupyter.data",
+    "Multilabel": "medfusion_jupyter.data",
+    "Ordinal": "medfusion_jupyter.data",
+    "Regression": "medfusion_jupyter.data",
+    "Survival": "medfusion_jupyter.data",
     "days_since": "medfusion_jupyter.data",
     "infer_columns": "medfusion_jupyter.data",
     "public_cohort": "medfusion_jupyter.data",
@@ -80,6 +88,10 @@ __all__ = [
     "CrossValidation",
     "Job",
     "Model",
+    "Multilabel",
+    "Ordinal",
+    "Regression",
+    "Survival",
     "builder",
     "cross_validate",
     "datasets",

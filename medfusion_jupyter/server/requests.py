@@ -206,12 +206,25 @@ class NewJob(Body):
     not_before: NotBefore | None = None
 
 
+class JobTexts(Body):
+    """The name and the description of a job as a change of them was made on; 409 where they were changed since."""
+
+    name: str | None = None
+    description: str | None = None
+
+    def texts(self) -> dict[str, str]:
+        """Those that are given."""
+        return self.model_dump(exclude_none=True)
+
+
 class JobChanges(Body):
     """Changes of a job; what is left out stays.
 
+    seen: what name and description were, each needed to change it.
     priority, not_before: while it waits in the queue. lr, epochs, patience: while it runs; they hold from the next batch on.
     """
 
+    seen: JobTexts = JobTexts()
     name: Name | None = None
     description: Description | None = None
     priority: Priority | None = None
@@ -219,6 +232,13 @@ class JobChanges(Body):
     lr: Annotated[float | None, Field(gt=0, le=10, description="peak learning rate")] = None
     epochs: Annotated[int | None, Field(ge=1, le=100_000)] = None
     patience: Annotated[int | None, Field(ge=1, le=100_000)] = None
+
+    @model_validator(mode="after")
+    def _of_what_was_seen(self) -> JobChanges:
+        for field in ("name", "description"):
+            if getattr(self, field) is not None and field not in self.seen.texts():
+                raise ValueError(f"a new {field} needs seen.{field}, the {field} that it takes the place of")
+        return self
 
     @model_validator(mode="after")
     def _of_one_state(self) -> JobChanges:

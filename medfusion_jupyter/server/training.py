@@ -107,7 +107,9 @@ class JobChange(TrainingHandler):
             if settings:
                 store.jobs.request(job_id, "set", settings, by=person)
             if body.name is not None or body.description is not None:
-                store.jobs.update(job_id, name=body.name, description=body.description, by=person)
+                store.jobs.update(
+                    job_id, seen=body.seen.texts(), name=body.name, description=body.description, by=person
+                )
             return store.jobs.get(job_id).to_json()
 
         self.reply(await self.ask(work))

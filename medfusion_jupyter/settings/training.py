@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from medfusion_jupyter.settings.augmentation import Augmentation
+from medfusion_jupyter.settings.checkpoints import CheckpointSettings
 from medfusion_jupyter.settings.computation import ComputationSettings
 from medfusion_jupyter.settings.limits import WATCHABLE, LimitSettings
 from medfusion_jupyter.settings.optimisation import OptimisationSettings
@@ -37,7 +38,12 @@ class ConfigError(ValueError):
 
 
 class TrainingSettings(
-    LimitSettings, RegularisationSettings, ScheduleSettings, OptimisationSettings, ComputationSettings
+    LimitSettings,
+    CheckpointSettings,
+    RegularisationSettings,
+    ScheduleSettings,
+    OptimisationSettings,
+    ComputationSettings,
 ):
     """Settings of `mf.train`. Each is one keyword; the description says what it does, its unit and its range.
 
@@ -106,6 +112,22 @@ class TrainingSettings(
             raise ValueError("min_delta is of early stopping, and patience is None")
         if self.class_weights == "balanced" and self.sampler == "balanced":
             raise ValueError("class_weights='balanced' and sampler='balanced' would weigh the classes twice: keep one")
+        return self
+
+    @model_validator(mode="after")
+    def _shared(self) -> Self:
+        if self.sync_batchnorm and self.devices == 1:
+            raise ValueError("sync_batchnorm is of several GPUs, and devices=1")
+        if self.sync_batchnorm and self.device == "cpu":
+            raise ValueError("sync_batchnorm is of GPUs, and device='cpu'")
+        if self.devices > 1 and self.device not in ("auto", "cpu", "cuda"):
+            raise ValueError(
+                f"devices={self.devices} takes the first GPUs, and device={self.device!r} names one: use 'cuda'"
+            )
+        if self.batch_size < 2 * self.devices:
+            raise ValueError(
+                f"batch_size={self.batch_size} is too small for devices={self.devices}: each takes 2 rows of it or more"
+            )
         return self
 
     @model_validator(mode="after")

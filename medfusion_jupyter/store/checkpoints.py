@@ -1,15 +1,15 @@
-"""Checkpoints of jobs: which epochs are on the disk, and which is the best."""
+"""Checkpoints of jobs: which epochs and which places within one are on the disk, and which epoch is the best."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, select, update
 
-from medfusion_jupyter.store.errors import RunReplaced, UnknownId
+from medfusion_jupyter.store.job_moves import owned_job
 from medfusion_jupyter.store.job_record import moment
 from medfusion_jupyter.store.tables import CheckpointRow, JobRow
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A row of `training_checkpoints`. file_size: bytes; metrics: those of its epoch."""
+    """A row of `training_checkpoints`. epoch, step: finished by then; file_size: bytes.
+
+    metrics: those of its epoch; none where it was saved within the next one.
+    """
 
     id: int
     epoch: int
@@ -29,6 +32,11 @@ class Checkpoint:
     file_size: int
     is_best: bool
     created_at: dt.datetime
+
+    @property
+    def finishes_epoch(self) -> bool:
+        """Whether it was saved after an epoch, and not within one."""
+        return bool(self.metrics)
 
     def to_json(self) -> dict[str, Any]:
         return {**self.__dict__, "created_at": moment(self.created_at)}
@@ -54,14 +62,14 @@ class Checkpoints:
     ) -> None:
         """Note a file that is on the disk, as the job's last checkpoint and, if so, its best. Raises RunReplaced."""
         with self._store.writing() as session:
-            job = session.scalars(select(JobRow).where(JobRow.job_id == job_id).with_for_update()).one_or_none()
-            if job is None:
-                raise UnknownId("job", job_id, [])
-            if job.run_token != run_token:
-                raise RunReplaced(job_id)
+            job = owned_job(session, job_id, run_token)
             if is_best:
                 session.execute(update(CheckpointRow).where(CheckpointRow.job_id == job.id).values(is_best=False))
-            session.execute(delete(CheckpointRow).where(CheckpointRow.job_id == job.id, CheckpointRow.epoch == epoch))
+            session.execute(
+                delete(CheckpointRow).where(
+                    CheckpointRow.job_id == job.id, CheckpointRow.epoch == epoch, CheckpointRow.step == step
+                )
+            )
             session.add(
                 CheckpointRow(
                     job_id=job.id,
@@ -76,12 +84,12 @@ class Checkpoints:
             job.checkpoint_path = path
 
     def list(self, job_id: str) -> list[Checkpoint]:
-        """The checkpoints of a job by epoch."""
+        """The checkpoints of a job by epoch and step."""
         query = (
             select(CheckpointRow)
             .join(JobRow, JobRow.id == CheckpointRow.job_id)
             .where(JobRow.job_id == job_id)
-            .order_by(CheckpointRow.epoch)
+            .order_by(CheckpointRow.epoch, CheckpointRow.step)
         )
         with self._store.reading() as session:
             return [
@@ -99,10 +107,25 @@ class Checkpoints:
             ]
 
     def best(self, job_id: str) -> Checkpoint | None:
-        """The checkpoint of the best epoch, if there is one."""
-        return next((one for one in self.list(job_id) if one.is_best), None)
+        """The checkpoint of the best epoch, or of the last one where none was validated yet; None before the first."""
+        return best_of(self.list(job_id))
+
+    def mark_best(self, job_id: str, *, run_token: str, checkpoint: Checkpoint | None, value: float | None) -> None:
+        """Note which one is the best after all, and its watched metric, where that of the best epoch was lost."""
+        with self._store.writing() as session:
+            job = owned_job(session, job_id, run_token)
+            job.best_epoch, job.best_value = (None, None) if checkpoint is None else (checkpoint.epoch, value)
+            session.execute(update(CheckpointRow).where(CheckpointRow.job_id == job.id).values(is_best=False))
+            if checkpoint is not None:
+                session.execute(update(CheckpointRow).where(CheckpointRow.id == checkpoint.id).values(is_best=True))
 
     def remove(self, checkpoint_id: int) -> None:
         """Forget a checkpoint whose file is to be deleted."""
         with self._store.writing() as session:
             session.execute(delete(CheckpointRow).where(CheckpointRow.id == checkpoint_id))
+
+
+def best_of(checkpoints: Sequence[Checkpoint]) -> Checkpoint | None:
+    """The best epoch's of those that a job has, by rising epoch; else the last one's. One within an epoch is never it."""
+    epochs = [one for one in checkpoints if one.finishes_epoch]
+    return next((one for one in epochs if one.is_best), epochs[-1] if epochs else None)

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store import events
-from medfusion_jupyter.store.errors import IllegalTransition, UnknownId
+from medfusion_jupyter.store.errors import IllegalTransition, RunReplaced, UnknownId
 from medfusion_jupyter.store.status import ACTIVE, FINISHED, MOVES, JobStatus
 from medfusion_jupyter.store.tables import JobCountRow, JobRow, now
 
@@ -37,6 +37,14 @@ def find_job(session: Session, job_id: str, *, lock: bool = False) -> JobRow:
     row = session.scalars(query.with_for_update() if lock else query).one_or_none()
     if row is None:
         raise unknown_job(session, job_id)
+    return row
+
+
+def owned_job(session: Session, job_id: str, run_token: str | None) -> JobRow:
+    """The row of `job_id`, locked. Raises UnknownId, and RunReplaced where `run_token` does not own it."""
+    row = find_job(session, job_id, lock=True)
+    if row.run_token != run_token:
+        raise RunReplaced(job_id)
     return row
 
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import and_, bindparam, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store import events
 from medfusion_jupyter.store.errors import BadValue, IllegalTransition, RunReplaced
-from medfusion_jupyter.store.job_moves import begin_anew, find_job, follow_folds, move
+from medfusion_jupyter.store.job_moves import begin_anew, find_job, follow_folds, move, owned_job
 from medfusion_jupyter.store.job_record import Job
 from medfusion_jupyter.store.status import FINISHED, JobStatus
 from medfusion_jupyter.store.tables import CheckpointRow, JobCommandRow, JobRow, LatestMetricRow, MetricRow, now
@@ -31,6 +31,13 @@ PROGRESS_COLUMNS = frozenset(
         "memory_bytes",
         "device",
     }
+)
+
+_JOB: Any = JobRow.__table__
+_BEATEN = (
+    select(_JOB.c.status, _JOB.c.previous_status, _JOB.c.fold)
+    .where(_JOB.c.id == bindparam("pk"), _JOB.c.run_token == bindparam("token"))
+    .with_for_update()
 )
 
 
@@ -101,9 +108,7 @@ class JobRuns:
     ) -> Job:
         """Move a job on. Raises IllegalTransition for a move that its status does not allow, RunReplaced for another's job."""
         with self._store.writing() as session:
-            row = find_job(session, job_id, lock=True)
-            if row.run_token != run_token:
-                raise RunReplaced(job_id)
+            row = owned_job(session, job_id, run_token)
             if error is not None:
                 row.error = made_storable(error)
             if model_path is not None:
@@ -126,26 +131,25 @@ class JobRuns:
         unknown = set(progress or ()) - PROGRESS_COLUMNS
         if unknown:
             raise TypeError(f"not columns of progress: {sorted(unknown)}")
-        row = session.scalars(
-            select(JobRow).where(JobRow.id == pk, JobRow.run_token == run_token).with_for_update()
-        ).one_or_none()
-        if row is None:
+        job = session.execute(_BEATEN, {"pk": pk, "token": run_token}).one_or_none()
+        if job is None:
             return False
-        row.heartbeat_at = now()
-        for column, value in (progress or {}).items():
-            setattr(row, column, value)
-        if row.status == JobStatus.INTERRUPTED and row.previous_status is not None:
+        # a part of the columns: the history of a long run would be read four times a second
+        session.execute(_JOB.update().where(_JOB.c.id == pk).values(heartbeat_at=now(), **(progress or {})))
+        if job.status == JobStatus.INTERRUPTED and job.previous_status is not None:
+            row = session.get_one(JobRow, pk)
             row.error = row.completed_at = row.duration = None
-            move(session, row, JobStatus(row.previous_status))
-        elif row.fold is not None and progress is not None:
-            follow_folds(session, row)
+            move(session, row, JobStatus(job.previous_status))
+        elif job.fold is not None and progress is not None:
+            follow_folds(session, session.get_one(JobRow, pk))
         return True
 
     def finish_epoch(self, job_id: str, *, run_token: str, epoch: int, row: Mapping[str, Any]) -> None:
         """Append the row of a finished epoch to the job's history."""
         with self._store.writing() as session:
-            job = self._owned(session, job_id, run_token)
-            job.history = [*job.history, dict(row)]
+            job = owned_job(session, job_id, run_token)
+            # anew where the answer to the first try was lost
+            job.history = [*(one for one in job.history if one["epoch"] != epoch), dict(row)]
             job.current_epoch = epoch
             job.current_metrics = {
                 **job.current_metrics,
@@ -157,7 +161,7 @@ class JobRuns:
     def note_changes(self, job_id: str, *, run_token: str, changes: Mapping[str, Any]) -> None:
         """Keep settings that the run has taken over, for a later resume too."""
         with self._store.writing() as session:
-            job = self._owned(session, job_id, run_token)
+            job = owned_job(session, job_id, run_token)
             job.training_config = {**job.training_config, **changes}
             job.total_epochs = changes.get("epochs", job.total_epochs)
             events.record(session, "changed", "job", job_id, changes, job.created_by)
@@ -165,24 +169,29 @@ class JobRuns:
     def note_event(self, job_id: str, kind: str, data: Mapping[str, Any], *, run_token: str) -> None:
         """Append an event to the job's, such as `callback_failed`."""
         with self._store.writing() as session:
-            job = self._owned(session, job_id, run_token)
+            job = owned_job(session, job_id, run_token)
             texts = {key: made_storable(value) if isinstance(value, str) else value for key, value in data.items()}
             events.record(session, kind, "job", job_id, texts, job.created_by)
 
     def set_best(self, job_id: str, *, run_token: str, epoch: int, value: float) -> None:
         """Note the best epoch so far by the watched metric."""
         with self._store.writing() as session:
-            job = self._owned(session, job_id, run_token)
+            job = owned_job(session, job_id, run_token)
             job.best_epoch, job.best_value = epoch, value
 
-    def truncate(self, job_id: str, *, run_token: str, epoch: int, step: int) -> None:
-        """Forget what was recorded after `epoch` and `step`: the run goes on from there."""
+    def truncate(self, job_id: str, *, run_token: str, epoch: int, step: int) -> list[str]:
+        """Forget what was recorded after `epoch` and `step`: the run goes on from there.
+
+        Gives the files of the checkpoints that were forgotten.
+        """
         with self._store.writing() as session:
-            job = self._owned(session, job_id, run_token)
+            job = owned_job(session, job_id, run_token)
             job.history = [row for row in job.history if row["epoch"] <= epoch]
             job.current_epoch, job.current_step = epoch, step
             session.execute(delete(MetricRow).where(MetricRow.job_id == job.id, MetricRow.step > step))
-            session.execute(delete(CheckpointRow).where(CheckpointRow.job_id == job.id, CheckpointRow.epoch > epoch))
+            later = or_(CheckpointRow.epoch > epoch, and_(CheckpointRow.epoch == epoch, CheckpointRow.step > step))
+            forgotten = delete(CheckpointRow).where(CheckpointRow.job_id == job.id, later)
+            return list(session.scalars(forgotten.returning(CheckpointRow.checkpoint_path)))
 
     def take_commands_in(self, session: Session, pk: int, run_token: str) -> list[Command]:
         """The commands that wait for this run, oldest first, within a transaction; they are taken by it."""
@@ -195,12 +204,6 @@ class JobRuns:
         for row in rows:
             row.taken_at = now()
         return [Command(row.command, row.arguments) for row in rows]
-
-    def _owned(self, session: Session, job_id: str, run_token: str) -> JobRow:
-        row = find_job(session, job_id, lock=True)
-        if row.run_token != run_token:
-            raise RunReplaced(job_id)
-        return row
 
 
 def keep_latest(session: Session, pk: int, metrics: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store import events
-from medfusion_jupyter.store.errors import BadValue, IllegalTransition, InUse
+from medfusion_jupyter.store.errors import BadValue, Conflict, IllegalTransition, InUse
 from medfusion_jupyter.store.job_folds import FoldPlan, JobFolds, add_folds, delete_with_folds, folds_to_ask
 from medfusion_jupyter.store.job_list import counts_of_jobs, jobs_at_work, page_of_jobs
 from medfusion_jupyter.store.job_moves import count, find_job, move
@@ -159,18 +159,33 @@ class Jobs(JobFolds):
             return page_of_jobs(session, **wanted), counts_of_jobs(session)
 
     def update(
-        self, job_id: str, *, name: str | None = None, description: str | None = None, by: str | None = None
+        self,
+        job_id: str,
+        *,
+        seen: Mapping[str, str],
+        name: str | None = None,
+        description: str | None = None,
+        by: str | None = None,
     ) -> Job:
-        """Rename or describe a job; what is None stays. Raises NotYours, and BadValue for a text that cannot be stored."""
+        """Rename or describe a job; what is None stays.
+
+        seen: `name` or `description` as the change was made on; Conflict where it was changed meanwhile. Raises NotYours, and
+        BadValue for a text that cannot be stored.
+        """
         by = by or current_person()
         with self._store.writing() as session:
             row = find_job(session, job_id, lock=True)
             self._store.refuse_stranger(row.created_by, by, row.job_id)
             changes = {}
             if name is not None:
-                changes["name"] = row.name = valid_name("name", name)
+                changes["name"] = valid_name("name", name)
             if description is not None:
-                changes["description"] = row.description = valid_text("description", description)
+                changes["description"] = valid_text("description", description)
+            for field, text in changes.items():
+                there = getattr(row, field)
+                if seen.get(field) != there:
+                    raise Conflict(f"The {field} of {row.job_id}", seen=repr(seen.get(field)), now=repr(there))
+                setattr(row, field, text)
             events.record(session, "updated", "job", row.job_id, changes, by)
             session.flush()
             return Job.of(row)
@@ -194,7 +209,9 @@ class Jobs(JobFolds):
     def request(
         self, job_id: str, command: str, arguments: Mapping[str, Any] | None = None, *, by: str | None = None
     ) -> Job:
-        """Ask the run of a job for one of ASKABLE: `pause`, `resume`, `stop`, or `set` with settings; it obeys at its next batch.
+        """Ask the run of a job for one of ASKABLE: `pause`, `resume`, `stop`, `checkpoint`, or `set` with settings.
+
+        It obeys when the step of the optimiser under way is done.
 
         A pending job that no run has taken is stopped here. What is asked of a cross-validation is asked of those of its folds
         whose status allows it; their settings cannot be changed. Raises IllegalTransition where the job's status does not

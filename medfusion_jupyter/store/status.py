@@ -75,6 +75,7 @@ COMMANDS: dict[str, frozenset[JobStatus]] = {
     "pause": frozenset({JobStatus.INITIALIZING, JobStatus.RUNNING}),
     "resume": frozenset({JobStatus.PAUSED}),
     "stop": ACTIVE,
+    "checkpoint": frozenset({JobStatus.INITIALIZING, JobStatus.RUNNING}),
 }
 """What may be asked of a live job without further words, and in which states."""
 

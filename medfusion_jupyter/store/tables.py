@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -111,9 +112,17 @@ class WorkflowVersionRow(Base):
     created_by: Mapped[str | None] = mapped_column(String(200))
 
 
+TAKEN = text("status = 'pending' AND (queue IS NULL OR run_token IS NOT NULL OR launched_at IS NOT NULL)")
+"""Of pending jobs and executions those that a process or a kernel has taken; the others wait in a queue for their turn."""
+
+
+def _taken(name: str) -> Index:
+    return Index(name, "status", sqlite_where=TAKEN, postgresql_where=TAKEN)
+
+
 class WorkflowExecutionRow(Base):
     __tablename__ = "workflow_executions"
-    __table_args__ = _counted()
+    __table_args__ = _counted(_taken("ix_workflow_executions_taken"))
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     workflow_id: Mapped[int] = mapped_column(ForeignKey("workflows.id", ondelete="CASCADE"), index=True)
     version: Mapped[int]
@@ -153,7 +162,7 @@ class NodeRunRow(Base):
 
 class JobRow(Base):
     __tablename__ = "training_jobs"
-    __table_args__ = _counted(Index(None, "status", "id"), Index(None, "name", "id"))
+    __table_args__ = _counted(Index(None, "status", "id"), Index(None, "name", "id"), _taken("ix_training_jobs_taken"))
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     job_id: Mapped[str] = mapped_column(String(40), unique=True)
     name: Mapped[str] = mapped_column(String(200))

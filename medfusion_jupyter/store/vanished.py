@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import psutil
-from sqlalchemy import ColumnElement, not_, select
+from sqlalchemy import ColumnElement, select, union_all
 from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store.errors import DatabaseTrouble
-from medfusion_jupyter.store.tables import JobRow, WorkflowExecutionRow, now
+from medfusion_jupyter.store.tables import TAKEN, JobRow, WorkflowExecutionRow, now
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store.database import Store
@@ -50,12 +50,10 @@ class Watch(Generic[Name]):
         self._interrupt: Callable[[Session, Any, str], Name] = interrupt
         # the table, not its class: the ORM would have each row pass through its own hands
         row = table.__table__.c
-        # many may wait in a queue for their turn; nobody works at them who could be gone
-        waiting = row.queue.is_not(None) & row.run_token.is_(None) & row.launched_at.is_(None)
         whose = (row.id, row.queue, row.run_token, row.host, row.pid, row.process_started)
-        self._query = select(*whose, row.created_at, row.launched_at, row.heartbeat_at).where(
-            row.status.in_(sorted(self._active)), not_(waiting), *conditions
-        )
+        known = select(*whose, row.created_at, row.launched_at, row.heartbeat_at).where(*conditions)
+        # many may wait in a queue for their turn; nobody works at them who could be gone. In these words an index holds the rest
+        self._query = union_all(known.where(row.status.in_(sorted(self._active - {"pending"}))), known.where(TAKEN))
 
     def silent(self, session: Session, seconds: float = SILENT_SECONDS) -> list[Any]:
         """What looks as if it were gone, for `mark`; seconds: the silence after which it is taken for gone."""

@@ -3,7 +3,7 @@
 A callback defines the methods it wants; each is given the LoopState. The order of events:
 `fit_start`, then for each epoch `epoch_start`, `batch_end` after each batch, `step_end` after each step of the optimiser,
 `losses` when step losses have been read from the device, `epoch_end` after validation; `paused`, `resumed` and `changed` between
-batches; `fit_end` last, also after a stop.
+batches; `checkpoint_wanted` between two steps, where one was asked for; `fit_end` last, also after a stop.
 
 A callback may have `state_dict()`, of numbers, text, lists, dicts and tensors, and `load_state_dict(state)`: its state is then in
 every checkpoint and given back before `fit_start` where a run goes on.
@@ -62,6 +62,9 @@ class Callback:
 
     def changed(self, state: LoopState) -> None:
         """state.changes holds settings that were changed while the run went on; they hold from the next batch on."""
+
+    def checkpoint_wanted(self, state: LoopState) -> None:
+        """A checkpoint was asked for, by a person or by a callback that set state.checkpoint_wanted; no step is under way."""
 
     def fit_end(self, state: LoopState) -> None:
         """After the last epoch, or after a stop."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,9 @@ FORMAT = 2
 READABLE = (1, 2)
 """Format 1 knew no average of the weights, no state of callbacks and no place within an epoch."""
 
+RETRY_SECONDS = 30.0
+"""After a file could not be written; at the latest it is tried again when the next one is due."""
+
 
 class CheckpointError(RuntimeError):
     """A checkpoint that could not be written or read."""
@@ -33,10 +36,11 @@ class CheckpointError(RuntimeError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds: tensors by name, and the description they were saved with."""
+    """What the file `path` holds: tensors by name, and the description they were saved with."""
 
     tensors: Mapping[str, Tensor]
     description: Mapping[str, Any]
+    path: Path
 
     def section(self, name: str) -> dict[str, Tensor]:
         """The tensors below `name/`, without that prefix."""
@@ -45,14 +49,16 @@ class Checkpoint:
 
 
 class CheckpointWriter:
-    """Writes one checkpoint at a time in a thread of its own.
+    """Writes one checkpoint at a time in a thread of its own; while the disk does not take it, it is tried again.
 
-    `save` blocks for the copy, and for the file before it where that is still being written.
+    on_failure: told in that thread, once a checkpoint, why it could not be written.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_failure: Callable[[CheckpointError], None] | None = None) -> None:
+        self._on_failure = on_failure
         self._buffers: dict[str, Tensor] = {}
         self._thread: threading.Thread | None = None
+        self._last_try = threading.Event()
         self._error: BaseException | None = None
 
     def save(
@@ -64,7 +70,7 @@ class CheckpointWriter:
     ) -> None:
         """Take a copy of `tensors` now and write it to `path`; `then(size in bytes)` is called once it is on the disk.
 
-        Raises CheckpointError where the one before could not be written.
+        Blocks for the copy, and for the file before it where that is still being written. Raises as `wait`.
         """
         self.wait()
         self._copy(tensors)
@@ -75,9 +81,15 @@ class CheckpointWriter:
         self._thread.start()
 
     def wait(self) -> None:
-        """Return when nothing is being written. Raises CheckpointError where the last write failed."""
+        """Return when nothing is being written any longer.
+
+        Raises CheckpointError where the last one could not be written: it is tried once more now, and given up. Raises what
+        its `then` raised.
+        """
         if self._thread is not None:
+            self._last_try.set()
             self._thread.join()
+            self._last_try.clear()
             self._thread = None
         if self._error is not None:
             error, self._error = self._error, None
@@ -99,10 +111,25 @@ class CheckpointWriter:
         self, path: Path, tensors: dict[str, Tensor], description: dict[str, Any], then: Callable[[int], None]
     ) -> None:
         try:
-            write_checkpoint(path, tensors, description)
+            self._write_in_the_end(path, tensors, description)
             then(path.stat().st_size)
-        except BaseException as error:  # handed to the training thread, which ends the run with it
+        except BaseException as error:  # handed to the training thread
             self._error = error
+
+    def _write_in_the_end(self, path: Path, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
+        told = False
+        while True:
+            is_last = self._last_try.is_set()
+            try:
+                write_checkpoint(path, tensors, description)
+                return
+            except CheckpointError as error:
+                if not told and self._on_failure is not None:
+                    self._on_failure(error)
+                told = True
+                if is_last:
+                    raise
+                self._last_try.wait(RETRY_SECONDS)
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
@@ -112,11 +139,11 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], description: Map
         write_durably(path, lambda temporary: save_file(dict(tensors), temporary, metadata=header))
     except (OSError, SafetensorError) as error:
         size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-        free = shutil.disk_usage(path.parent).free
+        there = next(folder for folder in path.parents if folder.exists())
+        free = shutil.disk_usage(there).free
         raise CheckpointError(
             f"The checkpoint {path} ({size / 1e6:.1f} MB) could not be written: {error}. {free / 1e6:.1f} MB are free "
-            "there. Free some space or set MEDFUSION_HOME to a larger disk; the checkpoint before it is kept, and "
-            "mf.resume goes on from it."
+            "there. Free some space or set MEDFUSION_HOME to a larger disk; the checkpoint before it is kept."
         ) from error
 
 
@@ -132,7 +159,34 @@ def read_checkpoint(path: Path, device: str | torch.device = "cpu") -> Checkpoin
         raise CheckpointError(
             f"The checkpoint {path} has format {description.get('format')!r}; this version reads format {FORMAT}."
         )
-    return Checkpoint(tensors, description)
+    return Checkpoint(tensors, description, path)
+
+
+def refuse_other_model(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> None:
+    """Raise CheckpointError, with the difference, where the checkpoint's model has not the names and shapes of `tensors`."""
+    there = checkpoint.section("model")
+    shapes = [
+        f"{name} ({_shape(there[name])} in it, {_shape(tensors[name])} here)"
+        for name in tensors
+        if name in there and there[name].shape != tensors[name].shape
+    ]
+    differences = {
+        "it has not": [name for name in tensors if name not in there],
+        "it has beside": [name for name in there if name not in tensors],
+        "of another shape are": shapes,
+    }
+    said = [f"{what} {_some(names)}" for what, names in differences.items() if names]
+    if said:
+        raise CheckpointError(f"The checkpoint is of another model: {'; '.join(said)}.")
+
+
+def _shape(tensor: Tensor) -> str:
+    return "×".join(map(str, tensor.shape)) or "scalar"
+
+
+def _some(names: Sequence[str], shown: int = 5) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

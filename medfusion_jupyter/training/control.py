@@ -24,9 +24,10 @@ class Control:
         self._paused = False
         self._ending: type[Exception] | None = None
         self._changes: dict[str, Any] = {}
+        self._checkpoint = False
 
     def deliver(self, command: str, arguments: Mapping[str, Any] | None = None) -> None:
-        """Take a command (`pause`, `resume`, `stop`, or `set` with settings) from any thread."""
+        """Take a command (`pause`, `resume`, `stop`, `checkpoint`, or `set` with settings) from any thread."""
         with self._changed:
             if command == "pause":
                 self._paused = True
@@ -34,10 +35,14 @@ class Control:
                 self._paused = False
             elif command == "stop":
                 self._ending = self._ending or Stopped
+            elif command == "checkpoint":
+                self._checkpoint = True
             elif command == "set":
                 self._changes.update(arguments or {})
             else:
-                raise ValueError(f"A run knows no command {command!r}; it knows pause, resume, stop and set.")
+                raise ValueError(
+                    f"A run knows no command {command!r}; it knows pause, resume, stop, checkpoint and set."
+                )
             self._tell()
 
     def abandon(self) -> None:
@@ -61,7 +66,8 @@ class Control:
                 return
         on_pause()
         with self._changed:
-            self._changed.wait_for(lambda: not self._paused or self._ending is not None)
+            while self._paused and self._ending is None:
+                self._wait_for_word()
             self.attention = self._paused or self._ending is not None
         self.raise_if_ending()
         on_resume()
@@ -71,6 +77,15 @@ class Control:
         with self._changed:
             changes, self._changes = self._changes, {}
             return changes
+
+    def take_checkpoint(self) -> bool:
+        """Whether a checkpoint was asked for since the last call."""
+        with self._changed:
+            wanted, self._checkpoint = self._checkpoint, False
+            return wanted
+
+    def _wait_for_word(self) -> None:
+        self._changed.wait()
 
     def _tell(self) -> None:
         self.attention = True

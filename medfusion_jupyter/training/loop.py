@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,7 +55,7 @@ class LoopSettings:
     autocast: AbstractContextManager[Any]
     schedule: Schedule = field(default_factory=Schedule)
     augment: Augmentation | None = None
-    mixing: Mixing | None = None
+    mixing: Mixing | Callable[..., tuple[Batch, Tensor, float]] | None = None
     accumulate: int = 1
     row_weights: NDArray[np.float64] | None = None
     validate_every: int = 1
@@ -81,6 +81,7 @@ class Loop:
         self.settings = settings
         self.callbacks = callbacks
         self.control = control
+        self.validate: Callable[..., dict[str, float]] = validate
         self._batches_an_epoch = len(train)
         self._shares: list[float] | None = None
         self._of_step: Tensor | None = None
@@ -129,9 +130,14 @@ class Loop:
                 self._step(batch)
                 for call in self._at_batch_end:
                     call(state)
+                if self._of_step is not None:
+                    continue  # a step is one thing: nobody is heard between its batches
                 if self.control.attention:
                     self._rest()
-                if state.finish_early and self._of_step is None:
+                if state.checkpoint_wanted:
+                    state.checkpoint_wanted = False
+                    self.notify("checkpoint_wanted")
+                if state.finish_early:
                     break
             self._read()
             lr = self._rate(state.step - 1)
@@ -203,7 +209,7 @@ class Loop:
         last = state.finish_early or state.epoch >= state.epochs
         if state.epoch % self.settings.validate_every and not last:
             return {}
-        metrics = validate(state.judged, self.val, self.settings.autocast)
+        metrics = self.validate(state.judged, self.val, self.settings.autocast)
         if not math.isfinite(metrics["val/loss"]):
             # the weights are lost although the last step's loss was not: they must not become a checkpoint
             raise LossIsNotFinite(state.step, state.epoch, metrics["val/loss"], of="The validation loss")
@@ -231,6 +237,7 @@ class Loop:
     def _rest(self) -> None:
         self._read()
         self.control.obey(lambda: self.notify("paused"), lambda: self.notify("resumed"))
+        self.state.checkpoint_wanted |= self.control.take_checkpoint()
         changes = self.control.take_changes()
         if changes:
             state = self.state

@@ -1,20 +1,15 @@
-"""Callbacks that remember a run: the recorder in the store, the checkpointer on the disk."""
+"""The callback that remembers a run in the store."""
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medfusion_jupyter.store.insistent import insistent
 from medfusion_jupyter.training.callbacks import Callback
-from medfusion_jupyter.training.checkpoints import CheckpointWriter
 from medfusion_jupyter.training.devices import memory_in_use
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from torch import Tensor
-
     from medfusion_jupyter.store import Store
     from medfusion_jupyter.training.state import LoopState
 
@@ -24,12 +19,15 @@ class Recorder(Callback):
 
     essential = True
 
-    def __init__(self, store: Store, job_pk: int, job_id: str, run_token: str, device: str) -> None:
+    def __init__(self, store: Store, job_pk: int, job_id: str, run_token: str, device: str, devices: int = 1) -> None:
+        """devices: how many share the run; their memory is told of `device`, this process's own."""
         self.store = store
+        self._jobs = insistent(store.jobs)
         self.job_pk = job_pk
         self.job_id = job_id
         self.run_token = run_token
         self.device = device
+        self.shown_as = device if devices == 1 else f"{devices} × {device.split(':')[0]}"
         self._state: LoopState | None = None
         self._metrics: dict[str, float] = {}
         self._first_step = 0
@@ -55,25 +53,25 @@ class Recorder(Callback):
             if name.startswith("val/"):
                 self.store.writer.append(self.job_pk, name, state.step, value)
         self._metrics.update({k: v for k, v in state.row.items() if k != "seconds"})
-        self.store.jobs.finish_epoch(
+        self._jobs.finish_epoch(
             self.job_id, run_token=self.run_token, epoch=state.epoch, row={"epoch": state.epoch, **state.row}
         )
         if state.best_epoch == state.epoch and state.best_value is not None:
-            self.store.jobs.set_best(self.job_id, run_token=self.run_token, epoch=state.epoch, value=state.best_value)
+            self._jobs.set_best(self.job_id, run_token=self.run_token, epoch=state.epoch, value=state.best_value)
 
     def paused(self, state: LoopState) -> None:
         self._rest_began = time.monotonic()
-        self.store.jobs.update_status(self.job_id, "paused", run_token=self.run_token)
+        self._jobs.update_status(self.job_id, "paused", run_token=self.run_token)
 
     def resumed(self, state: LoopState) -> None:
         if self._rest_began is not None:
             self._rested += time.monotonic() - self._rest_began
             self._rest_began = None
-        self.store.jobs.update_status(self.job_id, "running", run_token=self.run_token)
+        self._jobs.update_status(self.job_id, "running", run_token=self.run_token)
 
     def changed(self, state: LoopState) -> None:
         kept = {**state.changes, **({"epochs": state.epochs} if "epochs" in state.changes else {})}
-        self.store.jobs.note_changes(self.job_id, run_token=self.run_token, changes=kept)
+        self._jobs.note_changes(self.job_id, run_token=self.run_token, changes=kept)
 
     def progress(self) -> dict[str, Any] | None:
         """How far the run is, from any thread; None before its first step."""
@@ -93,60 +91,5 @@ class Recorder(Callback):
             "samples_per_second": state.samples / seconds if seconds > 0 and steps else None,
             "seconds_left": left,
             "memory_bytes": memory_in_use(self.device),
-            "device": self.device,
+            "device": self.shown_as,
         }
-
-
-class Checkpointer(Callback):
-    """Saves each epoch and keeps two: the best and the last.
-
-    snapshot: gives everything of the run, as `Loop.snapshot`; description: what a file says beside that.
-    """
-
-    essential = True
-
-    def __init__(
-        self,
-        store: Store,
-        job_id: str,
-        run_token: str,
-        folder: Path,
-        description: Mapping[str, Any],
-        snapshot: Callable[[], tuple[dict[str, Tensor], dict[str, Any]]],
-    ) -> None:
-        self.store = store
-        self.job_id = job_id
-        self.run_token = run_token
-        self.folder = folder
-        self.description = description
-        self.snapshot = snapshot
-        self.writer = CheckpointWriter()
-
-    def epoch_end(self, state: LoopState) -> None:
-        epoch, step, row = state.epoch, state.step, dict(state.row)
-        is_best = state.best_epoch == epoch
-        path = self.folder / f"epoch-{epoch:04d}.safetensors"
-
-        def keep(size: int) -> None:
-            # what was recorded before this checkpoint is committed before the checkpoint is known
-            self.store.writer.flush()
-            self.store.checkpoints.add(
-                self.job_id,
-                run_token=self.run_token,
-                epoch=epoch,
-                step=step,
-                metrics=row,
-                path=str(path),
-                file_size=size,
-                is_best=is_best,
-            )
-            for other in self.store.checkpoints.list(self.job_id):
-                if not other.is_best and other.epoch != epoch:
-                    self.store.checkpoints.remove(other.id)
-                    Path(other.checkpoint_path).unlink(missing_ok=True)
-
-        tensors, of_run = self.snapshot()
-        self.writer.save(path, tensors, {**self.description, **of_run, "metrics": row}, keep)
-
-    def fit_end(self, state: LoopState) -> None:
-        self.writer.wait()

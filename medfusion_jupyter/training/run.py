@@ -8,6 +8,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,10 @@ import torch
 
 from medfusion_jupyter.data import Cohort, Split
 from medfusion_jupyter.store import JobStatus, RunReplaced, Store, StoreError, home
+from medfusion_jupyter.store.insistent import insist, insistent
 from medfusion_jupyter.training.assembly import build_loop, build_state, callbacks_of
 from medfusion_jupyter.training.callbacks import Callbacks, failure_in_words
+from medfusion_jupyter.training.checkpointer import Checkpointer
 from medfusion_jupyter.training.checkpoints import Checkpoint, CheckpointError, read_checkpoint
 from medfusion_jupyter.training.config import TrainingConfig
 from medfusion_jupyter.training.control import Abandoned, Control, Stopped
@@ -26,14 +29,14 @@ from medfusion_jupyter.training.generators import seed_all
 from medfusion_jupyter.training.input_spec import InputSpec
 from medfusion_jupyter.training.model import Model
 from medfusion_jupyter.training.preparation import Prepared, prepare
-from medfusion_jupyter.training.recorder import Checkpointer, Recorder
+from medfusion_jupyter.training.recorder import Recorder
 from medfusion_jupyter.training.state import restore
 from medfusion_jupyter.training.turns import turns
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from medfusion_jupyter.store.checkpoints import Checkpoint as CheckpointRecord
+    from medfusion_jupyter.training.parallel.together import Together
 
 log = logging.getLogger("medfusion")
 
@@ -56,6 +59,7 @@ class Run:
         Raises IllegalTransition where another live run owns it.
         """
         self.store = store
+        self._jobs = insistent(store.jobs)
         self.job_id = job_id
         self.config = config
         self.control = Control()
@@ -65,17 +69,7 @@ class Run:
         self._token = uuid.uuid4().hex
         self._recorder: Recorder | None = None
         self._begun = False
-        self._pk = store.jobs.claim(
-            job_id,
-            run_token=self._token,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            process_started=psutil.Process().create_time(),
-            kernel_id=kernel_id(),
-            launched=launched,
-        ).pk
-        self._detach = store.writer.attach(self._beat)
-        turns.submit(self)
+        self._enter(launched)
 
     @property
     def folder(self) -> Path:
@@ -87,10 +81,7 @@ class Run:
         self._begun = True
         try:
             self.control.raise_if_ending()
-            self._status(JobStatus.INITIALIZING)
-            device = choose_device(self.config.device)
-            with computing(device, precision=self.config.precision, deterministic=self.config.deterministic):
-                self._train(device)
+            self._compute()
         except Stopped:
             self._end(JobStatus.STOPPED)
         except (Abandoned, RunReplaced):
@@ -106,12 +97,31 @@ class Run:
 
     def leave_at_exit(self) -> None:
         """The process ends in good order: the job is interrupted, and can be resumed."""
-        self._end(JobStatus.INTERRUPTED, error="the kernel was shut down")
+        self._end(JobStatus.INTERRUPTED, error="the kernel was shut down", patience=0)
         self.control.abandon()
 
-    def _train(self, device: str) -> None:
+    def _enter(self, launched: bool) -> None:
+        self._pk = self.store.jobs.claim(
+            self.job_id,
+            run_token=self._token,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            process_started=psutil.Process().create_time(),
+            kernel_id=kernel_id(),
+            launched=launched,
+        ).pk
+        self._detach = self.store.writer.attach(self._beat)
+        turns.submit(self)
+
+    def _compute(self) -> None:
+        self._status(JobStatus.INITIALIZING)
+        device = choose_device(self.config.device)
+        with computing(device, precision=self.config.precision, deterministic=self.config.deterministic):
+            self._train(device, self._last_good_checkpoint())
+
+    def _train(self, device: str, checkpoint: Checkpoint | None, together: Together | None = None) -> None:
+        """together: where several processes share the run and this is the first of them."""
         config = self.config
-        checkpoint = last_good_checkpoint(self.store, self.job_id)
         seed_all(config.seed)
         split = self._split()
         self.control.raise_if_ending()
@@ -124,37 +134,57 @@ class Run:
         )
         self.control.raise_if_ending()
         state = build_state(prepared, config, device)
-        recorder = Recorder(self.store, self._pk, self.job_id, self._token, device)
+        recorder = Recorder(self.store, self._pk, self.job_id, self._token, device, config.devices)
         checkpointer = Checkpointer(
             self.store,
             self.job_id,
             self._token,
             self.folder,
+            config,
             self._description(prepared),
             snapshot=lambda: loop.snapshot(),
         )
-        # the checkpointer last: what the others made of an epoch is in its checkpoint
+        # the checkpointer late: what the others made of an epoch is in its checkpoint
         callbacks = Callbacks(
-            [*callbacks_of(config, state), recorder, *self._callbacks, checkpointer], on_failure=self._callback_failed
+            [*callbacks_of(config, state), recorder, *self._callbacks, checkpointer, *([together] if together else [])],
+            on_failure=self._callback_failed,
         )
         loop = build_loop(state, prepared, config, device, callbacks, self.control)
+        if together is not None:
+            together.take_part_in(loop)
         if checkpoint is not None:
             callbacks.load_state_dicts(restore(checkpoint, state))
-            self.store.jobs.truncate(self.job_id, run_token=self._token, epoch=state.epoch, step=state.step)
+        for path in self._jobs.truncate(self.job_id, run_token=self._token, epoch=state.epoch, step=state.step):
+            Path(path).unlink(missing_ok=True)
         self._status(JobStatus.RUNNING)
         self._recorder = recorder
         try:
             loop.run()
-        finally:
-            # also where the loop failed: the checkpoint under way is a good one
-            checkpointer.writer.wait()
+        except BaseException:
+            # the checkpoint under way is a good one, and what failed is to be said, not that it could not be written
+            with suppress(CheckpointError):
+                checkpointer.writer.wait()
+            raise
         if state.epoch > 0:
             self._keep_model()
         self._end(JobStatus.STOPPED if state.stopped else JobStatus.COMPLETED)
 
+    def _last_good_checkpoint(self) -> Checkpoint | None:
+        """The newest checkpoint that can be read; a damaged one is passed over, with a warning and an event of the job."""
+        there = insist(lambda: self.store.checkpoints.list(self.job_id))
+        for place, record in reversed(list(enumerate(there))):
+            try:
+                return read_checkpoint(Path(record.checkpoint_path))
+            except CheckpointError as error:
+                after = "The one before it is used." if place else "There is none before it: the run begins anew."
+                log.warning("%s: %s %s", self.job_id, error, after)
+                said = {"epoch": record.epoch, "step": record.step, "error": f"{error} {after}"}
+                self._jobs.note_event(self.job_id, "checkpoint_damaged", said, run_token=self._token)
+        return None
+
     def _callback_failed(self, name: str, event: str, error: Exception, given_up: bool) -> None:
         log.warning("%s: %s", self.job_id, failure_in_words(name, event, error, given_up), exc_info=error)
-        self.store.jobs.note_event(
+        self._jobs.note_event(
             self.job_id,
             "callback_failed",
             {"callback": name, "event": event, "error": f"{type(error).__name__}: {error}", "given_up": given_up},
@@ -170,15 +200,15 @@ class Run:
         }
 
     def _keep_model(self) -> None:
-        best = best_or_last(self.store, self.job_id)
+        best = insist(lambda: self.store.checkpoints.best(self.job_id))
         if best is None:
             return
-        job = self.store.jobs.get(self.job_id)
+        job = self._jobs.get(self.job_id)
         model = Model.from_checkpoint(read_checkpoint(Path(best.checkpoint_path)), name=job.name)
         folder = home() / "models" / self.job_id / f"epoch-{model.epoch:04d}-{self._token[:8]}"
         model.save(folder)
         architecture = model.module.architecture
-        self.store.models.register(
+        insistent(self.store.models).register(
             name=job.name,
             path=str(folder),
             file_size=sum(file.stat().st_size for file in folder.iterdir()),
@@ -197,18 +227,25 @@ class Run:
         self._model_path = str(folder)
 
     _model_path: str | None = None
+    _silent = False
 
     def _status(self, status: JobStatus, **changes: Any) -> None:
-        self.store.jobs.update_status(self.job_id, status, run_token=self._token, **changes)
+        self._jobs.update_status(self.job_id, status, run_token=self._token, **changes)
 
-    def _end(self, status: JobStatus, error: str | None = None) -> None:
+    def _end(self, status: JobStatus, error: str | None = None, patience: float | None = None) -> None:
+        jobs, progress = self.store.jobs, self._recorder.progress() if self._recorder is not None else None
+
+        def write() -> None:
+            self.store.writer.flush()
+            if progress is not None:
+                jobs.update_progress(self.job_id, run_token=self._token, **progress)
+            jobs.update_status(self.job_id, status, run_token=self._token, error=error, model_path=self._model_path)
+
+        # the heartbeat of a run that was thought gone makes its job active again: there is none from here on
+        self._silent = status == JobStatus.INTERRUPTED
         self.store.writer.wake()
         try:
-            self.store.writer.flush()
-            progress = self._recorder.progress() if self._recorder is not None else None
-            if progress is not None:
-                self.store.jobs.update_progress(self.job_id, run_token=self._token, **progress)
-            self._status(status, error=error, model_path=self._model_path)
+            insist(write, patience)
         except RunReplaced:
             return
         except StoreError as refused:
@@ -216,6 +253,8 @@ class Run:
 
     def _beat(self, session: Session) -> None:
         """Called by the writer thread: heartbeat and progress out, commands in."""
+        if self._silent:
+            return
         jobs = self.store.jobs
         progress = self._recorder.progress() if self._recorder is not None else None
         if not jobs.beat_in(session, self._pk, self._token, progress):
@@ -226,22 +265,6 @@ class Run:
             if command.command == "stop" and not self._begun and turns.withdraw(self):
                 # not in this thread: it holds the store's write lock
                 threading.Thread(target=self.work, name="medfusion-stop").start()
-
-
-def last_good_checkpoint(store: Store, job_id: str) -> Checkpoint | None:
-    """The newest checkpoint that can be read; a damaged one is passed over with a warning."""
-    for record in sorted(store.checkpoints.list(job_id), key=lambda c: c.epoch, reverse=True):
-        try:
-            return read_checkpoint(Path(record.checkpoint_path))
-        except CheckpointError as error:
-            log.warning("%s The one before it is used.", error)
-    return None
-
-
-def best_or_last(store: Store, job_id: str) -> CheckpointRecord | None:
-    """The checkpoint of the best epoch, or of the last one where none was validated yet; None before the first."""
-    kept = store.checkpoints.list(job_id)
-    return next((one for one in kept if one.is_best), kept[-1] if kept else None)
 
 
 def saved_split(folder: Path, fingerprint: str) -> Split:

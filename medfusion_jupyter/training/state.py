@@ -14,6 +14,7 @@ from medfusion_jupyter.training.checkpoints import (
     Checkpoint,
     load_optimizer_tensors,
     optimizer_tensors,
+    refuse_other_model,
     with_tensors,
     without_tensors,
 )
@@ -33,7 +34,7 @@ SAVED = (
 
 @dataclass
 class LoopState:
-    """Where a run is. Callbacks read it; they write `best_…`, `lr_factor` and `finish_early`, and no more.
+    """Where a run is. Callbacks read it; they write `best_…`, `lr_factor`, `finish_early`, `checkpoint_wanted`, and no more.
 
     model: what learns; ema: the moving average of its weights, or None; generator: that of the augmentation.
     epochs, steps_per_epoch: the run's length; a step is one of the optimiser, after `accumulate_grad_batches` batches.
@@ -43,7 +44,8 @@ class LoopState:
     samples: rows seen by this run. loss_sum, loss_count: of the steps of the epoch under way.
     lr_factor: what schedule='plateau' has made of the rate. row: the last epoch's metrics; those of validation are not in
     it where the epoch was not validated. read_losses: (step, loss, learning rate), see `Callback.losses`.
-    finish_early: end the epoch after the batch under way, validate, save and complete the run. stopped: it was told to stop.
+    finish_early: end the epoch after the batch under way, validate, save and complete the run. checkpoint_wanted: save when
+    the step under way is done. stopped: it was told to stop.
     """
 
     model: FusionModel
@@ -66,6 +68,7 @@ class LoopState:
     best_epoch: int | None = None
     best_value: float | None = None
     finish_early: bool = False
+    checkpoint_wanted: bool = False
     changes: dict[str, Any] = field(default_factory=dict)
     stopped: bool = False
 
@@ -103,9 +106,11 @@ def saved(state: LoopState, callbacks: Mapping[str, Any]) -> tuple[dict[str, Ten
 def restore(checkpoint: Checkpoint, state: LoopState) -> dict[str, Any]:
     """Put a checkpoint into a state that was built by the same settings; gives the states of the callbacks by their keys.
 
-    The generators of the process are set as well, so this is the last thing before the loop goes on.
+    The generators of the process are set as well, so this is the last thing before the loop goes on. Raises CheckpointError,
+    with the difference, for a checkpoint of another model.
     """
     description = checkpoint.description
+    refuse_other_model(checkpoint, state.model.state_dict())
     state.model.load_state_dict(checkpoint.section("model"))
     if state.ema is not None:
         state.ema.load_state_dict(checkpoint.section("ema") or checkpoint.section("model"))

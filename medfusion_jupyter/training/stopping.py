@@ -12,6 +12,16 @@ if TYPE_CHECKING:
     from medfusion_jupyter.training.state import LoopState
 
 
+def sign_of(watch: str) -> float:
+    """1 where more of the watched metric is better, -1 where less is."""
+    return 1.0 if WATCHABLE[watch] == "max" else -1.0
+
+
+def beats(watch: str, value: float, best: float | None) -> bool:
+    """Whether `value` is better than the best so far; one that is not defined (nan) never beats one that is."""
+    return best is None or best != best or sign_of(watch) * value > sign_of(watch) * best
+
+
 class BestEpoch(Callback):
     """Notes in the state which epoch has the best watched metric."""
 
@@ -19,15 +29,10 @@ class BestEpoch(Callback):
 
     def __init__(self, watch: str) -> None:
         self.watch = watch
-        self.sign = 1.0 if WATCHABLE[watch] == "max" else -1.0
 
     def epoch_end(self, state: LoopState) -> None:
         value = state.row.get(self.watch)
-        if value is None:
-            return
-        # a metric that is not defined (nan) never beats one that is
-        better = state.best_value is None or self.sign * value > self.sign * state.best_value
-        if better or state.best_value != state.best_value:
+        if value is not None and beats(self.watch, value, state.best_value):
             state.best_epoch, state.best_value = state.epoch, value
 
 
@@ -38,7 +43,7 @@ class EarlyStopping(Callback):
 
     def __init__(self, watch: str, patience: int | None, min_delta: float) -> None:
         self.watch = watch
-        self.sign = 1.0 if WATCHABLE[watch] == "max" else -1.0
+        self.sign = sign_of(watch)
         self.patience = patience
         self.min_delta = min_delta
         self._epoch = 0
@@ -110,7 +115,7 @@ class Plateau(Callback):
 
     def __init__(self, watch: str, *, factor: float, patience: int, threshold: float) -> None:
         self.watch = watch
-        self.sign = 1.0 if WATCHABLE[watch] == "max" else -1.0
+        self.sign = sign_of(watch)
         self.factor = factor
         self.patience = patience
         self.threshold = threshold

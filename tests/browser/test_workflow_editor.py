@@ -1,6 +1,5 @@
 """The workflow editor in JupyterLab: built with the mouse in a cell, run, changed, reloaded."""
 
-
 import pytest
 
 pytestmark = pytest.mark.browser

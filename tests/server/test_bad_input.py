@@ -7,20 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 from jupyter_process import TOKEN, JupyterServer
+from rows import DATASET, JOB, MODEL
 
 from medfusion_jupyter.store import home
-
-JOB = {"model_config": {}, "data_config": {}, "training_config": {}, "total_epochs": 1, "watched_metric": "m"}
-MODEL = {
-    "path": "p",
-    "file_size": 1,
-    "format": "f",
-    "backbone": "b",
-    "num_classes": 2,
-    "input_shape": [],
-    "metrics": {},
-}
-DATASET = {"data_path": "p", "fingerprint": "f", "num_samples": 1, "num_classes": 1, "class_distribution": {}}
 
 
 @pytest.fixture
@@ -44,7 +33,7 @@ BODIES = {
     ("POST", "workflows"): {"name": "new"},
     ("PUT", "workflows/1"): {"version": 1},
     ("POST", "training/start"): {"dataset": "kept"},
-    ("PATCH", "training/job_0001"): {},
+    ("PATCH", "training/job_0001"): {"seen": {"name": "kept", "description": ""}},
     ("PATCH", "models/1"): {"updated_at": "2026-01-01T00:00:00Z"},
     ("POST", "datasets"): {"name": "new", "data_path": "somewhere"},
     ("PATCH", "datasets/1"): {"updated_at": "2026-01-01T00:00:00Z"},
@@ -117,7 +106,7 @@ async def test_a_nul_or_half_a_character_anywhere_in_json_is_refused_and_nothing
             {"name": "new", "edges": [{text: 1}]},
         ):
             assert (await fetch("workflows", "POST", body)).code in (400, 422)
-        assert (await fetch("training/job_0001", "PATCH", {"name": text})).code in (400, 422)
+        assert (await fetch("training/job_0001", "PATCH", {"name": text, "seen": {"name": "kept"}})).code in (400, 422)
         changes = {"updated_at": filled.models.get(1).updated_at.isoformat()}
         assert (await fetch("models/1", "PATCH", {**changes, "tags": [text]})).code in (400, 422)
         assert (await fetch("training/start", "POST", {"dataset": text})).code in (400, 404, 422)
@@ -126,13 +115,14 @@ async def test_a_nul_or_half_a_character_anywhere_in_json_is_refused_and_nothing
 
 async def test_of_a_change_of_a_job_that_is_refused_nothing_is_done(filled, fetch):
     filled_job = "training/job_0001"
+    seen = {"seen": {"name": filled.jobs.get("job_0001").name, "description": ""}}
     for body in (
         {"priority": 3, "name": "a\0b"},
         {"priority": 3, "lr": 0.1},
         {"name": "new", "epochs": 7},  # it does not run
         {"description": "new", "priority": 3},  # it does not wait in a queue
     ):
-        assert (await fetch(filled_job, "PATCH", body)).code in (409, 422)
+        assert (await fetch(filled_job, "PATCH", {**seen, **body})).code in (409, 422)
 
 
 UNKNOWN = [
@@ -259,7 +249,7 @@ async def test_words_of_every_alphabet_and_html_come_back_as_data(store, fetch, 
         answer = await fetch(path, params={"search": text})
         assert [one["name"] for one in json.loads(answer.body)["items"]] == [text]
         _is_data(answer)
-    changed = await fetch(f"training/{job.job_id}", "PATCH", {"name": f"{text}2"})
+    changed = await fetch(f"training/{job.job_id}", "PATCH", {"name": f"{text}2", "seen": {"name": text}})
     assert json.loads(changed.body)["name"] == f"{text}2"
 
 

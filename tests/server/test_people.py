@@ -5,20 +5,9 @@ import json
 
 import pytest
 from identities import People
+from rows import DATASET, JOB, MODEL
 
 from medfusion_jupyter.store.tables import EventRow
-
-JOB = {"model_config": {}, "data_config": {}, "training_config": {}, "total_epochs": 1, "watched_metric": "m"}
-MODEL = {
-    "path": "p",
-    "file_size": 1,
-    "format": "f",
-    "backbone": "b",
-    "num_classes": 2,
-    "input_shape": [],
-    "metrics": {},
-}
-DATASET = {"data_path": "p", "fingerprint": "f", "num_samples": 1, "num_classes": 1, "class_distribution": {}}
 
 
 @pytest.fixture
@@ -44,7 +33,7 @@ def adas(store, medfusion_home):
         return one.updated_at.isoformat()
 
     return [
-        ("PATCH", f"training/{job.job_id}", {"name": "new"}),
+        ("PATCH", f"training/{job.job_id}", {"name": "new", "seen": {"name": job.name}}),
         ("POST", f"training/stop/{job.job_id}", None),
         ("DELETE", f"training/{job.job_id}", None),
         ("PATCH", f"models/{model.id}", {"updated_at": seen(model), "description": "new"}),

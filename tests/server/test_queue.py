@@ -3,12 +3,11 @@
 import datetime as dt
 import os
 import signal
-import time
 import urllib.error
 
 import psutil
 import pytest
-from jupyter_process import JupyterServer
+from patience import wait_for
 
 import medfusion as mf
 from medfusion_jupyter.store import home, open_store
@@ -19,33 +18,14 @@ SHORT = {**FAST, "epochs": 2}
 
 
 @pytest.fixture
-def cohort(medfusion_home):
+def cohort(either_database):
     return mf.synthetic_cohort(n=120, seed=0, image_size=16).save("small")
 
 
 @pytest.fixture
-def server(cohort, tmp_path):
-    """Starts servers of this home; all end with the test."""
-    started = []
-
-    def start(*options):
-        started.append(JupyterServer(tmp_path / "jupyter", *options))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.close()
-    for job in open_store().jobs.active():
-        if job.pid is not None and psutil.pid_exists(job.pid):
-            os.kill(job.pid, signal.SIGKILL)
-
-
-def wait_for(condition, what, seconds=90):
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < until, what() if callable(what) else what
-        time.sleep(0.05)
-    return found
+def server(cohort, start_server):
+    """Starts servers of a home that has a cohort."""
+    return start_server
 
 
 def status(job_id):
@@ -129,7 +109,7 @@ def test_a_job_waits_for_its_time_and_an_interrupted_kernel_keeps_the_best(serve
     until_status(other.job_id, "completed")
     assert status(job.job_id) == "pending"
     assert open_store().jobs.get(job.job_id).launched_at is None
-    soon = {"not_before": dt.datetime.now(dt.UTC).isoformat(), "name": "now"}
+    soon = {"not_before": dt.datetime.now(dt.UTC).isoformat(), "name": "now", "seen": {"name": job.record.name}}
     assert running.ask("PATCH", f"medfusion/api/training/{job.job_id}", soon)["name"] == "now"
     wait_for(lambda: open_store().jobs.get(job.job_id).current_epoch >= 2, "it did not train")
     changed = running.ask("PATCH", f"medfusion/api/training/{job.job_id}", {"lr": 0.0005, "epochs": 1500})

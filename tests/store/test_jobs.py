@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import update
 
-from medfusion_jupyter.store import BadCursor, IllegalTransition, JobStatus, RunReplaced, StoreError, UnknownId
+from medfusion_jupyter.store import BadCursor, IllegalTransition, JobStatus, RunReplaced, StoreError, UnknownId, jobs
+from medfusion_jupyter.store.errors import Conflict
 from medfusion_jupyter.store.status import ACTIVE, COMMANDS, FINISHED, MOVES
 from medfusion_jupyter.store.tables import JobRow, now
 
@@ -78,7 +79,7 @@ def test_a_live_job_cannot_be_claimed_and_a_finished_one_starts_clean(store, new
 
 
 @pytest.mark.parametrize("status", ["pending", "initializing", "running", "paused", "completed"])
-@pytest.mark.parametrize("command", ["pause", "resume", "stop"])
+@pytest.mark.parametrize("command", ["pause", "resume", "stop", "checkpoint"])
 def test_commands_reach_the_run_once_and_in_order_or_are_refused(store, new_job, status, command):
     job = new_job(status=status)
     if JobStatus(status) not in COMMANDS[command]:
@@ -214,3 +215,21 @@ def test_what_is_finished_is_left_only_by_a_claim_or_by_coming_back(status, want
     assert ACTIVE.isdisjoint(FINISHED)
     if status != JobStatus.INTERRUPTED:
         assert wanted not in MOVES[status]
+
+
+def test_of_two_changes_of_one_text_the_second_is_told_and_neither_is_lost(store, new_job):
+    job = new_job()
+    store.jobs.update(job.job_id, seen={"name": job.name}, name="ada's")
+    with pytest.raises(Conflict, match=r"name of job_0001 was changed meanwhile: you saw 'job', it is at \"ada's\""):
+        store.jobs.update(job.job_id, seen={"name": job.name}, name="bob's")
+    store.jobs.update(job.job_id, seen={"description": ""}, description="another text is another change")
+    assert store.jobs.get(job.job_id).name == "ada's"
+
+
+def test_who_looks_for_runs_that_are_gone_reads_none_of_those_that_wait_in_a_queue(store, new_job):
+    if store.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL reads a small table whole, whatever its indexes")
+    statement = jobs._WATCH._query.compile(store.engine, compile_kwargs={"literal_binds": True})
+    with store.engine.connect() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}").all()
+    assert any("ix_training_jobs_taken" in row[-1] for row in plan), plan

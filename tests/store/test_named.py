@@ -66,7 +66,7 @@ def test_one_checkpoint_is_the_best(store, new_job):
             run_token="t",
             epoch=epoch,
             step=epoch,
-            metrics={},
+            metrics={"train/loss": 1.0},
             path=f"e{epoch}",
             file_size=1,
             is_best=is_best,
