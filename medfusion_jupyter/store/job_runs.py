@@ -180,11 +180,11 @@ class JobRuns:
             job.best_epoch, job.best_value = epoch, value
 
     def truncate(
-        self, job_id: str, *, run_token: str, epoch: int, step: int, checkpoint_id: int | None = None
+        self, job_id: str, *, run_token: str, epoch: int, step: int, checkpoint_path: str | None = None
     ) -> list[str]:
         """Forget what was recorded after `epoch` and `step`: the run goes on from there.
 
-        checkpoint_id: the checkpoint that it goes on from; a fork may count its steps anew. Gives the files of the checkpoints
+        checkpoint_path: the checkpoint that it goes on from; a fork may count its steps anew. Gives the files of the checkpoints
         that were forgotten.
         """
         with self._store.writing() as session:
@@ -192,8 +192,8 @@ class JobRuns:
             job.history = [row for row in job.history if row["epoch"] <= epoch]
             job.current_epoch, job.current_step = epoch, step
             session.execute(delete(MetricRow).where(MetricRow.job_id == job.id, MetricRow.step > step))
-            if checkpoint_id is not None:
-                session.execute(update(CheckpointRow).where(CheckpointRow.id == checkpoint_id).values(step=step))
+            origin = CheckpointRow.job_id == job.id, CheckpointRow.checkpoint_path == checkpoint_path
+            session.execute(update(CheckpointRow).where(*origin).values(step=step))
             later = or_(CheckpointRow.epoch > epoch, and_(CheckpointRow.epoch == epoch, CheckpointRow.step > step))
             forgotten = delete(CheckpointRow).where(CheckpointRow.job_id == job.id, later)
             return list(session.scalars(forgotten.returning(CheckpointRow.checkpoint_path)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,13 @@ from medfusion_jupyter.settings.forking import OF_THE_BATCHES, changes_between, 
 from medfusion_jupyter.training.checkpoints import Checkpoint, CheckpointError, read_checkpoint, refuse_other_model
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.generators import generators_kept
+from medfusion_jupyter.training.input_spec import InputSpec
 from medfusion_jupyter.training.optimizers import parameter_names
-from medfusion_jupyter.training.state import LoopState
+from medfusion_jupyter.training.state import LoopState, restore
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store import Job, Store
+    from medfusion_jupyter.store.checkpoints import Checkpoint as CheckpointRecord
 
 COUNTED_ANEW = ("EarlyStopping", "MaxTime")
 """Callbacks of ours whose patience and time are those of the fork alone."""
@@ -26,19 +28,22 @@ COUNTED_ANEW = ("EarlyStopping", "MaxTime")
 OF_THE_RATE = frozenset({"lr", "schedule", "plateau_factor", "plateau_patience", "plateau_threshold", "watch"})
 
 
-def store_fork(
-    store: Store,
-    job_id: str,
-    *,
-    epoch: int | None,
-    step: int | None,
-    changes: Mapping[str, Any],
-    versions: Mapping[str, str],
-) -> Job:
-    """Store the pending fork of a job from the checkpoint that `Checkpoints.choose` gives.
+@dataclass(frozen=True)
+class ForkPlan:
+    """What a fork is to be: of which job, from which of its checkpoints, with which settings."""
 
-    Raises ConfigError for a change that the checkpoint does not allow, BadValue where there is no such checkpoint,
-    CheckpointError where it cannot be read, and NotYours.
+    parent: Job
+    checkpoint: CheckpointRecord
+    config: TrainingConfig
+
+
+def plan_fork(
+    store: Store, job_id: str, *, epoch: int | None, step: int | None, changes: Mapping[str, Any]
+) -> ForkPlan:
+    """The fork from the checkpoint that `Checkpoints.choose` gives, with changes of the parent's settings.
+
+    Raises ConfigError for a change that the checkpoint does not allow, BadValue where there is no such checkpoint, and
+    CheckpointError where it cannot be read.
     """
     parent = store.jobs.get(job_id)
     chosen = store.checkpoints.choose(job_id, epoch=epoch, step=step)
@@ -46,12 +51,17 @@ def store_fork(
         parent.training_config, changes, epoch=chosen.epoch, within_epoch=not chosen.finishes_epoch
     )
     config = TrainingConfig.of({**settings, "name": changes.get("name"), "description": changes.get("description", "")})
-    checkpoint = read_checkpoint(Path(chosen.checkpoint_path))
-    _refuse_unfit(checkpoint, config)
+    _refuse_unfit(read_checkpoint(Path(chosen.checkpoint_path)), config)
+    return ForkPlan(parent, chosen, config)
+
+
+def store_fork(store: Store, plan: ForkPlan, versions: Mapping[str, str]) -> Job:
+    """Store a planned fork as a pending job. Raises NotYours, and BadValue where the checkpoint is gone meanwhile."""
+    parent, config = plan.parent, plan.config
     training_config = {**config.model_dump(mode="json"), **parent.model_config}
     return store.jobs.fork(
-        job_id,
-        chosen,
+        parent.job_id,
+        plan.checkpoint,
         training_config=training_config,
         changes=changes_between(parent.training_config, training_config),
         name=config.name,
@@ -71,6 +81,18 @@ def _refuse_unfit(checkpoint: Checkpoint, config: TrainingConfig) -> None:
         refuse_other_model(checkpoint, model.state_dict())
     except CheckpointError as refused:
         raise ConfigError(f"image_size={config.image_size} does not fit. {refused}") from None
+
+
+def input_of(checkpoint: Checkpoint, config: TrainingConfig) -> InputSpec:
+    """What the checkpoint's model takes; a fork may have its images in another size."""
+    return replace(InputSpec.from_json(checkpoint.description["input"]), image_size=config.image_size)
+
+
+def begin_from(checkpoint: Checkpoint, state: LoopState, config: TrainingConfig, job_id: str) -> dict[str, Any]:
+    """As `restore`, for a run of `job_id`: a checkpoint of another job is the beginning of a fork."""
+    if checkpoint.description.get("job_id", job_id) != job_id:
+        checkpoint = beginning_of_fork(checkpoint, state, config)
+    return restore(checkpoint, state)
 
 
 def beginning_of_fork(checkpoint: Checkpoint, state: LoopState, config: TrainingConfig) -> Checkpoint:
@@ -98,7 +120,8 @@ def beginning_of_fork(checkpoint: Checkpoint, state: LoopState, config: Training
         description["scaler"] = None
     callbacks = description["callbacks"]["dict"]
     description["callbacks"] = {"dict": {key: kept for key, kept in callbacks.items() if key not in forgotten}}
-    return Checkpoint(_tensors(checkpoint, state.model, before, config, changed), description)
+    tensors = _tensors(checkpoint, state.model, before, config, changed)
+    return replace(checkpoint, tensors=tensors, description=description)
 
 
 def _tensors(

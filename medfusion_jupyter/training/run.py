@@ -9,7 +9,6 @@ import threading
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,19 +25,18 @@ from medfusion_jupyter.training.checkpoints import Checkpoint, CheckpointError, 
 from medfusion_jupyter.training.config import TrainingConfig
 from medfusion_jupyter.training.control import Abandoned, Control, Stopped
 from medfusion_jupyter.training.devices import choose_device, computing
-from medfusion_jupyter.training.forking import beginning_of_fork
+from medfusion_jupyter.training.forking import begin_from, input_of
 from medfusion_jupyter.training.generators import seed_all
-from medfusion_jupyter.training.input_spec import InputSpec
 from medfusion_jupyter.training.model import Model
 from medfusion_jupyter.training.preparation import Prepared, prepare
 from medfusion_jupyter.training.recorder import Recorder
-from medfusion_jupyter.training.state import LoopState, restore
+from medfusion_jupyter.training.state import LoopState
 from medfusion_jupyter.training.turns import turns
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from medfusion_jupyter.store.checkpoints import Checkpoint as CheckpointRecord
+    from medfusion_jupyter.training.parallel.together import Together
 
 log = logging.getLogger("medfusion")
 
@@ -71,17 +69,7 @@ class Run:
         self._token = uuid.uuid4().hex
         self._recorder: Recorder | None = None
         self._begun = False
-        self._pk = store.jobs.claim(
-            job_id,
-            run_token=self._token,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            process_started=psutil.Process().create_time(),
-            kernel_id=kernel_id(),
-            launched=launched,
-        ).pk
-        self._detach = store.writer.attach(self._beat)
-        turns.submit(self)
+        self._enter(launched)
 
     @property
     def folder(self) -> Path:
@@ -93,10 +81,7 @@ class Run:
         self._begun = True
         try:
             self.control.raise_if_ending()
-            self._status(JobStatus.INITIALIZING)
-            device = choose_device(self.config.device)
-            with computing(device, precision=self.config.precision, deterministic=self.config.deterministic):
-                self._train(device)
+            self._compute()
         except Stopped:
             self._end(JobStatus.STOPPED)
         except (Abandoned, RunReplaced):
@@ -115,9 +100,28 @@ class Run:
         self._end(JobStatus.INTERRUPTED, error="the kernel was shut down", patience=0)
         self.control.abandon()
 
-    def _train(self, device: str) -> None:
+    def _enter(self, launched: bool) -> None:
+        self._pk = self.store.jobs.claim(
+            self.job_id,
+            run_token=self._token,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            process_started=psutil.Process().create_time(),
+            kernel_id=kernel_id(),
+            launched=launched,
+        ).pk
+        self._detach = self.store.writer.attach(self._beat)
+        turns.submit(self)
+
+    def _compute(self) -> None:
+        self._status(JobStatus.INITIALIZING)
+        device = choose_device(self.config.device)
+        with computing(device, precision=self.config.precision, deterministic=self.config.deterministic):
+            self._train(device, self._last_good_checkpoint())
+
+    def _train(self, device: str, checkpoint: Checkpoint | None, together: Together | None = None) -> None:
+        """together: where several processes share the run and this is the first of them."""
         config = self.config
-        record, checkpoint = self._last_good_checkpoint()
         seed_all(config.seed)
         split = self._split()
         self.control.raise_if_ending()
@@ -126,11 +130,11 @@ class Run:
             config,
             device=device,
             cache_dir=home() / "cache" / "pixels",
-            spec=None if checkpoint is None else _input_of(checkpoint, config),
+            spec=None if checkpoint is None else input_of(checkpoint, config),
         )
         self.control.raise_if_ending()
         state = build_state(prepared, config, device)
-        recorder = Recorder(self.store, self._pk, self.job_id, self._token, device)
+        recorder = Recorder(self.store, self._pk, self.job_id, self._token, device, config.devices)
         checkpointer = Checkpointer(
             self.store,
             self.job_id,
@@ -140,16 +144,17 @@ class Run:
             self._description(prepared),
             snapshot=lambda: loop.snapshot(),
         )
-        # the checkpointer last: what the others made of an epoch is in its checkpoint
+        # the checkpointer late: what the others made of an epoch is in its checkpoint
         callbacks = Callbacks(
-            [*callbacks_of(config, state), recorder, *self._callbacks, checkpointer], on_failure=self._callback_failed
+            [*callbacks_of(config, state), recorder, *self._callbacks, checkpointer, *([together] if together else [])],
+            on_failure=self._callback_failed,
         )
         loop = build_loop(state, prepared, config, device, callbacks, self.control)
+        if together is not None:
+            together.take_part_in(loop)
         if checkpoint is not None:
-            if checkpoint.description["job_id"] != self.job_id:
-                checkpoint = beginning_of_fork(checkpoint, state, config)
-            callbacks.load_state_dicts(restore(checkpoint, state))
-        self._forget_what_came_after(record, state)
+            callbacks.load_state_dicts(begin_from(checkpoint, state, config, self.job_id))
+        self._forget_what_came_after(checkpoint, state)
         self._status(JobStatus.RUNNING)
         self._recorder = recorder
         try:
@@ -163,29 +168,26 @@ class Run:
             self._keep_model()
         self._end(JobStatus.STOPPED if state.stopped else JobStatus.COMPLETED)
 
-    def _last_good_checkpoint(self) -> tuple[CheckpointRecord, Checkpoint] | tuple[None, None]:
-        """The newest checkpoint that can be read, its row and what it holds.
-
-        A damaged one is passed over, with a warning and an event of the job.
-        """
+    def _last_good_checkpoint(self) -> Checkpoint | None:
+        """The newest checkpoint that can be read; a damaged one is passed over, with a warning and an event of the job."""
         there = insist(lambda: self.store.checkpoints.list(self.job_id))
         for place, record in reversed(list(enumerate(there))):
             try:
-                return record, read_checkpoint(Path(record.checkpoint_path))
+                return read_checkpoint(Path(record.checkpoint_path))
             except CheckpointError as error:
                 after = "The one before it is used." if place else "There is none before it: the run begins anew."
                 log.warning("%s: %s %s", self.job_id, error, after)
                 said = {"epoch": record.epoch, "step": record.step, "error": f"{error} {after}"}
                 self._jobs.note_event(self.job_id, "checkpoint_damaged", said, run_token=self._token)
-        return None, None
+        return None
 
-    def _forget_what_came_after(self, record: CheckpointRecord | None, state: LoopState) -> None:
+    def _forget_what_came_after(self, checkpoint: Checkpoint | None, state: LoopState) -> None:
         forgotten = self._jobs.truncate(
             self.job_id,
             run_token=self._token,
             epoch=state.epoch,
             step=state.step,
-            checkpoint_id=None if record is None else record.id,
+            checkpoint_path=None if checkpoint is None else str(checkpoint.path),
         )
         for path in forgotten:
             Path(path).unlink(missing_ok=True)
@@ -235,6 +237,7 @@ class Run:
         self._model_path = str(folder)
 
     _model_path: str | None = None
+    _silent = False
 
     def _status(self, status: JobStatus, **changes: Any) -> None:
         self._jobs.update_status(self.job_id, status, run_token=self._token, **changes)
@@ -248,6 +251,8 @@ class Run:
                 jobs.update_progress(self.job_id, run_token=self._token, **progress)
             jobs.update_status(self.job_id, status, run_token=self._token, error=error, model_path=self._model_path)
 
+        # the heartbeat of a run that was thought gone makes its job active again: there is none from here on
+        self._silent = status == JobStatus.INTERRUPTED
         self.store.writer.wake()
         try:
             insist(write, patience)
@@ -258,6 +263,8 @@ class Run:
 
     def _beat(self, session: Session) -> None:
         """Called by the writer thread: heartbeat and progress out, commands in."""
+        if self._silent:
+            return
         jobs = self.store.jobs
         progress = self._recorder.progress() if self._recorder is not None else None
         if not jobs.beat_in(session, self._pk, self._token, progress):
@@ -274,11 +281,6 @@ def saved_split(folder: Path, fingerprint: str) -> Split:
     """The cohort and the split that a job was started with."""
     cohort = Cohort.read(home() / "datasets" / fingerprint)
     return Split.read(folder / "split.json", cohort)
-
-
-def _input_of(checkpoint: Checkpoint, config: TrainingConfig) -> InputSpec:
-    """What the checkpoint's model takes; a fork may have its images in another size."""
-    return replace(InputSpec.from_json(checkpoint.description["input"]), image_size=config.image_size)
 
 
 def _out_of_memory(error: torch.OutOfMemoryError, config: TrainingConfig) -> str:
