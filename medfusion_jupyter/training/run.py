@@ -25,6 +25,7 @@ from medfusion_jupyter.training.checkpoints import Checkpoint, CheckpointError, 
 from medfusion_jupyter.training.config import TrainingConfig
 from medfusion_jupyter.training.control import Abandoned, Control, Stopped
 from medfusion_jupyter.training.devices import choose_device, computing
+from medfusion_jupyter.training.fixed_features import read_features_once
 from medfusion_jupyter.training.generators import seed_all
 from medfusion_jupyter.training.input_spec import InputSpec
 from medfusion_jupyter.training.model import Model
@@ -125,7 +126,7 @@ class Run:
             spec=None if checkpoint is None else InputSpec.from_json(checkpoint.description["input"]),
         )
         self.control.raise_if_ending()
-        state = build_state(prepared, config, device)
+        state = build_state(prepared, config, device, restored=checkpoint is not None)
         recorder = Recorder(self.store, self._pk, self.job_id, self._token, device)
         checkpointer = Checkpointer(
             self.store,
@@ -143,6 +144,14 @@ class Run:
         loop = build_loop(state, prepared, config, device, callbacks, self.control)
         if checkpoint is not None:
             callbacks.load_state_dicts(restore(checkpoint, state))
+        read_features_once(
+            prepared,
+            state.model,
+            config,
+            device,
+            cache_dir=home() / "cache" / "features",
+            check=self.control.raise_if_ending,
+        )
         for path in self._jobs.truncate(self.job_id, run_token=self._token, epoch=state.epoch, step=state.step):
             Path(path).unlink(missing_ok=True)
         self._status(JobStatus.RUNNING)

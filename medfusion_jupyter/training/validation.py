@@ -13,6 +13,7 @@ from torch import Tensor
 from medfusion_jupyter.data.batches import BatchSource
 from medfusion_jupyter.metrics import accuracy, auroc_of_classes
 from medfusion_jupyter.nn import FusionModel
+from medfusion_jupyter.training.fixed_features import image_of
 
 
 @torch.inference_mode()
@@ -25,7 +26,7 @@ def outputs_of(model: FusionModel, source: BatchSource, autocast: AbstractContex
     try:
         for batch in source.epoch(None, None, None):
             with autocast:
-                output = model(batch.image, batch.numeric, batch.codes, batch.present, batch.all_present)
+                output = model(image_of(batch), batch.numeric, batch.codes, batch.present, batch.all_present)
             outputs.append(output.float())
             targets.append(batch.target if batch.target is not None else torch.zeros(len(batch), dtype=torch.long))
     finally:
