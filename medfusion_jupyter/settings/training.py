@@ -117,6 +117,22 @@ class TrainingSettings(
         return self
 
     @model_validator(mode="after")
+    def _shared(self) -> Self:
+        if self.sync_batchnorm and self.devices == 1:
+            raise ValueError("sync_batchnorm is of several GPUs, and devices=1")
+        if self.sync_batchnorm and self.device == "cpu":
+            raise ValueError("sync_batchnorm is of GPUs, and device='cpu'")
+        if self.devices > 1 and self.device not in ("auto", "cpu", "cuda"):
+            raise ValueError(
+                f"devices={self.devices} takes the first GPUs, and device={self.device!r} names one: use 'cuda'"
+            )
+        if self.batch_size < 2 * self.devices:
+            raise ValueError(
+                f"batch_size={self.batch_size} is too small for devices={self.devices}: each takes 2 rows of it or more"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _unfrozen(self) -> Self:
         if self.unfreeze_epoch is not None and not self.freeze:
             raise ValueError("unfreeze_epoch is of frozen parts, and freeze names none")
@@ -134,6 +150,8 @@ class TrainingSettings(
     def _of_the_image_encoder(self) -> Self:
         if self.image_weights is not None and self.image_encoder is None:
             raise ValueError(f"image_weights={self.image_weights!r} are of images, and image_encoder is None")
+        if self.cache_features and self.devices > 1:
+            raise ValueError(f"cache_features=True is of one device, and devices={self.devices}")
         if self.cache_features and (reason := self.why_features_change()) is not None:
             raise ValueError(
                 f"cache_features=True: the features of an image are not the same in every epoch, for {reason}"

@@ -46,7 +46,7 @@ def read_features_once(
     """
     pixels = prepared.train.pixel_cache
     fixed = config.why_features_change() is None and model.image_encoder is not None and model.aggregator is None
-    if not fixed or pixels is None or config.cache_features is False:
+    if not fixed or pixels is None or config.cache_features is False or config.devices > 1:
         return False
     encoding = _Encoding(prepared, model, config, device, check)
     features = _kept(encoding, cache_dir / f"{encoding.key(pixels.key)[:40]}.npy", insist=bool(config.cache_features))
