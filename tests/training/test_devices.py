@@ -14,9 +14,7 @@ import torch
 import medfusion as mf
 from medfusion_jupyter.store import open_store
 from medfusion_jupyter.training import Callback, ConfigError, JobFailed
-from medfusion_jupyter.training.parallel import agent
-from medfusion_jupyter.training.parallel.agent import FAILURES
-from medfusion_jupyter.training.parallel.launch import RankFailed, RankKilled, raise_first
+from medfusion_jupyter.training.parallel.launch import AGENT, FAILURES, RankFailed, RankKilled, raise_first
 
 TWO = {"image_encoder": None, "device": "cpu", "devices": 2, "patience": None, "batch_size": 8}
 
@@ -35,7 +33,7 @@ def processes_of(job):
         try:
             line = process.cmdline()
             if job.job_id in line and process.environ().get("MEDFUSION_HOME") == os.environ["MEDFUSION_HOME"]:
-                found[-1 if agent.__name__ in line else int(process.environ()["RANK"])] = process
+                found[-1 if AGENT in line else int(process.environ()["RANK"])] = process
         except (psutil.Error, KeyError):
             continue
     return [found[number] for number in sorted(found)]
