@@ -396,7 +396,7 @@ def _modalities(cohort: Cohort, config: TrainingConfig) -> tuple[str, ...]:
 def name_of(config: TrainingConfig, cohort: Cohort) -> str:
     """The name of a job that was given none: its cohort and the parts of its model."""
     modalities = _modalities(cohort, config)
-    parts = [cohort.name or cohort.target]
+    parts = [cohort.name or cohort.target.name]
     parts += [config.image_encoder or ""] if "image" in modalities else []
     parts += [config.tabular_encoder or ""] if "table" in modalities else []
     return "-".join([*parts, config.fusion] if len(modalities) > 1 else parts)
