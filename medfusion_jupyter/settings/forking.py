@@ -12,6 +12,7 @@ FIXED = {
     "tabular_encoder": "the checkpoint's weights are of it",
     "fusion": "the checkpoint's weights are of it",
     "head": "the checkpoint's weights are of it",
+    "image_weights": "a fork begins with the weights of the checkpoint",
     "val": "a fork has the split of its parent",
     "test": "a fork has the split of its parent",
 }

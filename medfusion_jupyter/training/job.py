@@ -25,6 +25,7 @@ from medfusion_jupyter.training.model import Model
 from medfusion_jupyter.training.parallel.runs import start_run
 from medfusion_jupyter.training.preparation import class_weights, modalities_of
 from medfusion_jupyter.training.run import Run, saved_split
+from medfusion_jupyter.training.starting_weights import check_image_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -358,6 +359,7 @@ def plan_of(split: Split, config: TrainingConfig) -> dict[str, dict[str, Any]]:
     whole = split.cohort
     used = _modalities(whole, config)
     class_weights(split, config)
+    check_image_weights(config.image_encoder if "image" in used else None, config.image_weights)
     return {
         "model_config": {
             **config.parts(),

@@ -25,6 +25,7 @@ from medfusion_jupyter.training.checkpoints import Checkpoint, CheckpointError, 
 from medfusion_jupyter.training.config import TrainingConfig
 from medfusion_jupyter.training.control import Abandoned, Control, Stopped
 from medfusion_jupyter.training.devices import choose_device, computing
+from medfusion_jupyter.training.fixed_features import read_features_once
 from medfusion_jupyter.training.forking import begin_from, input_of
 from medfusion_jupyter.training.generators import seed_all
 from medfusion_jupyter.training.model import Model
@@ -133,7 +134,7 @@ class Run:
             spec=None if checkpoint is None else input_of(checkpoint, config),
         )
         self.control.raise_if_ending()
-        state = build_state(prepared, config, device)
+        state = build_state(prepared, config, device, restored=checkpoint is not None)
         recorder = Recorder(self.store, self._pk, self.job_id, self._token, device, config.devices)
         checkpointer = Checkpointer(
             self.store,
@@ -154,6 +155,14 @@ class Run:
             together.take_part_in(loop)
         if checkpoint is not None:
             callbacks.load_state_dicts(begin_from(checkpoint, state, config, self.job_id))
+        read_features_once(
+            prepared,
+            state.model,
+            config,
+            device,
+            cache_dir=home() / "cache" / "features",
+            check=self.control.raise_if_ending,
+        )
         self._forget_what_came_after(checkpoint, state)
         self._status(JobStatus.RUNNING)
         self._recorder = recorder

@@ -60,7 +60,7 @@ def follow(ranks: Ranks, plan: dict[str, Any]) -> None:
             cache_dir=home() / "cache" / "pixels",
             spec=None if checkpoint is None else input_of(checkpoint, config),
         )
-        state = build_state(prepared, config, ranks.device)
+        state = build_state(prepared, config, ranks.device, restored=checkpoint is not None)
         control = SharedControl(ranks)
         together = Together(ranks, control)
         callbacks = Callbacks([*callbacks_of(config, state), together])
