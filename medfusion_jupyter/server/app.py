@@ -23,7 +23,17 @@ from medfusion_jupyter.server.models import (
     VersionList,
 )
 from medfusion_jupyter.server.system import API, Audit, Document, Info, Live, Ready, Resources
-from medfusion_jupyter.server.training import CheckpointList, Command, EventList, Job, JobChange, JobList, Series, Start
+from medfusion_jupyter.server.training import (
+    CheckpointList,
+    Command,
+    EventList,
+    Fork,
+    Job,
+    JobChange,
+    JobList,
+    Series,
+    Start,
+)
 from medfusion_jupyter.server.workflows import (
     NodeTypeList,
     Validation,
@@ -31,6 +41,7 @@ from medfusion_jupyter.server.workflows import (
     WorkflowDifference,
     WorkflowList,
     WorkflowRestoration,
+    WorkflowTemplateList,
     WorkflowVersionList,
 )
 
@@ -52,6 +63,7 @@ ROUTES: list[tuple[str, type]] = [
     (rf"{API}/training/{JOB}", JobChange),
     (rf"{API}/training/{JOB}/metrics", Series),
     (rf"{API}/training/{JOB}/checkpoints", CheckpointList),
+    (rf"{API}/training/{JOB}/fork", Fork),
     (rf"{API}/training/{JOB}/events", EventList),
     (rf"{API}/models", ModelList),
     (rf"{API}/models/search", ModelSearch),
@@ -67,6 +79,7 @@ ROUTES: list[tuple[str, type]] = [
     (rf"{API}/datasets/{DATASET}/analyze", Analysis),
     (rf"{API}/workflows", WorkflowList),
     (rf"{API}/workflows/nodes", NodeTypeList),
+    (rf"{API}/workflows/templates", WorkflowTemplateList),
     (rf"{API}/workflows/validate", Validation),
     (rf"{API}/workflows/executions/{EXECUTION}", Execution),
     (rf"{API}/workflows/executions/{EXECUTION}/stop", ExecutionStop),

@@ -264,5 +264,8 @@ class Loop:
             group["peak"] = changes.get("encoder_lr" if group["of_encoders"] else "lr", group["peak"])
         # the epoch under way is finished in any case
         state.epochs = max(changes.get("epochs", state.epochs), state.epoch)
+        if any(part.split(".")[0] == "image_encoder" for part in changes.get("unfreeze", ())):
+            for source in (self.train, self.val):  # its features change from here on
+                source.read_images()
         state.changes, state.refused = changes, {}
         self.notify("changed")

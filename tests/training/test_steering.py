@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from medfusion_jupyter.settings.live import LIVE, live_changes, read_changes
-from medfusion_jupyter.store import open_store
+from medfusion_jupyter.store import home, open_store
 from medfusion_jupyter.training import Callback, ConfigError, JobFailed, TrainingConfig
 from medfusion_jupyter.training.job import RUNS
 from medfusion_jupyter.training.parking import Parked, storages_of
@@ -143,6 +143,23 @@ def test_a_part_is_thawed_at_the_next_step_and_stays_so(loop_of):
     assert all(torch.equal(one, heads[0]) for one in heads[:3])
     assert not any(torch.equal(one, heads[0]) for one in heads[3:])
     assert not any(p.requires_grad for p in loop.state.model.fusion.parameters())
+
+
+def test_a_thawed_image_encoder_learns_where_its_features_were_computed_once(train, at_epoch):
+    encoders = []
+
+    class Encoders(Callback):
+        def step_end(self, state):
+            encoders.append(next(state.model.image_encoder.parameters()).detach().clone())
+
+    job = train(epochs=400, freeze=["image_encoder"], augment=False, patience=None, callbacks=[Encoders()])
+    at_epoch(job, 1)
+    assert len(list((home() / "cache" / "features").glob("*.npy"))) == 1
+    job.set(unfreeze="all", epochs=job.record.current_epoch + 3)
+    job.wait()
+    assert torch.equal(encoders[0], encoders[1])
+    assert not torch.equal(encoders[0], encoders[-1])
+    assert not torch.equal(encoders[-2], encoders[-1])
 
 
 def test_a_part_within_a_frozen_one_learns_where_unfreeze_names_it(loop_of):
