@@ -62,6 +62,8 @@ function activate(
     widget.title.label = name;
     widget.title.icon = medfusionIcon;
     widget.title.closable = true;
+    // the editor has its own
+    widget.toolbar.hide();
     ids.set(widget, id);
     void content.model.then(model =>
       model.subscribe(() => {

@@ -84,7 +84,7 @@ function Row(
       </div>
       <div className="jp-MedFusion-line">
         <span className="jp-MedFusion-words">
-          {trans.__('%1 nodes', workflow.nodes.length)}
+          {trans._n('%1 node', '%1 nodes', workflow.nodes.length)}
           {ran !== null && ` · ${trans.__('run %1', ago(ran, list.now))}`}
         </span>
       </div>

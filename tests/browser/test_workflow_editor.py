@@ -60,6 +60,11 @@ class Editor:
             group.locator("summary").click()
         field.locator("input").first.fill(value)
 
+    def summary(self, node_id: str, words: str) -> None:
+        """The node's line says this; from far away it is not seen, but there."""
+        line = self.node(node_id).locator(f".mf-flow-node-line:has-text('{words}')")
+        line.wait_for(state="attached", timeout=30_000)
+
     def press_run(self) -> None:
         self.box.locator(".mf-flow-run:enabled").click()
 
@@ -128,14 +133,14 @@ def test_a_workflow_is_built_with_the_mouse_runs_and_survives_a_reload(tab, lab)
 
     # what is not saved is there after a reload too
     editor.set("train", "epochs", "7")
-    editor.node("train").locator(".mf-flow-node-line:has-text('epochs 7')").wait_for()
+    editor.summary("train", "epochs 7")
     page.wait_for_timeout(400)
     tab.command("docmanager:save")
     page.wait_for_function("() => !document.querySelector('.jp-mod-current.jp-mod-dirty')")
     page.reload()
     tab.ready_busy()
     editor = Editor(tab)
-    editor.node("train").locator(".mf-flow-node-line:has-text('epochs 7')").wait_for(timeout=30_000)
+    editor.summary("train", "epochs 7")
     editor.box.locator(".mf-flow-status:has-text('unsaved changes')").wait_for()
     editor.node("evaluate", "completed").wait_for()
     assert editor.box.locator(".react-flow__edge").count() == 3

@@ -40,6 +40,9 @@ export class WorkflowDocumentFactory extends ABCWidgetFactory<WorkflowDocument> 
         }
       });
     });
-    return new DocumentWidget({ content, context });
+    const widget = new DocumentWidget({ content, context });
+    // the editor has its own
+    widget.toolbar.hide();
+    return widget;
   }
 }
