@@ -5,27 +5,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
 import torch
+from patience import wait_for
 
 import medfusion as mf
 from medfusion_jupyter.store import open_store
 from medfusion_jupyter.training import Callback, ConfigError, JobFailed
-from medfusion_jupyter.training.parallel import agent
-from medfusion_jupyter.training.parallel.agent import FAILURES
-from medfusion_jupyter.training.parallel.launch import RankFailed, RankKilled, raise_first
+from medfusion_jupyter.training.parallel.launch import AGENT, FAILURES, RankFailed, RankKilled, raise_first
 
 TWO = {"image_encoder": None, "device": "cpu", "devices": 2, "patience": None, "batch_size": 8}
-
-
-def until(condition, what, seconds=90):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.02)
 
 
 def processes_of(job):
@@ -35,7 +26,7 @@ def processes_of(job):
         try:
             line = process.cmdline()
             if job.job_id in line and process.environ().get("MEDFUSION_HOME") == os.environ["MEDFUSION_HOME"]:
-                found[-1 if agent.__name__ in line else int(process.environ()["RANK"])] = process
+                found[-1 if AGENT in line else int(process.environ()["RANK"])] = process
         except (psutil.Error, KeyError):
             continue
     return [found[number] for number in sorted(found)]
@@ -43,17 +34,19 @@ def processes_of(job):
 
 def test_two_processes_train_a_job_that_is_steered_and_when_one_is_killed_goes_on(cohort, train):
     job = train(**TWO, epochs=4000)
-    until(lambda: len(job.history) > 1 and job.record.device == "2 × cpu", "it did not begin")
+    wait_for(lambda: len(job.history) > 1 and job.record.device == "2 × cpu", "it did not begin")
     assert len(processes_of(job)) == 3
     job.pause()
-    until(lambda: job.status == "paused", "it did not pause")
+    wait_for(lambda: job.status == "paused", "it did not pause")
     job.set(lr=1e-4)
     job.resume()
-    until(lambda: job.record.training_config["lr"] == 1e-4, "the change was not heard")
+    wait_for(lambda: job.record.training_config["lr"] == 1e-4, "the change was not heard")
     job.checkpoint()
-    until(lambda: any("step" in one.checkpoint_path for one in open_store().checkpoints.list(job.job_id)), "not saved")
+    wait_for(
+        lambda: any("step" in one.checkpoint_path for one in open_store().checkpoints.list(job.job_id)), "not saved"
+    )
     epoch = job.record.current_epoch
-    until(lambda: job.record.current_epoch > epoch, "it did not go on")
+    wait_for(lambda: job.record.current_epoch > epoch, "it did not go on")
 
     processes = processes_of(job)
     os.kill(processes[2].pid, signal.SIGKILL)
@@ -64,7 +57,7 @@ def test_two_processes_train_a_job_that_is_steered_and_when_one_is_killed_goes_o
 
     saved = open_store().checkpoints.list(job.job_id)[-1]
     mf.resume(job.job_id)
-    until(lambda: job.record.current_epoch > saved.epoch + 1, "it did not go on")
+    wait_for(lambda: job.record.current_epoch > saved.epoch + 1, "it did not go on")
     assert list(job.history.index[: saved.epoch + 1]) == list(range(1, saved.epoch + 2))
     job.stop()
     assert job.wait(60).status == "stopped"
@@ -123,12 +116,12 @@ job.wait()
 def test_a_killed_kernel_leaves_no_process_behind():
     kernel = subprocess.Popen([sys.executable, "-c", START], stdout=subprocess.PIPE, text=True)
     job = mf.load_job(kernel.stdout.readline().strip().split()[-1])
-    until(lambda: len(job.history) > 0, "it did not begin")
+    wait_for(lambda: len(job.history) > 0, "it did not begin")
     processes = processes_of(job)
     kernel.kill()
     kernel.wait()
-    until(lambda: not any(process.is_running() for process in processes), "a process was left behind")
-    until(lambda: job.status == "interrupted", "nobody noticed")
+    wait_for(lambda: not any(process.is_running() for process in processes), "a process was left behind")
+    wait_for(lambda: job.status == "interrupted", "nobody noticed")
     assert len(processes) == 3
 
 

@@ -12,9 +12,8 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from medfusion_jupyter.training.parallel.launch import FAILURES
 from medfusion_jupyter.training.parallel.process import end_with
-
-FAILURES = "failures.json"
 
 
 def main(job_id: str, run_token: str, kind: str, devices: str, parent: str, folder: str) -> int:

@@ -15,10 +15,11 @@ from typing import Any
 
 import psutil
 
-from medfusion_jupyter.training.parallel import agent
-
 log = logging.getLogger("medfusion")
 
+AGENT = "medfusion_jupyter.training.parallel.agent"
+"""Named, not imported: torchrun's launcher takes a third of a second, and a run on one device has no use for it."""
+FAILURES = "failures.json"
 LOOK_SECONDS = 0.2
 ENDING_SECONDS = 40.0
 """torchrun's agent gives its processes 30 s to end before it kills them."""
@@ -40,7 +41,7 @@ def train_together(job_id: str, run_token: str, *, kind: str, devices: int, look
     with tempfile.TemporaryDirectory(prefix="medfusion-ranks-") as folder:
         with open(Path(folder) / "output.txt", "w", encoding="utf-8") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", agent.__name__, job_id, run_token, kind, str(devices), str(os.getpid()), folder],
+                [sys.executable, "-m", AGENT, job_id, run_token, kind, str(devices), str(os.getpid()), folder],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -60,7 +61,7 @@ def train_together(job_id: str, run_token: str, *, kind: str, devices: int, look
             _end(process)
         if process.returncode:
             log.debug("%s", (Path(folder) / "output.txt").read_text(encoding="utf-8", errors="replace"))
-            raise_first(Path(folder) / agent.FAILURES, devices)
+            raise_first(Path(folder) / FAILURES, devices)
 
 
 def _environment(devices: int) -> dict[str, str]:
