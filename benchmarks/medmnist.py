@@ -1,7 +1,7 @@
 """AUROC on MedMNIST's official test splits by its published protocol, beside the published values.
 
 ResNet-18 with a 3x3 stem at 28 pixels, Adam at 1e-3, a tenth of it after 50 and 75 % of 100 epochs, batches of 128, no
-augmentation, the epoch with the best validation AUROC. Yang et al., "MedMNIST v2", Scientific Data 10 (2023), table 3: ResNet-18 (28).
+augmentation, the epoch with the best validation AUROC. Yang et al., "MedMNIST v2", Scientific Data 10 (2023), table 3.
 
 Name the .npz files (`python benchmarks/medmnist.py pneumoniamnist.npz …`) or put them, joined by ":", into
 MEDFUSION_BENCH_MEDMNIST; `mf.public_cohort("pneumoniamnist")` downloads one. On a GPU a set takes minutes, on a CPU hours.
