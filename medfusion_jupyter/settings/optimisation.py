@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
@@ -11,6 +11,8 @@ MOST_BATCHES_A_STEP = 4096
 
 class OptimisationSettings(BaseModel):
     """The optimiser, its rates, and what is done to the gradients before it."""
+
+    heading: ClassVar[str] = "Optimiser"
 
     optimizer: Annotated[
         Literal["adamw", "adam", "sgd", "nadam", "radam", "adafactor"],
