@@ -125,7 +125,7 @@ class Run:
             spec=None if checkpoint is None else InputSpec.from_json(checkpoint.description["input"]),
         )
         self.control.raise_if_ending()
-        state = build_state(prepared, config, device)
+        state = build_state(prepared, config, device, resumed=checkpoint is not None)
         recorder = Recorder(self.store, self._pk, self.job_id, self._token, device)
         checkpointer = Checkpointer(
             self.store,
@@ -197,6 +197,7 @@ class Run:
         folder = home() / "models" / self.job_id / f"epoch-{model.epoch:04d}-{self._token[:8]}"
         model.save(folder)
         architecture = model.module.architecture
+        size = architecture.image_size
         insistent(self.store.models).register(
             name=job.name,
             path=str(folder),
@@ -204,7 +205,7 @@ class Run:
             format="safetensors",
             backbone=architecture.image_encoder or architecture.table_encoder or "",
             num_classes=architecture.num_classes,
-            input_shape=[architecture.channels, architecture.image_size, architecture.image_size],
+            input_shape=[architecture.channels, *((size, size) if isinstance(size, int) else size)],
             metrics=dict(model.metrics),
             accuracy=model.metrics.get("val/accuracy"),
             loss=model.metrics.get("val/loss"),

@@ -25,7 +25,7 @@ def outputs_of(model: FusionModel, source: BatchSource, autocast: AbstractContex
     try:
         for batch in source.epoch(None, None, None):
             with autocast:
-                output = model(batch.image, batch.numeric, batch.codes, batch.present, batch.all_present)
+                output = model(*batch.inputs)
             outputs.append(output.float())
             targets.append(batch.target if batch.target is not None else torch.zeros(len(batch), dtype=torch.long))
     finally:
