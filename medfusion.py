@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
     from medfusion_jupyter.data import (
         Cohort,
+        Multilabel,
+        Ordinal,
+        Regression,
+        Survival,
         days_since,
         infer_columns,
         public_cohort,
@@ -40,10 +44,14 @@ if TYPE_CHECKING:
         resume,
         train,
     )
-    from medfusion_jupyter.widgets import datasets, jobs, models, monitor, workflows
+    from medfusion_jupyter.widgets import builder, datasets, jobs, models, monitor, workflows
 
 _ROOM_OF = {
     "Cohort": "medfusion_jupyter.data",
+    "Multilabel": "medfusion_jupyter.data",
+    "Ordinal": "medfusion_jupyter.data",
+    "Regression": "medfusion_jupyter.data",
+    "Survival": "medfusion_jupyter.data",
     "days_since": "medfusion_jupyter.data",
     "infer_columns": "medfusion_jupyter.data",
     "public_cohort": "medfusion_jupyter.data",
@@ -66,6 +74,7 @@ _ROOM_OF = {
     "resume": "medfusion_jupyter.training",
     "train": "medfusion_jupyter.training",
     "evaluate": "medfusion_jupyter.evaluation",
+    "builder": "medfusion_jupyter.widgets",
     "monitor": "medfusion_jupyter.widgets",
     "jobs": "medfusion_jupyter.widgets",
     "models": "medfusion_jupyter.widgets",
@@ -79,6 +88,11 @@ __all__ = [
     "CrossValidation",
     "Job",
     "Model",
+    "Multilabel",
+    "Ordinal",
+    "Regression",
+    "Survival",
+    "builder",
     "cross_validate",
     "datasets",
     "days_since",

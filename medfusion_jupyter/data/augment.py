@@ -12,15 +12,19 @@ from torch import Tensor
 from medfusion_jupyter.settings.augmentation import Augmentation
 
 
-def augment(images: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
+def augment(
+    images: Tensor, settings: Augmentation, generator: torch.Generator, part: tuple[slice, int] | None = None
+) -> Tensor:
     """Changed copies of normalised images `(B, C, H, W)`, or volumes `(B, C, D, H, W)`. generator: on the device of the images.
 
     Volumes are turned around their three axes, each by an angle of its own; left and right change places along W.
+
+    part: where the images are some of a batch, which ones and how many it has: all numbers of that batch are drawn, so that a row
+    is changed alike however it is shared.
     """
     if images.ndim == 5:
-        return _augmented_volumes(images, settings, generator)
-    # all of a batch in one draw, between -1 and 1: as many numbers whatever the settings are
-    draws = torch.rand(7, len(images), generator=generator, device=images.device).mul_(2).sub_(1)
+        return _augmented_volumes(images, settings, generator, part)
+    draws = _draws(7, images, generator, part)
     angle, size, side, across, down, contrast, brightness = draws
     moved = bool(settings.rotate or settings.translate or settings.scale or settings.flip)
     if moved:
@@ -35,8 +39,17 @@ def augment(images: Tensor, settings: Augmentation, generator: torch.Generator) 
     return _intensity(images, settings, contrast, brightness, copied=moved)
 
 
-def _augmented_volumes(volumes: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
-    draws = torch.rand(10, len(volumes), generator=generator, device=volumes.device).mul_(2).sub_(1)
+def _draws(count: int, images: Tensor, generator: torch.Generator, part: tuple[slice, int] | None) -> Tensor:
+    """`(count, B)` between -1 and 1, all of a batch in one draw: as many numbers whatever the settings are."""
+    whole = len(images) if part is None else part[1]
+    draws = torch.rand(count, whole, generator=generator, device=images.device).mul_(2).sub_(1)
+    return draws if part is None else draws[:, part[0]]
+
+
+def _augmented_volumes(
+    volumes: Tensor, settings: Augmentation, generator: torch.Generator, part: tuple[slice, int] | None
+) -> Tensor:
+    draws = _draws(10, volumes, generator, part)
     size, side, contrast, brightness = draws[6:]
     moved = bool(settings.rotate or settings.translate or settings.scale or settings.flip)
     if moved:

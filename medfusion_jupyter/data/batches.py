@@ -34,7 +34,10 @@ class Batch:
     positions in the cohort; all_present: whether `present` is True everywhere, known without asking the device.
 
     instances: where rows have bags, `(B, N)` bool, which places of each bag have an image; `images` are then these alone, one
-    after the other, `(I, C, H, W)`."""
+    after the other, `(I, C, H, W)`.
+
+    Where several processes share each batch, inputs are those of this one's rows alone (`rows_of_share`); target and rows are
+    always of the whole batch."""
 
     images: tuple[Tensor, ...]
     numeric: Tensor | None
@@ -63,7 +66,11 @@ class BatchSource:
 
     The slots of the cache are `(R,)` for one image a row of the cohort, `(V, R)` for V views and `(1, R, N)` for bags of at most
     N images. max_images: so many of a bag are in a batch of an epoch in an order, drawn anew each time; None takes all.
+
+    share: where several processes share each batch, the number of this one, from 0, and how many they are.
     """
+
+    share: tuple[int, int] | None = None
 
     def __init__(
         self,
@@ -152,75 +159,103 @@ class BatchSource:
         parts = torch.split(index, [len(rows) for rows in batches])
         for number in range(start, len(batches)):
             rows, part = batches[number], parts[number]
+            own = None if self.share is None else rows_of_share(len(rows), *self.share)
             if self._bags is None:
-                yield self._batch(rows, part, augmentation, generator)
+                yield self._batch(rows, part, own, self._of_views(rows, part, own, augmentation, generator))
             else:
                 draw = None if order is None else np.random.default_rng((*order, number, BAG_STREAM))
-                yield self._batch_of_bags(rows, part, augmentation, generator, draw)
+                yield self._batch(rows, part, own, *self._of_bags(rows, own, augmentation, generator, draw))
 
     def presence(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """`(B, M)`: which modalities those rows of the cohort have, without asking the device."""
         present: NDArray[np.bool_] = self._present[rows]
         return present
 
+    def _of_views(
+        self,
+        rows: NDArray[np.int64],
+        index: Tensor,
+        own: slice | None,
+        augmentation: Augmentation | None,
+        generator: torch.Generator | None,
+    ) -> tuple[Tensor, ...]:
+        """The images of each view, of the rows in `own` where the batch is shared."""
+        if self._cache is None:
+            return ()
+        part = None
+        if own is not None:
+            rows, index, part = rows[own], index[own], (own, len(rows))
+        images = []
+        for view in self._views:
+            chosen = self._chosen(view.slots[rows], view.on_device, index)
+            image = self._changed(chosen, augmentation, generator, part)
+            if view.absent[rows].any():
+                blank = view.absent_on_device.index_select(0, index)
+                image.masked_fill_(blank.view(-1, *(1 for _ in image.shape[1:])), 0)
+            images.append(image)
+        return tuple(images)
+
+    def _of_bags(
+        self,
+        rows: NDArray[np.int64],
+        own: slice | None,
+        augmentation: Augmentation | None,
+        generator: torch.Generator | None,
+        draw: np.random.Generator | None,
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """The images of the bags and their places, of the rows in `own` where the batch is shared."""
+        assert self._bags is not None
+        slots, part = self._bags[rows], None
+        if draw is not None and self._max_images is not None:
+            slots = drawn_from_bags(slots, self._max_images, draw)
+        if own is not None:
+            counts = (slots >= 0).sum(axis=1)
+            before, count = int(counts[: own.start].sum()), int(counts[own].sum())
+            slots, part = slots[own], (slice(before, before + count), int(counts.sum()))
+        there = slots >= 0
+        # only as wide as the fullest bag of the batch
+        width = max(1, int(np.flatnonzero(there.any(axis=0)).max(initial=0)) + 1)
+        there, flat = there[:, :width], slots[there]
+        on_device = torch.from_numpy(flat).to(self.device)
+        image = self._changed(self._chosen(flat, on_device, None), augmentation, generator, part)
+        return (image,), torch.from_numpy(there).to(self.device)
+
     def _batch(
         self,
         rows: NDArray[np.int64],
         index: Tensor,
-        augmentation: Augmentation | None,
-        generator: torch.Generator | None,
+        own: slice | None,
+        images: tuple[Tensor, ...],
+        instances: Tensor | None = None,
     ) -> Batch:
-        images: list[Tensor] = []
-        if self._cache is not None:
-            for view in self._views:
-                image = self._changed(self._chosen(view.slots[rows], view.on_device, index), augmentation, generator)
-                if view.absent[rows].any():
-                    blank = view.absent_on_device.index_select(0, index)
-                    image.masked_fill_(blank.view(-1, *(1 for _ in image.shape[1:])), 0)
-                images.append(image)
-        return self._with_table(rows, index, tuple(images))
-
-    def _batch_of_bags(
-        self,
-        rows: NDArray[np.int64],
-        index: Tensor,
-        augmentation: Augmentation | None,
-        generator: torch.Generator | None,
-        draw: np.random.Generator | None,
-    ) -> Batch:
-        assert self._bags is not None
-        slots = self._bags[rows]
-        if draw is not None and self._max_images is not None:
-            slots = drawn_from_bags(slots, self._max_images, draw)
-        there = slots >= 0
-        # only as wide as the fullest bag of the batch
-        width = max(1, int(np.flatnonzero(there.any(axis=0)).max(initial=0)) + 1)
-        there, slots = there[:, :width], slots[:, :width][there[:, :width]]
-        on_device = torch.from_numpy(slots).to(self.device)
-        image = self._changed(self._chosen(slots, on_device, None), augmentation, generator)
-        return self._with_table(rows, index, (image,), torch.from_numpy(there).to(self.device))
-
-    def _with_table(
-        self, rows: NDArray[np.int64], index: Tensor, images: tuple[Tensor, ...], instances: Tensor | None = None
-    ) -> Batch:
+        target = None if self._targets is None else self._targets.index_select(0, index)
+        present = self._present[rows]
+        if own is not None:
+            index, present = index[own], present[own]
         return Batch(
             images=images,
             numeric=None if self._numeric is None else self._numeric.index_select(0, index),
             codes=None if self._codes is None else self._codes.index_select(0, index),
             present=self._mask.index_select(0, index),
-            target=None if self._targets is None else self._targets.index_select(0, index),
+            target=target,
             rows=rows,
-            all_present=bool(self._present[rows].all()),
+            all_present=bool(present.all()),
             instances=instances,
         )
 
-    def _changed(self, pixels: Tensor, augmentation: Augmentation | None, generator: torch.Generator | None) -> Tensor:
-        """The pixels normalised, and changed where the epoch augments."""
+    def _changed(
+        self,
+        pixels: Tensor,
+        augmentation: Augmentation | None,
+        generator: torch.Generator | None,
+        part: tuple[slice, int] | None,
+    ) -> Tensor:
+        """The pixels normalised, and changed where the epoch augments. part: as of `augment`."""
         image = pixels.to(torch.float32).mul_(self._factor).add_(self._offset)
         if augmentation is None or not len(image):
             return image
         assert generator is not None
-        return augment(image, augmentation, generator)
+        return augment(image, augmentation, generator, part)
 
     def _chosen(self, slots: NDArray[np.int64], on_device: Tensor | None, index: Tensor | None) -> Tensor:
         """The pixels in those slots, uint8 or uint16, on the device; on_device: the slots there, of all rows where `index`
@@ -271,6 +306,16 @@ def _limited(images: NDArray[np.int64], rows: NDArray[np.int64], batch_size: int
             held = 0
         held += count
     return [rows[start:end] for start, end in zip(starts, [*starts[1:], len(rows)], strict=True)]
+
+
+def rows_of_share(count: int, number: int, shares: int) -> slice:
+    """Which of a batch's `count` rows the process `number` of so many takes: shares that differ by one row at most.
+
+    A batch that has not two rows for each is taken whole by all of them: batch norm cannot learn from one row.
+    """
+    if count < 2 * shares:
+        return slice(0, count)
+    return slice(count * number // shares, count * (number + 1) // shares)
 
 
 _kept_on_device: WeakKeyDictionary[PixelCache, dict[str, Tensor]] = WeakKeyDictionary()

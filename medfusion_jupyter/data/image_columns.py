@@ -98,7 +98,9 @@ def find(
     """
     if not root.is_dir():
         raise CohortError(f"The folder image_root={str(root)!r} does not exist.")
-    found = [_files(name, column, cells[column], root, bags=bags, required=required) for name, column in views.items()]
+    found = []
+    for name, column in views.items():  # a comprehension would be a frame more for the warnings' stacklevel
+        found.append(_files(name, column, cells[column], root, bags=bags, required=required))
     most = max(1, *(len(row) for of_view in found for row in of_view))
     out: NDArray[np.object_] = np.full((len(found), len(found[0]), most), None, dtype=object)
     for view, of_view in enumerate(found):

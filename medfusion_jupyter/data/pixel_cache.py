@@ -5,25 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from filelock import FileLock
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from medfusion_jupyter.data.cache_memory import cache_memory
 from medfusion_jupyter.data.errors import CohortError
 from medfusion_jupyter.data.image_files import UNREADABLE, Window, decode, kind_of
+from medfusion_jupyter.data.stored_arrays import alone, read_array, write_array
 from medfusion_jupyter.data.volumes import decode_volume
-from medfusion_jupyter.store.durable_files import write_durably, write_json
 
 FORMAT = 3
 STATISTICS_FROM = 2000
@@ -42,11 +38,12 @@ class PixelCache:
     """Decoded images, or volumes.
 
     pixels: `(S, C, size, size)` uint8 or uint16, `(S, C, D, H, W)` uint16 for volumes; slots: of the shape of the paths that were
-    asked for, for each its index in `pixels`, -1 where there is no readable image.
+    asked for, for each its index in `pixels`, -1 where there is no readable image. key: tells these pixels from others.
     """
 
     pixels: NDArray[np.uint8] | NDArray[np.uint16]
     slots: NDArray[np.int64]
+    key: str
 
     @classmethod
     def open(
@@ -75,14 +72,14 @@ class PixelCache:
         described = json.dumps([FORMAT, *how, [_stat(path) for path in files]])
         key = hashlib.sha256(described.encode()).hexdigest()
         array, card = cache_dir / f"{key[:40]}.npy", cache_dir / f"{key[:40]}.json"
-        found = _read(array, card, in_memory)
+        found = read_array(array, card, in_memory)
         if found is None:
-            with _alone(card.with_suffix(".lock")):
+            with alone(card.with_suffix(".lock")):
                 # another process may have made it while this one waited
-                found = _read(array, card, in_memory)
+                found = read_array(array, card, in_memory)
                 if found is None:
                     _make(files, array, card, how)
-                    found = _read(array, card, in_memory)
+                    found = read_array(array, card, in_memory)
         if found is None:
             raise CohortError(
                 f"The decoded images in {array} do not read back as they were written: the disk or its file system is at "
@@ -91,17 +88,17 @@ class PixelCache:
         pixels, about = found
         unreadable: list[int] = about["unreadable"]
         if unreadable:
-            why = f" The first: {about['why']}" if about.get("why") else ""
             warnings.warn(
-                f"{len(unreadable)} of {len(files)} image files cannot be decoded; their rows count as without image.{why}",
+                f"{len(unreadable)} of {len(files)} image files cannot be decoded; their rows count as without image. "
+                f"Of the first it is said: {about['why'][0]}",
                 stacklevel=2,
             )
-        if about.get("spacings") and spacing is None:
+        if about["spacings"] and spacing is None:
             _warn_of_mixed_spacing(about["spacings"])
         slot_of: dict[Path | None, int] = {path: slot for slot, path in enumerate(files)}
         slot_of |= {None: -1} | {files[slot]: -1 for slot in unreadable}
         slots = np.asarray([slot_of[path] for path in flat], dtype=np.int64)
-        return cls(pixels, slots.reshape(asked.shape))
+        return cls(pixels, slots.reshape(asked.shape), key)
 
     @property
     def channels(self) -> int:
@@ -140,22 +137,6 @@ def _stat(path: Path) -> list[Any]:
     return [str(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """One process at a time, so that two do not decode the same; where files cannot be locked, each does it for itself."""
-    lock = FileLock(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except (OSError, NotImplementedError):
-        yield
-        return
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 class How(NamedTuple):
     """How images are decoded: as of `PixelCache.open`."""
 
@@ -173,24 +154,6 @@ class Decoded(NamedTuple):
     spacing: tuple[float, ...] | None = None
 
 
-def _read(array: Path, card: Path, in_memory: int) -> tuple[NDArray[Any], dict[str, Any]] | None:
-    """The pixels, and what is known of them; None where they are not there whole.
-
-    in_memory: so many bytes at most are read now, and compared with the checksum; more is mapped, and only its length compared.
-    """
-    try:
-        about = json.loads(card.read_text(encoding="utf-8"))
-        size = array.stat().st_size
-        if size != about["bytes"]:
-            return None
-        pixels: NDArray[Any] = np.load(array, mmap_mode=None if size <= in_memory else "r")
-        if not isinstance(pixels, np.memmap) and zlib.crc32(pixels.data) != about["crc32"]:
-            return None
-        return (pixels, about) if isinstance(about["unreadable"], list) else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
 def _make(files: Sequence[Path], array: Path, card: Path, how: How) -> None:
     """Decode all files in threads (Pillow decodes without Python's lock) and put array and card in place, the card last."""
     with ThreadPoolExecutor() as pool:
@@ -205,34 +168,27 @@ def _make(files: Sequence[Path], array: Path, card: Path, how: How) -> None:
             blank = np.zeros((1, *how.size), np.uint16)
             decode_one = partial(_decode_volume, size=how.size, spacing=how.spacing, window=how.window)
         unreadable: list[int] = []
-        why = ""
+        reasons: list[str] = []
         spacings: list[list[float]] = []
-        checksum = 0
 
-        def write(temporary: Path) -> None:
-            # one image after another: memory stays small, and a full disk is an error here, not a crash as in a memory map
-            nonlocal checksum, why
-            with open(temporary, "wb") as file:
-                shape = (max(1, len(files)), *blank.shape)
-                npy.write_array_header_1_0(
-                    file, {"descr": npy.dtype_to_descr(blank.dtype), "fortran_order": False, "shape": shape}
-                )
-                decoded = _in_order(pool, files, decode_one, ahead=max(4, DECODED_BYTES // blank.nbytes))
-                for slot, one in enumerate(decoded if files else [Decoded(blank)]):
-                    if one.pixels is None:
-                        unreadable.append(slot)
-                        why = why or one.why
-                    elif one.spacing is not None:
-                        spacings.append(list(one.spacing))
-                    content = np.ascontiguousarray(blank if one.pixels is None else one.pixels).data
-                    checksum = zlib.crc32(content, checksum)
-                    file.write(content)
+        def decoded() -> Iterator[NDArray[Any]]:
+            found = _in_order(pool, files, decode_one, ahead=max(4, DECODED_BYTES // blank.nbytes))
+            for slot, one in enumerate(found if files else [Decoded(blank)]):
+                if one.pixels is None:
+                    unreadable.append(slot)
+                    reasons[:] = reasons or [one.why]
+                elif one.spacing is not None:
+                    seen = np.asarray([*spacings, one.spacing])
+                    spacings[:] = [
+                        seen.min(axis=0).tolist(),
+                        seen.max(axis=0).tolist(),
+                    ]  # the least and the most, by axis
+                yield blank if one.pixels is None else one.pixels
 
         try:
-            write_durably(array, write)
-            span = [np.min(spacings, axis=0).tolist(), np.max(spacings, axis=0).tolist()] if spacings else None
-            about = {"bytes": array.stat().st_size, "crc32": checksum, "unreadable": unreadable}
-            write_json(card, {**about, "why": why, "spacings": span})
+            # what is unreadable, and the spacings, are known when all are written
+            about: dict[str, Any] = {"unreadable": unreadable, "why": reasons, "spacings": spacings}
+            write_array(array, card, (max(1, len(files)), *blank.shape), blank.dtype, decoded(), **about)
         except OSError as error:
             raise CohortError(
                 f"The decoded images ({blank.nbytes * len(files) / 1e6:.0f} MB) could not be written to {array.parent}: "
@@ -252,7 +208,7 @@ def _decode(path: Path, **how: Any) -> Decoded:
     try:
         return Decoded(decode(path, **how))
     except UNREADABLE as error:
-        return Decoded(None, str(error))
+        return Decoded(None, _without_name(error, path))
 
 
 def _decode_volume(path: Path, **how: Any) -> Decoded:
@@ -260,7 +216,12 @@ def _decode_volume(path: Path, **how: Any) -> Decoded:
         pixels, spacing = decode_volume(path, **how)
         return Decoded(pixels, spacing=spacing)
     except UNREADABLE as error:
-        return Decoded(None, str(error))
+        return Decoded(None, _without_name(error, path))
+
+
+def _without_name(error: Exception, path: Path) -> str:
+    """A file may be named after a patient."""
+    return str(error).replace(str(path), "the file").replace(path.name, "the file")
 
 
 def _kind(path: Path) -> tuple[bool, bool] | None:

@@ -111,6 +111,22 @@ class TrainingSettings(
         return self
 
     @model_validator(mode="after")
+    def _shared(self) -> Self:
+        if self.sync_batchnorm and self.devices == 1:
+            raise ValueError("sync_batchnorm is of several GPUs, and devices=1")
+        if self.sync_batchnorm and self.device == "cpu":
+            raise ValueError("sync_batchnorm is of GPUs, and device='cpu'")
+        if self.devices > 1 and self.device not in ("auto", "cpu", "cuda"):
+            raise ValueError(
+                f"devices={self.devices} takes the first GPUs, and device={self.device!r} names one: use 'cuda'"
+            )
+        if self.batch_size < 2 * self.devices:
+            raise ValueError(
+                f"batch_size={self.batch_size} is too small for devices={self.devices}: each takes 2 rows of it or more"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _unfrozen(self) -> Self:
         if self.unfreeze_epoch is not None and not self.freeze:
             raise ValueError("unfreeze_epoch is of frozen parts, and freeze names none")

@@ -20,7 +20,7 @@ from medfusion_jupyter.training.out_of_fold import (
     split_in,
     summed_up,
 )
-from medfusion_jupyter.training.run import Run
+from medfusion_jupyter.training.parallel.runs import start_run
 from medfusion_jupyter.training.turns import turns
 
 if TYPE_CHECKING:
@@ -323,5 +323,5 @@ def _plan(
 
 def _start(store: Store, fold: JobRecord, split: Callable[[], Split]) -> None:
     """Queue the run of a fold in this process, and behind it what it predicts."""
-    RUNS[fold.job_id] = Run(store, fold.job_id, split, TrainingConfig.of(fold.training_config))
+    RUNS[fold.job_id] = start_run(store, fold.job_id, split, TrainingConfig.of(fold.training_config))
     turns.submit(OutOfFold(store, fold.job_id, split))
