@@ -97,7 +97,7 @@ def test_mixup_mixes_images_numbers_and_targets_by_one_share():
     chosen = partners(PRESENCE, _after_beta(3, 1.0))
     assert 0 < share < 1
     assert torch.equal(other, batch.target[chosen])
-    assert torch.allclose(mixed.images[0], share * batch.image + (1 - share) * batch.images[0][chosen])
+    assert torch.allclose(mixed.images[0], share * batch.images[0] + (1 - share) * batch.images[0][chosen])
     assert torch.allclose(mixed.numeric, share * batch.numeric + (1 - share) * batch.numeric[chosen])
     assert ((mixed.codes == batch.codes) | (mixed.codes == batch.codes[chosen])).all()
     assert (mixed.images[0][5:9] == 0).all()  # an absent image is mixed with absent ones alone
