@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -31,7 +30,9 @@ BAG_STREAM = 2
 class Batch:
     """B rows. images: of each view `(B, C, H, W)` float32, normalised, 0 where absent, of volumes `(B, C, D, H, W)`; numeric
     `(B, F)` float32; codes `(B, K)` int64; present `(B, M)` bool, a column a modality; target `(B,)` int64 or None; rows:
-    positions in the cohort; all_present: whether `present` is True everywhere, known without asking the device.
+    positions in the cohort; all_present: whether `present` is True everywhere, known without asking the device. features: of
+    each view `(B, 1 + T, D)` float32, what an image encoder made of the images earlier, its vector and its T tokens, in place of
+    `images`; of no meaning where absent.
 
     instances: where rows have bags, `(B, N)` bool, which places of each bag have an image; `images` are then these alone, one
     after the other, `(I, C, H, W)`.
@@ -47,11 +48,7 @@ class Batch:
     rows: NDArray[np.int64]
     all_present: bool
     instances: Tensor | None = None
-
-    @property
-    def inputs(self) -> tuple[Any, ...]:
-        """What a FusionModel takes."""
-        return self.images, self.numeric, self.codes, self.present, self.all_present, self.instances
+    features: tuple[Tensor, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -110,6 +107,7 @@ class BatchSource:
         self._mask = torch.from_numpy(self._present).to(device)
         self._cache = cache
         self._pixels: Tensor | None = None
+        self._features: NDArray[np.float32] | None = None
         if cache is not None:
             assert slots is not None
             full = float(cache.max_value)
@@ -160,11 +158,29 @@ class BatchSource:
         for number in range(start, len(batches)):
             rows, part = batches[number], parts[number]
             own = None if self.share is None else rows_of_share(len(rows), *self.share)
-            if self._bags is None:
+            if self._features is not None:
+                yield self._batch(rows, part, own, (), features=self._features_of(self._features, rows))
+            elif self._bags is None:
                 yield self._batch(rows, part, own, self._of_views(rows, part, own, augmentation, generator))
             else:
                 draw = None if order is None else np.random.default_rng((*order, number, BAG_STREAM))
                 yield self._batch(rows, part, own, *self._of_bags(rows, own, augmentation, generator, draw))
+
+    def read_features(self, features: NDArray[np.float32]) -> None:
+        """Give these in place of images from now on. features: `(S, 1 + T, D)`, for each image of the pixel cache."""
+        self._features = features
+
+    @property
+    def pixel_cache(self) -> PixelCache | None:
+        """Where the images come from."""
+        return self._cache
+
+    def every_image(self) -> Iterator[Tensor]:
+        """All images of the pixel cache in its order, normalised: `(B, C, H, W)`, a batch at a time."""
+        assert self._cache is not None
+        for start in range(0, len(self._cache.pixels), self.batch_size):
+            pixels = torch.from_numpy(np.array(self._cache.pixels[start : start + self.batch_size]))
+            yield pixels.to(self.device).to(torch.float32).mul_(self._factor).add_(self._offset)
 
     def presence(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """`(B, M)`: which modalities those rows of the cohort have, without asking the device."""
@@ -194,6 +210,9 @@ class BatchSource:
                 image.masked_fill_(blank.view(-1, *(1 for _ in image.shape[1:])), 0)
             images.append(image)
         return tuple(images)
+
+    def _features_of(self, features: NDArray[np.float32], rows: NDArray[np.int64]) -> tuple[Tensor, ...]:
+        return tuple(torch.from_numpy(features[view.slots[rows]]).to(self.device) for view in self._views)
 
     def _of_bags(
         self,
@@ -227,6 +246,7 @@ class BatchSource:
         own: slice | None,
         images: tuple[Tensor, ...],
         instances: Tensor | None = None,
+        features: tuple[Tensor, ...] = (),
     ) -> Batch:
         target = None if self._targets is None else self._targets.index_select(0, index)
         present = self._present[rows]
@@ -241,6 +261,7 @@ class BatchSource:
             rows=rows,
             all_present=bool(present.all()),
             instances=instances,
+            features=features,
         )
 
     def _changed(

@@ -138,7 +138,7 @@ class FusionModel(nn.Module):
 
     def forward(
         self,
-        images: Tensor | Sequence[Tensor] | None,
+        images: Tensor | Encoded | Sequence[Tensor | Encoded] | None,
         numeric: Tensor | None,
         codes: Tensor | None,
         present: Tensor,
@@ -148,7 +148,8 @@ class FusionModel(nn.Module):
         """Outputs of the head, `(B, K)`.
 
         images: `(B, C, H, W)` float, normalised, `(B, C, D, H, W)` for volumes; a sequence of these where there are views; with
-        an aggregator the images of all bags one after the other, `(I, C, H, W)`. numeric: `(B, F)` float; codes: `(B, K)` int64;
+        an aggregator the images of all bags one after the other, `(I, C, H, W)`. Without an aggregator also what the image
+        encoder made of them earlier. numeric: `(B, F)` float; codes: `(B, K)` int64;
         each None where the model does not use that modality. present: `(B, M)` bool, columns in the order of
         `architecture.modalities`. all_present: the caller knows that the mask is True everywhere, which saves asking the
         device. instances: with an aggregator, `(B, N)` bool with I times True: the places of the images in their bags.
@@ -166,9 +167,14 @@ class FusionModel(nn.Module):
         encoded: list[Encoded] = []
         if self.image_encoder is not None:
             assert images is not None
-            of_views = [images] if isinstance(images, Tensor) else list(images)
+            # a NamedTuple is a sequence too
+            given = [images] if isinstance(images, Tensor | Encoded) else list(images)
+            encoded = [one for one in given if isinstance(one, Encoded)]
+            of_views = [one for one in given if isinstance(one, Tensor)]
             self._check_shapes(of_views)
-            if self.aggregator is not None:
+            if not of_views:
+                pass
+            elif self.aggregator is not None:
                 assert instances is not None
                 encoded = [self._bags(of_views[0], instances)]
             else:

@@ -11,18 +11,11 @@ Millimetres = Annotated[float, Field(gt=0, le=100)]
 
 
 class ImageSettings(BaseModel):
-    """Size of the images, what their encoder starts from, and what becomes of several images a row."""
+    """Size of the images, their encoder, and what becomes of several images a row."""
 
     image_encoder: Annotated[str | None, Field(description="registered image encoder; None leaves the images out")] = (
         "resnet18"
     )
-    pretrained: Annotated[
-        bool | str,
-        Field(
-            description="what the image encoder starts from: False random weights, True torchvision's best (downloaded once), or "
-            "the path of a file of such weights"
-        ),
-    ] = False
     image_size: Annotated[
         Side | tuple[Side, Side, Side],
         Field(
@@ -60,8 +53,4 @@ class ImageSettings(BaseModel):
                 f"spacing={self.spacing} is of volumes, and image_size={self.image_size} of images: give volumes "
                 "image_size=(depth, height, width)"
             )
-        if self.pretrained == "":
-            raise ValueError("pretrained='' is no path: give True, False or the path of a file")
-        if self.pretrained and self.image_encoder is None:
-            raise ValueError(f"pretrained={self.pretrained!r} is of images, and image_encoder is None")
         return self

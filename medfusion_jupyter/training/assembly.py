@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from medfusion_jupyter.nn import FusionModel
 from medfusion_jupyter.training.averaging import WeightAverage, average_of
 from medfusion_jupyter.training.callbacks import Callback, Callbacks
 from medfusion_jupyter.training.config import TrainingConfig
@@ -20,19 +19,18 @@ from medfusion_jupyter.training.objective import compose_loss, mixed_loss, to_de
 from medfusion_jupyter.training.optimizers import build_optimizer
 from medfusion_jupyter.training.preparation import Prepared
 from medfusion_jupyter.training.schedule import Schedule
+from medfusion_jupyter.training.starting_weights import new_model
 from medfusion_jupyter.training.state import LoopState
 from medfusion_jupyter.training.step import Step, channels_last
 from medfusion_jupyter.training.stopping import BestEpoch, EarlyStopping, MaxTime, Plateau
 
 
-def build_state(prepared: Prepared, config: TrainingConfig, device: str, *, resumed: bool = False) -> LoopState:
+def build_state(prepared: Prepared, config: TrainingConfig, device: str, *, restored: bool = False) -> LoopState:
     """A new model with its optimiser, at the start of its run. Draws the weights from torch's generator.
 
-    resumed: the weights of a checkpoint come next, so pretrained ones are not asked for. Raises WeightsError where these
-    cannot be had.
+    restored: its weights come from a checkpoint, so that it needs none to start from.
     """
-    weights = "default" if config.pretrained is True else config.pretrained or None
-    model = FusionModel(prepared.architecture, image_weights=None if resumed else weights).to(device)
+    model = new_model(prepared.architecture, None if restored else config.image_weights).to(device)
     for encoder in model.image_encoders:
         encoder.recompute = config.gradient_checkpointing
         if config.channels_last:

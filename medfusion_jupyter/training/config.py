@@ -71,8 +71,3 @@ class TrainingConfig(TrainingSettings):
                 f"image_encoder={name!r} takes images, and image_size={self.image_size} is of volumes: give an encoder of "
                 "volumes, such as light_cnn_3d or r3d_18"
             )
-        if self.pretrained and not getattr(encoder, "pretrainable", False):
-            raise ValueError(
-                f"pretrained={self.pretrained!r}: the image encoder {name!r} has no pretrained weights; choose one of "
-                "torchvision's, such as resnet18"
-            )

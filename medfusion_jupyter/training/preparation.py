@@ -62,14 +62,9 @@ def modalities_of(config: TrainingConfig, cohort: Cohort) -> tuple[str, ...]:
 
 def _refuse_unfit_images(config: TrainingConfig, cohort: Cohort) -> None:
     """A setting that would do nothing, or could not be done, with the images of this cohort."""
-    for setting in ("cutmix", "channels_last", "gradient_checkpointing", "pretrained"):
+    for setting in ("cutmix", "channels_last", "gradient_checkpointing"):
         if getattr(config, setting) and not cohort.views:
             raise ConfigError(f"{setting}={getattr(config, setting)} is of images, and the cohort has no image column.")
-    if isinstance(config.pretrained, str) and not Path(config.pretrained).expanduser().is_file():
-        raise ConfigError(
-            f"There is no file pretrained={config.pretrained!r}. Give a .safetensors file, or a torch file that holds tensors "
-            "alone; True takes torchvision's weights."
-        )
     if cohort.views and config.image_encoder is not None:
         if cohort.dimensions == 3 and isinstance(config.image_size, int):
             raise ConfigError(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from medfusion_jupyter.data.batches import Batch
 from medfusion_jupyter.nn import FusionModel
+from medfusion_jupyter.training.fixed_features import inputs_of
 from medfusion_jupyter.training.objective import Loss
 
 
@@ -58,7 +59,7 @@ class Step:
             batch = replace(batch, images=tuple(images))
         assert batch.target is not None
         with self.autocast:
-            outputs = self.forward(*batch.inputs)
+            outputs = self.forward(*inputs_of(batch))
             if mixed_with is None:
                 loss = self.loss(outputs, batch.target)
             else:
