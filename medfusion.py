@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         synthetic_interaction,
         synthetic_survival,
     )
-    from medfusion_jupyter.evaluation import evaluate
+    from medfusion_jupyter.evaluation import Ablation, ablation, evaluate, load_ablation
     from medfusion_jupyter.training import (
         Callback,
         CrossValidation,
@@ -73,7 +73,10 @@ _ROOM_OF = {
     "load_model": "medfusion_jupyter.training",
     "resume": "medfusion_jupyter.training",
     "train": "medfusion_jupyter.training",
+    "Ablation": "medfusion_jupyter.evaluation",
+    "ablation": "medfusion_jupyter.evaluation",
     "evaluate": "medfusion_jupyter.evaluation",
+    "load_ablation": "medfusion_jupyter.evaluation",
     "builder": "medfusion_jupyter.widgets",
     "monitor": "medfusion_jupyter.widgets",
     "jobs": "medfusion_jupyter.widgets",
@@ -83,6 +86,7 @@ _ROOM_OF = {
 }
 
 __all__ = [
+    "Ablation",
     "Callback",
     "Cohort",
     "CrossValidation",
@@ -92,6 +96,7 @@ __all__ = [
     "Ordinal",
     "Regression",
     "Survival",
+    "ablation",
     "builder",
     "cross_validate",
     "datasets",
@@ -101,6 +106,7 @@ __all__ = [
     "find_lr",
     "infer_columns",
     "jobs",
+    "load_ablation",
     "load_cross_validation",
     "load_job",
     "load_model",

@@ -25,7 +25,8 @@ DEVICE_SHARE = 0.25
 class Batch:
     """B rows. image `(B, C, H, W)` float32, normalised, 0 where absent; numeric `(B, F)` float32; codes `(B, K)` int64;
     present `(B, M)` bool, a column a modality; target `(B,)` int64 or None; rows: positions in the cohort; all_present:
-    whether `present` is True everywhere, known without asking the device.
+    whether `present` is True everywhere, known without asking the device. features `(B, 1 + T, D)` float32: what an image encoder
+    made of the images earlier, its vector and its T tokens, in place of `image`; of no meaning where absent.
 
     Where several processes share each batch, image, numeric, codes and present are those of this one's rows alone
     (`rows_of_share`); target and rows are always of the whole batch."""
@@ -37,6 +38,7 @@ class Batch:
     target: Tensor | None
     rows: NDArray[np.int64]
     all_present: bool
+    features: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -88,6 +90,7 @@ class BatchSource:
         self._mask = torch.from_numpy(self._present).to(device)
         self._cache = cache
         self._pixels: Tensor | None = None
+        self._features: NDArray[np.float32] | None = None
         if cache is not None:
             full = float(cache.max_value)
             # (x / full - mean) / std as one multiplication and one addition
@@ -138,6 +141,22 @@ class BatchSource:
         for rows, part in zip(batches[start:], parts[start:], strict=True):
             yield make(rows, part, augmentation, generator)
 
+    def read_features(self, features: NDArray[np.float32]) -> None:
+        """Give these in place of images from now on. features: `(S, 1 + T, D)`, for each image of the pixel cache."""
+        self._features = features
+
+    @property
+    def pixel_cache(self) -> PixelCache | None:
+        """Where the images come from."""
+        return self._cache
+
+    def every_image(self) -> Iterator[Tensor]:
+        """All images of the pixel cache in its order, normalised: `(B, C, H, W)`, a batch at a time."""
+        assert self._cache is not None
+        for start in range(0, len(self._cache.pixels), self.batch_size):
+            pixels = torch.from_numpy(np.array(self._cache.pixels[start : start + self.batch_size]))
+            yield pixels.to(self.device).to(torch.float32).mul_(self._factor).add_(self._offset)
+
     def presence(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """`(B, M)`: which modalities those rows of the cohort have, without asking the device."""
         present: NDArray[np.bool_] = self._present[rows]
@@ -152,8 +171,10 @@ class BatchSource:
         part: tuple[slice, int] | None = None,
     ) -> Batch:
         """part: as of `augment`."""
-        image = None
-        if self._cache is not None:
+        image, features = None, None
+        if self._features is not None:
+            features = torch.from_numpy(self._features[self._slots[rows]]).to(self.device)
+        elif self._cache is not None:
             image = self._chosen(self._cache, rows, index).to(torch.float32).mul_(self._factor).add_(self._offset)
             if augmentation is not None:
                 assert generator is not None
@@ -168,6 +189,7 @@ class BatchSource:
             target=None if self._targets is None else self._targets.index_select(0, index),
             rows=rows,
             all_present=bool(self._present[rows].all()),
+            features=features,
         )
 
     def _own_part(

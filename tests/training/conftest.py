@@ -1,4 +1,8 @@
+import threading
+import time
+
 import pytest
+from acting import At
 
 import medfusion as mf
 from medfusion_jupyter.training.assembly import build_loop, build_state, callbacks_of
@@ -37,12 +41,33 @@ def train(cohort):
 
 
 @pytest.fixture
+def stopped_at(train):
+    """A job that was stopped after so many steps, in mid-epoch where that is not the last of one."""
+    from medfusion_jupyter.training.job import RUNS
+
+    def run(step, **settings):
+        started = threading.Event()
+
+        def stop(state):
+            assert started.wait(60)
+            job.stop()
+            until = time.monotonic() + 60
+            while not RUNS[job.job_id].control.attention:
+                assert time.monotonic() < until, "the stop was not heard"
+                time.sleep(0.005)
+
+        job = train(callbacks=[At(step, stop)], **settings)
+        started.set()
+        return job.wait()
+
+    return run
+
+
+@pytest.fixture
 def at_epoch():
     """Wait until a job has finished so many epochs, or has ended."""
 
     def wait(job, epoch):
-        import time
-
         until = time.monotonic() + 60
         while job.record.current_epoch < epoch or not len(job.history):
             assert time.monotonic() < until, f"{job} did not get there"
