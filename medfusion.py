@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         train,
     )
     from medfusion_jupyter.widgets import datasets, jobs, models, monitor, workflows
+    from medfusion_jupyter.workflows.workflow import Workflow, load_workflow
 
 _ROOM_OF = {
     "Cohort": "medfusion_jupyter.data",
@@ -71,6 +72,8 @@ _ROOM_OF = {
     "models": "medfusion_jupyter.widgets",
     "datasets": "medfusion_jupyter.widgets",
     "workflows": "medfusion_jupyter.widgets",
+    "Workflow": "medfusion_jupyter.workflows.workflow",
+    "load_workflow": "medfusion_jupyter.workflows.workflow",
 }
 
 __all__ = [
@@ -79,6 +82,7 @@ __all__ = [
     "CrossValidation",
     "Job",
     "Model",
+    "Workflow",
     "cross_validate",
     "datasets",
     "days_since",
@@ -90,6 +94,7 @@ __all__ = [
     "load_cross_validation",
     "load_job",
     "load_model",
+    "load_workflow",
     "models",
     "monitor",
     "public_cohort",
