@@ -47,4 +47,4 @@ bench: setup
 	python benchmarks/run_all.py
 
 clean:
-	rm -rf $(VENV) dist medfusion_jupyter/labextension labextension/lib labextension/node_modules
+	rm -rf $(VENV) dist medfusion_jupyter/labextension medfusion_jupyter/widgets/static labextension/lib labextension/node_modules

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
     from medfusion_jupyter.data import (
         Cohort,
+        Multilabel,
+        Ordinal,
+        Regression,
+        Survival,
         days_since,
         infer_columns,
         public_cohort,
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
         synthetic_interaction,
         synthetic_survival,
     )
-    from medfusion_jupyter.evaluation import evaluate
+    from medfusion_jupyter.evaluation import Ablation, ablation, evaluate, load_ablation
     from medfusion_jupyter.training import (
         Callback,
         CrossValidation,
@@ -40,11 +44,15 @@ if TYPE_CHECKING:
         resume,
         train,
     )
-    from medfusion_jupyter.widgets import datasets, jobs, models, monitor, workflows
+    from medfusion_jupyter.widgets import builder, datasets, jobs, models, monitor, workflows
     from medfusion_jupyter.workflows.workflow import Workflow, load_workflow
 
 _ROOM_OF = {
     "Cohort": "medfusion_jupyter.data",
+    "Multilabel": "medfusion_jupyter.data",
+    "Ordinal": "medfusion_jupyter.data",
+    "Regression": "medfusion_jupyter.data",
+    "Survival": "medfusion_jupyter.data",
     "days_since": "medfusion_jupyter.data",
     "infer_columns": "medfusion_jupyter.data",
     "public_cohort": "medfusion_jupyter.data",
@@ -66,7 +74,11 @@ _ROOM_OF = {
     "load_model": "medfusion_jupyter.training",
     "resume": "medfusion_jupyter.training",
     "train": "medfusion_jupyter.training",
+    "Ablation": "medfusion_jupyter.evaluation",
+    "ablation": "medfusion_jupyter.evaluation",
     "evaluate": "medfusion_jupyter.evaluation",
+    "load_ablation": "medfusion_jupyter.evaluation",
+    "builder": "medfusion_jupyter.widgets",
     "monitor": "medfusion_jupyter.widgets",
     "jobs": "medfusion_jupyter.widgets",
     "models": "medfusion_jupyter.widgets",
@@ -77,12 +89,19 @@ _ROOM_OF = {
 }
 
 __all__ = [
+    "Ablation",
     "Callback",
     "Cohort",
     "CrossValidation",
     "Job",
     "Model",
+    "Multilabel",
+    "Ordinal",
+    "Regression",
+    "Survival",
     "Workflow",
+    "ablation",
+    "builder",
     "cross_validate",
     "datasets",
     "days_since",
@@ -91,6 +110,7 @@ __all__ = [
     "find_lr",
     "infer_columns",
     "jobs",
+    "load_ablation",
     "load_cross_validation",
     "load_job",
     "load_model",

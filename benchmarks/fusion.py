@@ -2,13 +2,20 @@
 
 Rows are drawn here: a 4×4 image that carries a latent u almost without error, and a table of a latent t and two columns of
 nothing. For each arm and fusion: the share of the headroom, (fused - best image) / (best both - best image), the bests being
-those of the true latents on the same test rows. `python benchmarks/fusion.py --help` lists what can be chosen.
+those of the true latents on the same test rows. Half an hour of one core; what is done is kept (`--kept`), so a run that was
+broken off goes on where it was. `python benchmarks/fusion.py --help` lists what can be chosen.
 """
 
 import argparse
+import hashlib
+import inspect
+import json
 import math
 import os
+import sys
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
@@ -16,10 +23,14 @@ import torch
 from rounds import environment
 from scipy.stats import kendalltau
 from torch import nn
+from tqdm import tqdm
 
+import medfusion_jupyter.nn
 from medfusion_jupyter.metrics import auroc
 from medfusion_jupyter.nn import Architecture, FusionModel, ImageEncoder, fusions, image_encoders
+from medfusion_jupyter.settings.training import TrainingSettings
 
+DEFAULT = TrainingSettings().fusion
 TRAIN, TEST, BATCH, EPOCHS, LR = 8000, 20_000, 128, 12, 1e-3
 D_IMAGE, D_TABLE, MISSING, K = 1.2, 0.9, 0.3, 1.5
 PATTERN = np.where(np.indices((4, 4)).sum(axis=0) % 3 == 0, -1.0, 1.0)
@@ -134,28 +145,60 @@ def fit_and_score(fusion, arm, seed):
     return tuple(score(test.target, s) for s in (risk.double().numpy(), test.best_image, test.best_both))
 
 
+def code_digest():
+    """Tells results of this code from those of other code."""
+    files = sorted(Path(inspect.getfile(medfusion_jupyter.nn)).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in [*files, Path(__file__)])).hexdigest()[:12]
+
+
+def results(arms, names, seeds, kept):
+    """`{(arm, fusion): array (seeds, 3)}` of `fit_and_score`, each appended to `kept` as soon as it is there."""
+    code = code_digest()
+    there = {}
+    if kept.exists():
+        for line in kept.read_text(encoding="utf-8").splitlines():
+            key, scores = json.loads(line)
+            there[tuple(key)] = scores
+    wanted = [(arm, fusion, seed) for arm in arms for fusion in names for seed in range(seeds)]
+    progress = tqdm(wanted, file=sys.stderr, mininterval=5)
+    for arm, fusion, seed in progress:
+        key = (code, TRAIN, arm, fusion, seed)
+        progress.set_description(f"{arm}, {fusion}, seed {seed}")
+        if key not in there:
+            there[key] = fit_and_score(fusion, arm, seed)
+            with kept.open("a", encoding="utf-8") as file:
+                file.write(json.dumps([key, there[key]]) + "\n")
+    return {
+        (arm, fusion): np.array([there[code, TRAIN, arm, fusion, seed] for seed in range(seeds)])
+        for arm in arms
+        for fusion in names
+    }
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--fusions", nargs="+", default=list(fusions))
     parser.add_argument("--arms", nargs="+", default=list(ARMS))
-    parser.add_argument("--train", type=int, default=8000, help="rows to train on")
+    parser.add_argument("--train", type=int, default=TRAIN, help="rows to train on")
+    kept = Path(tempfile.gettempdir()) / "medfusion-fusion-benchmark.jsonl"
+    parser.add_argument("--kept", type=Path, default=kept, help="where results lie between runs, default %(default)s")
     chosen = parser.parse_args()
     TRAIN = chosen.train
     torch.set_num_threads(1)
+    measured = results(chosen.arms, chosen.fusions, chosen.seeds, chosen.kept)
     print(environment("torch"))
     print(f"\n{TRAIN} rows to train on, {TEST} to test, {EPOCHS} epochs, {chosen.seeds} seeds.")
     for arm in chosen.arms:
         what = "C-index" if arm == "survival" else "AUROC"
         print(f"\n### Fusion: {arm}\n")
-        print(
-            f"| | {what} | best | best by the image | share of the best | share of the headroom (sd) |\n|---|---|---|---|---|---|"
-        )
+        columns = ["", what, "best", "best by the image", "share of the best", "share of the headroom (sd)"]
+        print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|".replace("|  |", "| |", 1))
         for fusion in chosen.fusions:
-            fused, image, best = np.array([fit_and_score(fusion, arm, seed) for seed in range(chosen.seeds)]).T
+            fused, image, best = measured[arm, fusion].T
             share = (fused - image) / (best - image)
+            name = f"{fusion} (default)" if fusion == DEFAULT else fusion
             print(
-                f"| {fusion} | {fused.mean():.4f} | {best.mean():.4f} | {image.mean():.4f} | {(fused / best).mean():.3f} "
-                f"| {share.mean():.3f} ({share.std():.3f}) |",
-                flush=True,
+                f"| {name} | {fused.mean():.4f} | {best.mean():.4f} | {image.mean():.4f} | {(fused / best).mean():.3f} "
+                f"| {share.mean():.3f} ({share.std():.3f}) |"
             )

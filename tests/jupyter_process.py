@@ -63,7 +63,15 @@ class JupyterServer:
             return json.loads(text) if text else None
 
     def kernels(self) -> list[str]:
-        return [kernel["id"] for kernel in self.ask("GET", "api/kernels")]
+        """The ids of the kernels that run."""
+        while True:
+            try:
+                return [kernel["id"] for kernel in self.ask("GET", "api/kernels")]
+            except urllib.error.HTTPError as error:
+                # jupyter-server itself cannot list a kernel at the moment in which it starts: it has no last_activity yet
+                if error.code != 500:
+                    raise
+                time.sleep(0.1)
 
     def kill(self) -> None:
         """As a machine does that runs out of memory."""

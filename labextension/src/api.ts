@@ -1,6 +1,8 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
+import { RefusedError } from './refused';
+
 export type Status =
   | 'pending'
   | 'initializing'
@@ -80,16 +82,6 @@ export interface IPage<Item> {
 
 export interface IJobPage extends IPage<IJob> {
   counts: { [status: string]: number };
-}
-
-/** A request that the server refused; its message is for people. */
-export class RefusedError extends Error {
-  constructor(
-    readonly status: number,
-    message: string
-  ) {
-    super(message);
-  }
 }
 
 /** The server's REST interface. */

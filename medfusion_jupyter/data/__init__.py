@@ -14,13 +14,9 @@ from medfusion_jupyter.data.public import public_cohort, public_cohorts
 from medfusion_jupyter.data.read_image import read_image
 from medfusion_jupyter.data.readers import ImageError, MedicalImage
 from medfusion_jupyter.data.split import Split
-from medfusion_jupyter.data.synthetic import (
-    SyntheticSurvival,
-    synthetic_cohort,
-    synthetic_interaction,
-    synthetic_survival,
-)
+from medfusion_jupyter.data.synthetic import synthetic_cohort, synthetic_interaction, synthetic_survival
 from medfusion_jupyter.data.table_encoding import TableArrays, TableEncoder
+from medfusion_jupyter.data.targets import Multilabel, Ordinal, Regression, Survival, Target, target_of
 
 __all__ = [
     "Cohort",
@@ -28,11 +24,15 @@ __all__ = [
     "Fold",
     "ImageError",
     "MedicalImage",
+    "Multilabel",
+    "Ordinal",
     "PixelCache",
+    "Regression",
     "Split",
-    "SyntheticSurvival",
+    "Survival",
     "TableArrays",
     "TableEncoder",
+    "Target",
     "days_since",
     "folds_by_patient",
     "infer_columns",
@@ -43,4 +43,5 @@ __all__ = [
     "synthetic_cohort",
     "synthetic_interaction",
     "synthetic_survival",
+    "target_of",
 ]

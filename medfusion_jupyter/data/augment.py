@@ -12,10 +12,18 @@ from torch import Tensor
 from medfusion_jupyter.settings.augmentation import Augmentation
 
 
-def augment(images: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
-    """Changed copies of normalised images `(B, C, H, W)`. generator: on the device of the images."""
+def augment(
+    images: Tensor, settings: Augmentation, generator: torch.Generator, part: tuple[slice, int] | None = None
+) -> Tensor:
+    """Changed copies of normalised images `(B, C, H, W)`. generator: on the device of the images.
+
+    part: where the images are some of a batch, which ones and how many it has: all numbers of that batch are drawn, so that a row
+    is changed alike however it is shared.
+    """
+    count = len(images) if part is None else part[1]
     # all of a batch in one draw, between -1 and 1: as many numbers whatever the settings are
-    draws = torch.rand(7, len(images), generator=generator, device=images.device).mul_(2).sub_(1)
+    draws = torch.rand(7, count, generator=generator, device=images.device).mul_(2).sub_(1)
+    draws = draws if part is None else draws[:, part[0]]
     angle, size, side, across, down, contrast, brightness = draws
     moved = bool(settings.rotate or settings.translate or settings.scale or settings.flip)
     if moved:

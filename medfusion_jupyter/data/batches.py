@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -24,7 +25,11 @@ DEVICE_SHARE = 0.25
 class Batch:
     """B rows. image `(B, C, H, W)` float32, normalised, 0 where absent; numeric `(B, F)` float32; codes `(B, K)` int64;
     present `(B, M)` bool, a column a modality; target `(B,)` int64 or None; rows: positions in the cohort; all_present:
-    whether `present` is True everywhere, known without asking the device."""
+    whether `present` is True everywhere, known without asking the device. features `(B, 1 + T, D)` float32: what an image encoder
+    made of the images earlier, its vector and its T tokens, in place of `image`; of no meaning where absent.
+
+    Where several processes share each batch, image, numeric, codes and present are those of this one's rows alone
+    (`rows_of_share`); target and rows are always of the whole batch."""
 
     image: Tensor | None
     numeric: Tensor | None
@@ -33,6 +38,7 @@ class Batch:
     target: Tensor | None
     rows: NDArray[np.int64]
     all_present: bool
+    features: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -44,7 +50,11 @@ class BatchSource:
     mean, std: of each channel in units of the full range; modalities: in the order of the mask's columns;
     patients: the patient of each row of the cohort, kept for those of the source. balanced: an epoch in an order draws as many
     rows as there are with replacement, each class as often, instead of taking each row once.
+
+    share: where several processes share each batch, the number of this one, from 0, and how many they are.
     """
+
+    share: tuple[int, int] | None = None
 
     def __init__(
         self,
@@ -80,6 +90,7 @@ class BatchSource:
         self._mask = torch.from_numpy(self._present).to(device)
         self._cache = cache
         self._pixels: Tensor | None = None
+        self._features: NDArray[np.float32] | None = None
         if cache is not None:
             full = float(cache.max_value)
             # (x / full - mean) / std as one multiplication and one addition
@@ -126,8 +137,25 @@ class BatchSource:
         # all indices go to the device at once: a copy a batch would make it wait each time
         index = torch.from_numpy(np.concatenate(batches)).to(self.device)
         parts = torch.split(index, [len(rows) for rows in batches])
+        make = self._batch if self.share is None else partial(self._own_part, *self.share)
         for rows, part in zip(batches[start:], parts[start:], strict=True):
-            yield self._batch(rows, part, augmentation, generator)
+            yield make(rows, part, augmentation, generator)
+
+    def read_features(self, features: NDArray[np.float32]) -> None:
+        """Give these in place of images from now on. features: `(S, 1 + T, D)`, for each image of the pixel cache."""
+        self._features = features
+
+    @property
+    def pixel_cache(self) -> PixelCache | None:
+        """Where the images come from."""
+        return self._cache
+
+    def every_image(self) -> Iterator[Tensor]:
+        """All images of the pixel cache in its order, normalised: `(B, C, H, W)`, a batch at a time."""
+        assert self._cache is not None
+        for start in range(0, len(self._cache.pixels), self.batch_size):
+            pixels = torch.from_numpy(np.array(self._cache.pixels[start : start + self.batch_size]))
+            yield pixels.to(self.device).to(torch.float32).mul_(self._factor).add_(self._offset)
 
     def presence(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """`(B, M)`: which modalities those rows of the cohort have, without asking the device."""
@@ -140,13 +168,17 @@ class BatchSource:
         index: Tensor,
         augmentation: Augmentation | None,
         generator: torch.Generator | None,
+        part: tuple[slice, int] | None = None,
     ) -> Batch:
-        image = None
-        if self._cache is not None:
+        """part: as of `augment`."""
+        image, features = None, None
+        if self._features is not None:
+            features = torch.from_numpy(self._features[self._slots[rows]]).to(self.device)
+        elif self._cache is not None:
             image = self._chosen(self._cache, rows, index).to(torch.float32).mul_(self._factor).add_(self._offset)
             if augmentation is not None:
                 assert generator is not None
-                image = augment(image, augmentation, generator)
+                image = augment(image, augmentation, generator, part)
             if self._absent[rows].any():
                 image.masked_fill_(self._absent_on_device.index_select(0, index).view(-1, 1, 1, 1), 0)
         return Batch(
@@ -157,7 +189,22 @@ class BatchSource:
             target=None if self._targets is None else self._targets.index_select(0, index),
             rows=rows,
             all_present=bool(self._present[rows].all()),
+            features=features,
         )
+
+    def _own_part(
+        self,
+        number: int,
+        shares: int,
+        rows: NDArray[np.int64],
+        index: Tensor,
+        augmentation: Augmentation | None,
+        generator: torch.Generator | None,
+    ) -> Batch:
+        own = rows_of_share(len(rows), number, shares)
+        batch = self._batch(rows[own], index[own], augmentation, generator, (own, len(rows)))
+        target = None if self._targets is None else self._targets.index_select(0, index)
+        return replace(batch, target=target, rows=rows)
 
     def _chosen(self, cache: PixelCache, rows: NDArray[np.int64], index: Tensor) -> Tensor:
         """The pixels of the rows, uint8 or uint16, on the device."""
@@ -172,6 +219,16 @@ class BatchSource:
             return host.to(self.device, non_blocking=True)
         chosen = self._pixels.index_select(0, self._slots_on_device.index_select(0, index))
         return chosen.view(torch.uint16) if chosen.dtype == torch.int16 else chosen
+
+
+def rows_of_share(count: int, number: int, shares: int) -> slice:
+    """Which of a batch's `count` rows the process `number` of so many takes: shares that differ by one row at most.
+
+    A batch that has not two rows for each is taken whole by all of them: batch norm cannot learn from one row.
+    """
+    if count < 2 * shares:
+        return slice(0, count)
+    return slice(count * number // shares, count * (number + 1) // shares)
 
 
 _kept_on_device: WeakKeyDictionary[PixelCache, dict[str, Tensor]] = WeakKeyDictionary()

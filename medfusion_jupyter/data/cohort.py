@@ -21,6 +21,7 @@ from medfusion_jupyter.data.column_types import refuse_text
 from medfusion_jupyter.data.errors import CohortError, closest
 from medfusion_jupyter.data.image_files import find_images, why_unreadable
 from medfusion_jupyter.data.readers import suffixes
+from medfusion_jupyter.data.targets import Target, Values, target_of
 from medfusion_jupyter.store import home, open_store
 from medfusion_jupyter.store.durable_files import write_json, write_text
 
@@ -32,9 +33,11 @@ CARD, TABLE = "cohort.json", "table.csv"
 
 
 class Cohort:
-    """Rows of a table, each with a class and, where given, an image, clinical values and the patient it belongs to.
+    """Rows of a table, each with a target and, where given, an image, clinical values and the patient it belongs to.
 
-    table: path of a UTF-8 CSV, or a DataFrame (which is copied). target: column with the class; every row has one.
+    table: path of a UTF-8 CSV, or a DataFrame (which is copied). target: the column with the class; a list of columns of
+    findings, each 0, 1 or unknown; or `mf.Ordinal(column, classes=[…])` for grades, `mf.Regression(column)` for a number,
+    `mf.Survival(time=…, event=…)` for the time to an event. Every row has one.
     image: column with the image's path relative to image_root (PNG, JPEG, TIFF,
     BMP, DICOM, NIfTI of one slice, `.npy`, `.npz`; the suffix may be left out).
     image_root: folder of the images; by default that of the CSV, or the working directory for a DataFrame.
@@ -48,7 +51,7 @@ class Cohort:
         self,
         table: str | os.PathLike[str] | pd.DataFrame,
         *,
-        target: str,
+        target: str | Sequence[str] | Mapping[str, Any] | Target,
         image: str | None = None,
         image_root: str | os.PathLike[str] | None = None,
         patient: str | None = None,
@@ -60,7 +63,7 @@ class Cohort:
     def _build(
         self,
         table: str | os.PathLike[str] | pd.DataFrame,
-        target: str,
+        target: str | Sequence[str] | Mapping[str, Any] | Target,
         image: str | None,
         image_root: str | os.PathLike[str] | None,
         patient: str | None,
@@ -69,14 +72,16 @@ class Cohort:
         *,
         target_required: bool,
     ) -> None:
-        self.target = target
+        self.target = target_of(target)
+        self._target: Values | None = None
         self.image = image
         self.patient = patient
         self.numeric = _listed(numeric, "numeric")
         self.categorical = _listed(categorical, "categorical")
         self.name: str | None = None
         self.best_auroc: dict[str, float] | None = None
-        as_text = {target, *self.categorical, *(c for c in (image, patient) if c is not None)}
+        self.best_c_index: dict[str, float] | None = None
+        as_text = {*self.target.text_columns, *self.categorical, *(c for c in (image, patient) if c is not None)}
         if isinstance(table, pd.DataFrame):
             self.frame = table.copy()
             tables.refuse_repeated(list(self.frame.columns), "The DataFrame")
@@ -89,8 +94,7 @@ class Cohort:
         self._check_columns(target_required)
         if not len(self.frame):
             raise CohortError("The table has column names but no rows.")
-        used = [target] if target_required or target in self.frame else []
-        used += [column for column in (image, patient) if column is not None and column in self.frame]
+        used = [column for column in (image, patient) if column is not None and column in self.frame]
         self._names = {column: tables.names(self.frame[column]) for column in [*used, *self.categorical]}
         self._numbers = {column: tables.numbers(self.frame[column], column) for column in self.numeric}
         self.units = {column: tables.unit_of(self.frame[column], column) for column in self.numeric}
@@ -98,7 +102,8 @@ class Cohort:
             for column in self.categorical:
                 refuse_text(column, self._names[column])
         self._warn_of_empty_columns()
-        self.classes = self._find_classes() if target_required else ()
+        if target_required:
+            self.target, self._target = self.target.read(self.frame)
         if patient in self._names:
             self._refuse_missing(patient, "patient: give each row the id of its patient")
         self.image_root: Path | None = None
@@ -112,7 +117,7 @@ class Cohort:
         roles = [("image", self.image), *(("numeric", c) for c in self.numeric)]
         roles += [("categorical", c) for c in self.categorical]
         if target_required:
-            roles += [("target", self.target), ("patient", self.patient)]
+            roles += [*(("target", c) for c in self.target.columns), ("patient", self.patient)]
         for role, column in roles:
             if column is not None and column not in self.frame.columns:
                 raise CohortError(
@@ -120,14 +125,16 @@ class Cohort:
                 )
         features = [*self.numeric, *self.categorical]
         for column in features:
-            if column in (self.target, self.image, self.patient):
+            if column in (*self.target.columns, self.image, self.patient):
                 raise CohortError(f"The column {column!r} cannot be learned from: it is the {self._role_of(column)}.")
         twice = sorted({column for column in features if features.count(column) > 1})
         if twice:
             raise CohortError(f"The column {twice[0]!r} is listed twice under numeric and categorical: keep one.")
 
     def _role_of(self, column: str) -> str:
-        return {self.target: "target", self.image: "image column", self.patient: "patient column"}[column]
+        if column in self.target.columns:
+            return "target"
+        return {self.image: "image column", self.patient: "patient column"}[column]
 
     def _refuse_missing(self, column: str, meaning: str) -> None:
         missing = sum(value is None for value in self._names[column])
@@ -136,20 +143,6 @@ class Cohort:
                 f"The column {column!r} is empty in {missing} of {len(self)} rows. It is the {meaning}, or leave those rows "
                 f"out: frame[frame[{column!r}].notna()]."
             )
-
-    def _find_classes(self) -> tuple[str, ...]:
-        self._refuse_missing(self.target, "target: every row needs a class")
-        classes = tables.in_order(set(self._names[self.target]))
-        if len(classes) < 2:
-            raise CohortError(
-                f"The target {self.target!r} has one class only ({classes[0]!r}): there is nothing to tell apart."
-            )
-        if len(classes) > max(20, len(self) // 10):
-            raise CohortError(
-                f"The target {self.target!r} has {len(classes)} different values in {len(self)} rows: it must be a class, not a "
-                "measurement. Cut it into classes first, as by pandas.cut."
-            )
-        return classes
 
     def _warn_of_empty_columns(self) -> None:
         empty = [name for name in self.numeric if not np.isfinite(self._numbers[name]).any()]
@@ -201,11 +194,11 @@ class Cohort:
         return len(self.frame)
 
     def __repr__(self) -> str:
-        shares = ", ".join(f"{name} {count}" for name, count in self.class_counts.items())
+        shares = "not known" if self._target is None else self.target.described(self._target)
         images = f", {sum(path is not None for path in self.image_paths)} images" if self.image else ""
         return (
-            f"<Cohort {self.name or self.target}: {len(self)} rows of {self.num_patients} patients{images}, "
-            f"{len(self.numeric)} numeric and {len(self.categorical)} categorical columns, {self.target}: {shares}>"
+            f"<Cohort {self.name or self.target.name}: {len(self)} rows of {self.num_patients} patients{images}, "
+            f"{len(self.numeric)} numeric and {len(self.categorical)} categorical columns, {self.target.name}: {shares}>"
         )
 
     def _repr_html_(self) -> str:
@@ -219,11 +212,30 @@ class Cohort:
         """Values of a column of names as text, None where missing."""
         return self._names[column]
 
-    @functools.cached_property
+    @property
+    def has_target(self) -> bool:
+        """Whether the rows have a target: those of a cohort to predict for need none."""
+        return self._target is not None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, grades or labels in the order of a model's outputs; none where the target is no class."""
+        return self.target.classes if self._target is not None else ()
+
+    @property
+    def targets(self) -> Values:
+        """What is learned: codes `(N,)` int64 of classes or grades; labels `(N, L)` float64 of 0, 1 and NaN where unknown; a
+        number `(N,)` float64; or time and event `(N, 2)` float64. Raises CohortError where the cohort is to predict for."""
+        if self._target is None:
+            raise CohortError("A cohort to predict for has no target.")
+        return self._target
+
+    @property
     def target_codes(self) -> NDArray[np.int64]:
-        """Index into `classes` of each row."""
-        code_of = {name: code for code, name in enumerate(self.classes)}
-        return np.asarray([code_of[name] for name in self._names[self.target]], dtype=np.int64)
+        """Index into `classes` of each row. Raises CohortError where a row is not of one class."""
+        if self.target.task not in ("classification", "ordinal"):
+            raise CohortError(f"The target {self.target.name!r} is one of {self.target.task}: it has no classes.")
+        return self.targets
 
     @functools.cached_property
     def patient_codes(self) -> NDArray[np.int64]:
@@ -239,16 +251,13 @@ class Cohort:
 
     @property
     def class_counts(self) -> dict[str, int]:
-        """Rows by class."""
-        if not self.classes:
-            return {}
-        counts = np.bincount(self.target_codes, minlength=len(self.classes))
-        return {name: int(count) for name, count in zip(self.classes, counts, strict=True)}
+        """Rows by class or grade, positive rows by label, rows by quarter of a number, or events and censored rows."""
+        return {} if self._target is None else self.target.distribution(self._target)
 
     def roles(self) -> dict[str, Any]:
         """Which column plays which role, as keywords of Cohort."""
         return {
-            "target": self.target,
+            "target": self.target.to_json(),
             "image": self.image,
             "image_root": None if self.image_root is None else str(self.image_root),
             "patient": self.patient,
@@ -261,13 +270,15 @@ class Cohort:
         part = Cohort.__new__(Cohort)
         part.__dict__.update({k: v for k, v in self.__dict__.items() if k not in _COMPUTED})
         part.frame = self.frame.iloc[rows]
+        part._target = None if self._target is None else self._target[rows]
         part._names = {column: values[rows] for column, values in self._names.items()}
         part._numbers = {column: values[rows] for column, values in self._numbers.items()}
         part.image_paths = [self.image_paths[row] for row in rows]
         return part
 
     def split(self, *, test: float = 0.2, val: float = 0.2, seed: int = 0) -> Split:
-        """Split by patient into train, val and test, each with the same share of every class as near as patients allow.
+        """Split by patient into train, val and test, each with the same share of every class as near as patients allow: of
+        every grade or label, of every range of a number, of events and censored rows.
 
         test, val: shares of the rows, each 0 or more and together below 1. Raises CohortError where there are too few
         patients for that.
@@ -337,8 +348,10 @@ class Cohort:
             "name": self.name,
             "fingerprint": self.fingerprint,
             "best_auroc": self.best_auroc,
+            "best_c_index": self.best_c_index,
             "roles": self.roles(),
             "classes": self.classes,
+            "class_distribution": self.class_counts,
         }
         if not (folder / TABLE).exists():
             write_text(folder / TABLE, self._used().to_csv(index=False))
@@ -354,6 +367,7 @@ class Cohort:
             raise CohortError(f"There is no readable cohort in {folder}: {error}.") from error
         cohort = cls.from_roles(folder / TABLE, card["roles"])
         cohort.name, cohort.best_auroc = card["name"], card["best_auroc"]
+        cohort.best_c_index = card.get("best_c_index")
         return cohort
 
     @classmethod
@@ -398,10 +412,11 @@ class Cohort:
         return cohort
 
     def _used(self) -> pd.DataFrame:
-        return pd.DataFrame({**self._names, **self._numbers})
+        target = {} if self._target is None else self.target.to_columns(self._target)
+        return pd.DataFrame({**target, **self._names, **self._numbers})
 
 
-_COMPUTED = ("target_codes", "patient_codes", "fingerprint")
+_COMPUTED = ("patient_codes", "fingerprint")
 
 
 def _listed(columns: Sequence[str] | None, role: str) -> list[str]:

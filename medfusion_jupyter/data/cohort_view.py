@@ -49,21 +49,25 @@ def html_of(cohort: Cohort) -> str:
     if cohort.best_auroc is not None:
         best = ", ".join(f"{name} {value:.3f}" for name, value in cohort.best_auroc.items())
         notes.append(f"Best possible AUROC: {best}.")
+    if cohort.best_c_index is not None:
+        best = ", ".join(f"{name} {value:.3f}" for name, value in cohort.best_c_index.items())
+        notes.append(f"Best possible C index: {best}.")
     return (
         f"{STYLE}<div class='mf-cohort'><b>{title}</b> <span class='mf-quiet'>{' · '.join(facts)}</span>"
-        f"{_classes(cohort)}{_columns(cohort)}"
+        f"{_target(cohort)}{_columns(cohort)}"
         + "".join(f"<div class='mf-quiet'>{html.escape(note)}</div>" for note in notes)
         + f"<div style='margin-top:6px'>{_thumbnails(cohort)}</div></div>"
     )
 
 
 def html_of_split(split: Split) -> str:
-    """Rows, patients and class shares of each part."""
+    """Rows and patients of each part, and its share of each class, label or range of the target."""
     cohort = split.cohort
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in cohort.classes)
+    strata = cohort.target.strata(cohort.targets)
+    head = "".join(f"<th>{html.escape(one.name)}</th>" for one in strata)
     body = ""
     for part, rows in split.rows.items():
-        counts = np.bincount(cohort.target_codes[rows], minlength=len(cohort.classes))
+        counts = [int(one.rows[rows].sum()) for one in strata]
         cells = "".join(f"<td>{count:,} ({count / max(1, len(rows)):.0%})</td>" for count in counts)
         body += f"<tr><td>{part}</td><td>{len(rows):,}</td><td>{len(split.patients[part]):,}</td>{cells}</tr>"
     return (
@@ -72,17 +76,31 @@ def html_of_split(split: Split) -> str:
     )
 
 
-def _classes(cohort: Cohort) -> str:
+def _target(cohort: Cohort) -> str:
+    """A bar for each class, label or range; what is not known of labels, and the spread of times and numbers, beside it."""
+    if not cohort.has_target:
+        return ""
     rows = ""
     for name, count in cohort.class_counts.items():
         share = count / len(cohort)
         bar = f"<span class='mf-bar' style='width:{max(1, round(160 * share))}px'></span>"
-        rows += f"<tr><td>{html.escape(name)}</td><td>{bar}{count:,} ({share:.0%})</td></tr>"
+        rows += f"<tr><td>{html.escape(name)}</td><td>{bar}{count:,} ({share:.0%})</td><td>{_unknown(cohort, name)}</td></tr>"
+    task, values = cohort.target.task, cohort.targets
+    spread = ""
+    if task in ("regression", "survival"):
+        numbers = values if task == "regression" else values[:, 0]
+        spread = f"{_histogram(numbers)} {numbers.min():.4g} … {numbers.max():.4g}"
     return (
-        f"<table><tr><th>{html.escape(cohort.target)}</th><th class='mf-quiet'>target</th></tr>{rows}</table>"
-        if rows
-        else ""
+        f"<table><tr><th>{html.escape(cohort.target.name)}</th><th class='mf-quiet'>target, {task}</th>"
+        f"<th class='mf-quiet'>{spread}</th></tr>{rows}</table>"
     )
+
+
+def _unknown(cohort: Cohort, label: str) -> str:
+    if cohort.target.task != "multilabel":
+        return ""
+    unknown = int(np.isnan(cohort.targets[:, cohort.classes.index(label)]).sum())
+    return f"<span class='mf-quiet'>{unknown:,} unknown</span>" if unknown else ""
 
 
 def _columns(cohort: Cohort) -> str:
@@ -131,7 +149,7 @@ def _thumbnails(cohort: Cohort) -> str:
         path = cohort.image_paths[row]
         picture = _picture(path) if path is not None else None
         if picture is not None:
-            label = html.escape(cohort.classes[cohort.target_codes[row]]) if cohort.classes else ""
+            label = html.escape(_of_row(cohort, row)) if cohort.has_target else ""
             figures += (
                 f"<figure><img alt='image of row {row}' src='data:image/jpeg;base64,{picture}'><br>{label}</figure>"
             )
@@ -152,3 +170,15 @@ def _picture(path: Path) -> str | None:
     out = io.BytesIO()
     Image.fromarray(pixels[0] if not coloured else pixels.transpose(1, 2, 0)).save(out, "JPEG", quality=80)
     return base64.b64encode(out.getvalue()).decode()
+
+
+def _of_row(cohort: Cohort, row: int) -> str:
+    """The target of a row in a few words."""
+    value = cohort.targets[row]
+    if cohort.target.task in ("classification", "ordinal"):
+        return str(cohort.classes[value])
+    if cohort.target.task == "multilabel":
+        return ", ".join(name for name, there in zip(cohort.classes, value, strict=True) if there == 1) or "–"
+    if cohort.target.task == "survival":
+        return f"{value[0]:.4g}{'' if value[1] else '+'}"
+    return f"{value:.4g}"

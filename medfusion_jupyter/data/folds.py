@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medfusion_jupyter.data.cohort import Cohort
+    from medfusion_jupyter.data.targets import Stratum
 
 MOST_FOLDS = 500
 
@@ -46,17 +47,19 @@ def folds_by_patient(cohort: Cohort, *, folds: int, repeats: int, val: float, se
         raise CohortError(
             f"val={val} leaves nothing to train on: with folds={folds} give more than 0 and less than {1 - 1 / folds:.3g}."
         )
-    owner, counts = rows_by_patient(cohort)
-    _refuse_too_few(cohort, counts, folds)
+    strata = cohort.target.strata(cohort.targets)
+    owner, counts = rows_by_patient(cohort, strata)
+    _refuse_too_few(cohort, strata, counts, folds)
     return [
         Fold(repeat, fold, split)
         for repeat in range(1, repeats + 1)
-        for fold, split in enumerate(_splits(cohort, owner, counts, folds, val, (seed, repeat)), start=1)
+        for fold, split in enumerate(_splits(cohort, strata, owner, counts, folds, val, (seed, repeat)), start=1)
     ]
 
 
 def _splits(
     cohort: Cohort,
+    strata: Sequence[Stratum],
     owner: NDArray[np.int64],
     counts: NDArray[np.float64],
     folds: int,
@@ -70,31 +73,35 @@ def _splits(
         part_of = np.full(len(counts), PARTS.index("test"))
         learned = np.flatnonzero(tested_in != fold)
         part_of[learned] = deal(counts[learned], np.asarray([1 - val_share, val_share]), rng)
-        _refuse_lacking(cohort, counts, part_of, fold + 1)
+        _refuse_lacking(strata, counts, part_of, fold + 1)
         of_row = part_of[owner]
         yield Split(cohort, {part: np.flatnonzero(of_row == k) for k, part in enumerate(PARTS)})
 
 
-def _refuse_too_few(cohort: Cohort, counts: NDArray[np.float64], folds: int) -> None:
+def _refuse_too_few(cohort: Cohort, strata: Sequence[Stratum], counts: NDArray[np.float64], folds: int) -> None:
     # one in each test part, and two others to learn from and to choose by
     needed = max(folds, 4) if folds == 2 else folds
+    if len(counts) < needed:
+        raise CohortError(f"{len(counts)} patients are too few for folds={folds}: {needed} or more are needed.")
     having = (counts > 0).sum(axis=0)
-    rare = [f"{name!r} ({int(n)})" for name, n in zip(cohort.classes, having, strict=True) if n < needed]
+    rare = [f"{one.name!r} ({int(n)})" for one, n in zip(strata, having, strict=True) if one.needed and n < needed]
     if rare:
-        most = int(having.min())
+        most = min(int(n) for one, n in zip(strata, having, strict=True) if one.needed)
         advice = f"Take folds={most} at most, or merge" if most > 2 else "Merge"
         raise CohortError(
-            f"The target {cohort.target!r} has classes of fewer patients than folds={folds} needs ({needed}): "
+            f"The target {cohort.target.name!r} has classes of fewer patients than folds={folds} needs ({needed}): "
             f"{', '.join(rare)}. {advice} or leave out rare classes."
         )
 
 
-def _refuse_lacking(cohort: Cohort, counts: NDArray[np.float64], part_of: NDArray[np.int64], fold: int) -> None:
+def _refuse_lacking(
+    strata: Sequence[Stratum], counts: NDArray[np.float64], part_of: NDArray[np.int64], fold: int
+) -> None:
     for k, part in enumerate(PARTS):
-        lacking = np.flatnonzero(counts[part_of == k].sum(axis=0) == 0)
-        if len(lacking):
-            names = ", ".join(repr(cohort.classes[code]) for code in lacking)
+        there = counts[part_of == k].sum(axis=0) > 0
+        lacking = [repr(one.name) for one, has in zip(strata, there, strict=True) if one.needed and not has]
+        if lacking:
             raise CohortError(
-                f"The part {part!r} of fold {fold} got no patient of class {names}: they have rows of several classes. "
-                "Try another seed, fewer folds, or merge rare classes."
+                f"The part {part!r} of fold {fold} got no patient of {', '.join(lacking)}: they have rows of several "
+                "classes. Try another seed, fewer folds, or merge rare classes."
             )

@@ -5,24 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from medfusion_jupyter.data.cache_memory import cache_memory
 from medfusion_jupyter.data.errors import CohortError
 from medfusion_jupyter.data.image_files import UNREADABLE, decode, kind_of
-from medfusion_jupyter.store.durable_files import write_durably, write_json
+from medfusion_jupyter.data.stored_arrays import alone, read_array, write_array
 
 FORMAT = 2
 STATISTICS_FROM = 2000
@@ -36,11 +32,12 @@ class PixelCache:
     """Decoded images.
 
     pixels: `(S, C, size, size)` uint8 or uint16; slots: for each of the paths that were asked for its index in `pixels`, -1
-    where there is no readable image.
+    where there is no readable image. key: tells these pixels from others.
     """
 
     pixels: NDArray[np.uint8] | NDArray[np.uint16]
     slots: NDArray[np.int64]
+    key: str
 
     @classmethod
     def open(
@@ -56,20 +53,20 @@ class PixelCache:
         in_memory = cache_memory()
         key = hashlib.sha256(json.dumps([FORMAT, size, channels, [_stat(path) for path in files]]).encode()).hexdigest()
         array, card = cache_dir / f"{key[:40]}.npy", cache_dir / f"{key[:40]}.json"
-        found = _read(array, card, in_memory)
+        found = read_array(array, card, in_memory)
         if found is None:
-            with _alone(card.with_suffix(".lock")):
+            with alone(card.with_suffix(".lock")):
                 # another process may have made it while this one waited
-                found = _read(array, card, in_memory)
+                found = read_array(array, card, in_memory)
                 if found is None:
                     _make(files, array, card, size, channels)
-                    found = _read(array, card, in_memory)
+                    found = read_array(array, card, in_memory)
         if found is None:
             raise CohortError(
                 f"The decoded images in {array} do not read back as they were written: the disk or its file system is at "
                 "fault. Set MEDFUSION_HOME to a folder on another disk."
             )
-        pixels, unreadable = found
+        pixels, unreadable = found[0], found[1]["unreadable"]
         if unreadable:
             warnings.warn(
                 f"{len(unreadable)} of {len(files)} image files cannot be decoded; their rows count as without image.",
@@ -77,7 +74,7 @@ class PixelCache:
             )
         slot_of: dict[Path | None, int] = {path: slot for slot, path in enumerate(files)}
         slot_of |= {None: -1} | {files[slot]: -1 for slot in unreadable}
-        return cls(pixels, np.asarray([slot_of[path] for path in paths], dtype=np.int64))
+        return cls(pixels, np.asarray([slot_of[path] for path in paths], dtype=np.int64), key)
 
     @property
     def channels(self) -> int:
@@ -120,40 +117,6 @@ def _stat(path: Path) -> list[Any]:
     return [str(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """One process at a time, so that two do not decode the same; where files cannot be locked, each does it for itself."""
-    lock = FileLock(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except (OSError, NotImplementedError):
-        yield
-        return
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _read(array: Path, card: Path, in_memory: int) -> tuple[NDArray[Any], list[int]] | None:
-    """The pixels, and the slots of the files that are unreadable; None where they are not there whole.
-
-    in_memory: so many bytes at most are read now, and compared with the checksum; more is mapped, and only its length compared.
-    """
-    try:
-        about = json.loads(card.read_text(encoding="utf-8"))
-        size = array.stat().st_size
-        if size != about["bytes"]:
-            return None
-        pixels: NDArray[Any] = np.load(array, mmap_mode=None if size <= in_memory else "r")
-        if not isinstance(pixels, np.memmap) and zlib.crc32(pixels.data) != about["crc32"]:
-            return None
-        return pixels, about["unreadable"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
 def _make(files: Sequence[Path], array: Path, card: Path, size: int, channels: int | None) -> None:
     """Decode all files in threads (Pillow decodes without Python's lock) and put array and card in place, the card last."""
     with ThreadPoolExecutor() as pool:
@@ -163,28 +126,17 @@ def _make(files: Sequence[Path], array: Path, card: Path, size: int, channels: i
         deep = any(deep for _, deep in kinds)
         blank = np.zeros((channels, size, size), np.uint16 if deep else np.uint8)
         unreadable: list[int] = []
-        checksum = 0
 
-        def write(temporary: Path) -> None:
-            # one image after another: memory stays small, and a full disk is an error here, not a crash as in a memory map
-            nonlocal checksum
-            with open(temporary, "wb") as file:
-                shape = (max(1, len(files)), *blank.shape)
-                npy.write_array_header_1_0(
-                    file, {"descr": npy.dtype_to_descr(blank.dtype), "fortran_order": False, "shape": shape}
-                )
-                decoded = _in_order(pool, files, size=size, channels=blank.shape[0], deep=deep)
-                for slot, pixels in enumerate(decoded if files else [blank]):
-                    if pixels is None:
-                        unreadable.append(slot)
-                    content = np.ascontiguousarray(blank if pixels is None else pixels).data
-                    checksum = zlib.crc32(content, checksum)
-                    file.write(content)
+        def decoded() -> Iterator[NDArray[Any]]:
+            found = _in_order(pool, files, size=size, channels=blank.shape[0], deep=deep)
+            for slot, pixels in enumerate(found if files else [blank]):
+                if pixels is None:
+                    unreadable.append(slot)
+                yield blank if pixels is None else pixels
 
         try:
-            write_durably(array, write)
-            about = {"bytes": array.stat().st_size, "crc32": checksum, "unreadable": unreadable}
-            write_json(card, about)
+            # what is unreadable is known when all are written
+            write_array(array, card, (max(1, len(files)), *blank.shape), blank.dtype, decoded(), unreadable=unreadable)
         except OSError as error:
             raise CohortError(
                 f"The decoded images ({blank.nbytes * len(files) / 1e6:.0f} MB) could not be written to {array.parent}: "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from medfusion_jupyter.data import tables
 from medfusion_jupyter.data.cohort_view import html_of_split
 from medfusion_jupyter.data.errors import CohortError, closest
+from medfusion_jupyter.data.targets import Stratum
 from medfusion_jupyter.store.durable_files import write_json
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Split:
         parts = ", ".join(
             f"{part} {len(self.rows[part])} rows of {len(self.patients[part])} patients" for part in PARTS
         )
-        return f"<Split of {self.cohort.name or self.cohort.target}: {parts}>"
+        return f"<Split of {self.cohort.name or self.cohort.target.name}: {parts}>"
 
     def _repr_html_(self) -> str:
         return html_of_split(self)
@@ -114,7 +115,8 @@ def split_by_patient(cohort: Cohort, *, test: float, val: float, seed: int) -> S
     """Patients are dealt to the parts so that each part comes near its share of the rows of every class.
 
     Patients with the same rows of each class are alike; of each kind every part gets its share, and who is left over goes
-    where most is missing. Raises CohortError where a class has fewer patients than there are parts.
+    where most is missing. What stands for classes with other targets, the target says by its strata. Raises CohortError where
+    a class has fewer patients than there are parts.
     """
     for name, share in (("test", test), ("val", val)):
         if not 0 <= share < 1:
@@ -123,40 +125,40 @@ def split_by_patient(cohort: Cohort, *, test: float, val: float, seed: int) -> S
         raise CohortError(f"test={test} and val={val} leave nothing to train on: together they must be below 1.")
     shares = {"train": 1 - test - val, "val": val, "test": test}
     parts = [part for part in PARTS if shares[part] > 0]
-    owner, counts = rows_by_patient(cohort)
-    _refuse_too_few(cohort, counts, parts)
+    strata = cohort.target.strata(cohort.targets)
+    owner, counts = rows_by_patient(cohort, strata)
+    _refuse_too_few(cohort, strata, counts, parts)
     part_of = deal(counts, np.asarray([shares[part] for part in parts]), np.random.default_rng(seed))
     of_row = part_of[owner]
     rows = {part: np.flatnonzero(of_row == k) for k, part in enumerate(parts)}
     split = Split(cohort, {part: rows.get(part, np.zeros(0, dtype=np.int64)) for part in PARTS})
     for part in parts:
-        lacking = [name for name, count in split.cohort.subset(split.rows[part]).class_counts.items() if not count]
+        lacking = [one.name for one in strata if one.needed and not one.rows[split.rows[part]].any()]
         if lacking:
             raise CohortError(
-                f"The part {part!r} got no patient of class {', '.join(map(repr, lacking))}: they have rows of several classes. "
+                f"The part {part!r} got no patient of {', '.join(map(repr, lacking))}: they have rows of several classes. "
                 "Try another seed, larger shares, or merge rare classes."
             )
     return split
 
 
-def _refuse_too_few(cohort: Cohort, counts: NDArray[np.float64], parts: list[str]) -> None:
+def _refuse_too_few(cohort: Cohort, strata: Sequence[Stratum], counts: NDArray[np.float64], parts: list[str]) -> None:
     if len(counts) < len(parts):
         raise CohortError(f"{len(counts)} patients cannot be split into {len(parts)} parts ({', '.join(parts)}).")
     having = (counts > 0).sum(axis=0)
-    rare = [f"{name!r} ({int(n)})" for name, n in zip(cohort.classes, having, strict=True) if n < len(parts)]
+    rare = [f"{one.name!r} ({int(n)})" for one, n in zip(strata, having, strict=True) if one.needed and n < len(parts)]
     if rare:
         raise CohortError(
-            f"The target {cohort.target!r} has classes of fewer patients than there are parts ({len(parts)}): "
+            f"The target {cohort.target.name!r} has classes of fewer patients than there are parts ({len(parts)}): "
             f"{', '.join(rare)}. Merge or leave out rare classes, or set test=0."
         )
 
 
-def rows_by_patient(cohort: Cohort) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The patient of each row `(N,)`, as a number from 0, and how many rows of each class a patient has `(P, K)`."""
+def rows_by_patient(cohort: Cohort, strata: Sequence[Stratum]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The patient of each row `(N,)`, as a number from 0, and how many rows of each stratum a patient has `(P, S)`."""
     patients, owner = np.unique(cohort.patient_codes, return_inverse=True)
-    counts = np.zeros((len(patients), len(cohort.classes)))
-    np.add.at(counts, (owner, cohort.target_codes), 1)
-    return owner.astype(np.int64), counts
+    counts = [np.bincount(owner, one.rows, minlength=len(patients)) for one in strata]
+    return owner.astype(np.int64), np.stack(counts, axis=1).astype(np.float64)
 
 
 def deal(counts: NDArray[np.float64], shares: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:

@@ -40,8 +40,8 @@ def auroc(
     """Area under the ROC curve with a 95 % interval: DeLong's, or where patients repeat, Obuchowski's.
 
     positive: `(N,)` bool; score: `(N,)`, higher for the positive class; patient: `(N,)` integer codes, by default each row
-    is a patient of its own. The interval is taken on the logit scale, so
-    that it stays within 0 and 1. Undefined (nan) where a class is absent.
+    is a patient of its own. The interval is taken on the logit scale, so that it stays within 0 and 1. At 0 and 1 it is the
+    exact one of as many independent pairs as there are patients on the smaller side. Undefined (nan) where a class is absent.
 
     DeLong et al., Biometrics 44 (1988); Sun and Xu, IEEE Signal Processing Letters 21 (2014), for the ranks; Obuchowski,
     Biometrics 53 (1997), for patients with several rows, whose rows are not independent.
@@ -61,14 +61,16 @@ def auroc(
     of_cases, of_controls = groups[positive], groups[~positive]
     if len(np.unique(of_cases)) < 2 or len(np.unique(of_controls)) < 2:
         return Interval(area, math.nan, math.nan)
+    smaller = min(len(np.unique(of_cases)), len(np.unique(of_controls)))
+    if area in (0.0, 1.0):
+        # of k pairs of patients that share nobody all are in order; the chance of that is area**k, 2.5 % at the bound
+        bound = 0.025 ** (1 / smaller)
+        return Interval(area, bound, 1.0) if area else Interval(area, 0.0, 1 - bound)
     variance = _variance(area, above, below, of_cases, of_controls)
-    # at 0 and 1 the logit is infinite and DeLong's variance is 0, as it is where all scores are tied: half a pair stands
-    # for what was not seen
-    shrunk = min(max(area, 0.5 / (m * n)), 1 - 0.5 / (m * n))
-    if area != shrunk or variance == 0:
-        variance = max(variance, shrunk * (1 - shrunk) / min(m, n))
-    half = Z95 * math.sqrt(variance) / (shrunk * (1 - shrunk))
-    centre = math.log(shrunk / (1 - shrunk))
+    if variance == 0:  # all scores are tied
+        variance = area * (1 - area) / smaller
+    half = Z95 * math.sqrt(variance) / (area * (1 - area))
+    centre = math.log(area / (1 - area))
     return Interval(area, min(_sigmoid(centre - half), area), max(_sigmoid(centre + half), area))
 
 

@@ -115,7 +115,7 @@ class FusionModel(nn.Module):
 
     def forward(
         self,
-        image: Tensor | None,
+        image: Tensor | Encoded | None,
         numeric: Tensor | None,
         codes: Tensor | None,
         present: Tensor,
@@ -124,13 +124,15 @@ class FusionModel(nn.Module):
     ) -> Tensor:
         """Outputs of the head, `(B, K)`.
 
-        image: `(B, C, H, W)` float, normalised; `(B, N, C, H, W)` where there is an aggregator; numeric: `(B, F)` float;
+        image: `(B, C, H, W)` float, normalised; `(B, N, C, H, W)` where there is an aggregator; or what `encode_images` made of
+        it, without an aggregator. numeric: `(B, F)` float;
         codes: `(B, K)` int64; each None where the model does not use that modality. present: `(B, M)` bool, columns in the
         order of `architecture.modalities`. all_present: the caller knows that the mask is True everywhere, which saves asking
         the device. instances: `(B, N)` bool, which of the N images are there, with an aggregator; None where all of a present
         row are.
         """
         if self.aggregator is not None:
+            assert not isinstance(image, Encoded)
             present, instances = self._of_bags(image, present, instances)
             all_present = False
         kept = present
@@ -141,7 +143,9 @@ class FusionModel(nn.Module):
         encoded: list[Encoded] = []
         if self.image_encoder is not None:
             assert image is not None
-            if self.aggregator is None:
+            if isinstance(image, Encoded):
+                one = image
+            elif self.aggregator is None:
                 one = self._images(image, present[:, 0], all_present)
             else:
                 assert instances is not None

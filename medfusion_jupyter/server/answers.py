@@ -106,6 +106,19 @@ class NodeType(Answer):
 NodeTypeList = _all("NodeTypeList", NodeType)
 
 
+class WorkflowTemplate(Answer):
+    """A graph to start from; it runs as it is."""
+
+    name: str
+    title: str
+    help: str
+    nodes: list[dict[str, Any]]
+    edges: list[dict[str, Any]]
+
+
+WorkflowTemplateList = _all("WorkflowTemplateList", WorkflowTemplate)
+
+
 class Series(Answer):
     """One metric by rising step; null stands for a value that was not a number."""
 

@@ -31,6 +31,7 @@ from medfusion_jupyter.server.workflows import (
     WorkflowDifference,
     WorkflowList,
     WorkflowRestoration,
+    WorkflowTemplateList,
     WorkflowVersionList,
 )
 
@@ -67,6 +68,7 @@ ROUTES: list[tuple[str, type]] = [
     (rf"{API}/datasets/{DATASET}/analyze", Analysis),
     (rf"{API}/workflows", WorkflowList),
     (rf"{API}/workflows/nodes", NodeTypeList),
+    (rf"{API}/workflows/templates", WorkflowTemplateList),
     (rf"{API}/workflows/validate", Validation),
     (rf"{API}/workflows/executions/{EXECUTION}", Execution),
     (rf"{API}/workflows/executions/{EXECUTION}/stop", ExecutionStop),

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 class Launchable:
     """label: for people; path, title: of the session that shows it among the running kernels; code: what the kernel runs.
 
-    gpu: number of the GPU that it was given. not_begun(store, error): notes that its kernel could not begin it.
+    gpu: number of the GPU that it was given, the first one of `devices`. not_begun(store, error): notes that its kernel could
+    not begin it.
     """
 
     label: str
@@ -23,6 +24,7 @@ class Launchable:
     code: str
     gpu: int | None
     not_begun: Callable[[Store, str], None]
+    devices: int = 1
 
     @classmethod
     def of(cls, launched: Job | Execution) -> Launchable:
@@ -33,6 +35,8 @@ class Launchable:
 
 
 def _job(job: Job) -> Launchable:
+    from medfusion_jupyter.store.job_queue import devices_of
+
     return Launchable(
         label=job.job_id,
         path=f"medfusion/{job.job_id}",
@@ -40,6 +44,7 @@ def _job(job: Job) -> Launchable:
         code=f"from medfusion_jupyter.training.headless import run_queued\nrun_queued({job.job_id!r})",
         gpu=job.gpu,
         not_begun=lambda store, error: store.queue.not_begun(job.job_id, job.launched_at, error),
+        devices=devices_of(job.training_config),
     )
 
 

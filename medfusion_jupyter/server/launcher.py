@@ -112,7 +112,8 @@ class Launcher:
         try:
             environment = {**os.environ, "MEDFUSION_HOME": str(home())}
             if launched.gpu is not None and launched.gpu < len(gpu_names):
-                environment["CUDA_VISIBLE_DEVICES"] = gpu_names[launched.gpu]
+                own = gpu_names[launched.gpu : launched.gpu + launched.devices]
+                environment["CUDA_VISIBLE_DEVICES"] = ",".join(own)
             # independent: a server that is killed does not take the kernel with it
             kernel_id = await self._kernels.start_kernel(
                 kernel_name=self._kernel_name or None, env=environment, independent=True

@@ -86,6 +86,12 @@ class NodeTypeList(WorkflowHandler):
         self.reply({"items": await self.in_thread(_node_types)})
 
 
+class WorkflowTemplateList(WorkflowHandler):
+    @operation("Workflows to start from", answer="WorkflowTemplateList")
+    async def get(self) -> None:
+        self.reply({"items": await self.in_thread(_templates)})
+
+
 class Validation(WorkflowHandler):
     @operation("What keeps a graph from being executed", body="Graph", answer="IssueList")
     async def post(self, body: Graph) -> None:
@@ -97,6 +103,12 @@ def _node_types() -> list[dict[str, Any]]:
     from medfusion_jupyter.workflows.catalogue import catalogue
 
     return catalogue().to_json()
+
+
+def _templates() -> list[dict[str, Any]]:
+    from medfusion_jupyter.workflows.templates import templates
+
+    return [template.to_json() for template in templates()]
 
 
 def _issues(graph: dict[str, Any]) -> list[dict[str, Any]]:

@@ -12,6 +12,18 @@ class ComputationSettings(BaseModel):
 
     batch_size: Annotated[int, Field(ge=2, le=65_536, description="rows a batch, 2 or more")] = 32
     device: Annotated[str, Field(description="auto, cpu, cuda or cuda:N")] = "auto"
+    devices: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=64,
+            description="GPUs of this machine, or processes on a CPU (device='cpu'), that share each batch of batch_size rows",
+        ),
+    ] = 1
+    sync_batchnorm: Annotated[
+        bool,
+        Field(description="with several GPUs: batch norm over the rows of all of them, not of each one's share alone"),
+    ] = False
     precision: Annotated[
         Literal["auto", "fp32", "tf32", "bf16", "fp16"],
         Field(

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator, model_
 from medfusion_jupyter.settings.augmentation import Augmentation
 from medfusion_jupyter.settings.checkpoints import CheckpointSettings
 from medfusion_jupyter.settings.computation import ComputationSettings
+from medfusion_jupyter.settings.image_encoding import ImageEncodingSettings
 from medfusion_jupyter.settings.limits import WATCHABLE, LimitSettings
 from medfusion_jupyter.settings.optimisation import OptimisationSettings
 from medfusion_jupyter.settings.regularisation import RegularisationSettings
@@ -44,6 +45,7 @@ class TrainingSettings(
     ScheduleSettings,
     OptimisationSettings,
     ComputationSettings,
+    ImageEncodingSettings,
 ):
     """Settings of `mf.train`. Each is one keyword; the description says what it does, its unit and its range.
 
@@ -115,6 +117,22 @@ class TrainingSettings(
         return self
 
     @model_validator(mode="after")
+    def _shared(self) -> Self:
+        if self.sync_batchnorm and self.devices == 1:
+            raise ValueError("sync_batchnorm is of several GPUs, and devices=1")
+        if self.sync_batchnorm and self.device == "cpu":
+            raise ValueError("sync_batchnorm is of GPUs, and device='cpu'")
+        if self.devices > 1 and self.device not in ("auto", "cpu", "cuda"):
+            raise ValueError(
+                f"devices={self.devices} takes the first GPUs, and device={self.device!r} names one: use 'cuda'"
+            )
+        if self.batch_size < 2 * self.devices:
+            raise ValueError(
+                f"batch_size={self.batch_size} is too small for devices={self.devices}: each takes 2 rows of it or more"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _unfrozen(self) -> Self:
         if self.unfreeze_epoch is not None and not self.freeze:
             raise ValueError("unfreeze_epoch is of frozen parts, and freeze names none")
@@ -127,6 +145,33 @@ class TrainingSettings(
             if part in ("image_encoder", "tabular_encoder") and getattr(self, part) is None:
                 raise ValueError(f"freeze names {name!r}, and {part} is None")
         return self
+
+    @model_validator(mode="after")
+    def _of_the_image_encoder(self) -> Self:
+        if self.image_weights is not None and self.image_encoder is None:
+            raise ValueError(f"image_weights={self.image_weights!r} are of images, and image_encoder is None")
+        if self.cache_features and self.devices > 1:
+            raise ValueError(f"cache_features=True is of one device, and devices={self.devices}")
+        if self.cache_features and (reason := self.why_features_change()) is not None:
+            raise ValueError(
+                f"cache_features=True: the features of an image are not the same in every epoch, for {reason}"
+            )
+        return self
+
+    def why_features_change(self) -> str | None:
+        """What makes the features of an image differ between epochs; None where they stay as they are."""
+        if self.image_encoder is None:
+            return "image_encoder is None"
+        if "image_encoder" not in self.freeze:
+            return "the image encoder learns; set freeze=['image_encoder']"
+        until = self.unfreeze_epoch
+        thawing = until if isinstance(until, dict) else dict.fromkeys(self.freeze, until) if until else {}
+        if any(part.split(".")[0] == "image_encoder" for part in thawing):
+            return f"the image encoder learns from an epoch on (unfreeze_epoch={until!r})"
+        for name in ("augment", "mixup", "cutmix"):
+            if getattr(self, name):
+                return f"{name} changes the images; set {name}={False if name == 'augment' else 0}"
+        return None
 
     def parts(self) -> dict[str, str | None]:
         """Names of the parts that the model is made of."""

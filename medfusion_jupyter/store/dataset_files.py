@@ -22,28 +22,33 @@ SHOWN_VALUES = 20
 def describe(folder: Path) -> dict[str, Any]:
     """fingerprint, num_samples, num_patients, num_classes and class_distribution of the cohort in `folder`.
 
-    The fingerprint is that of the card; of a card without one, the SHA-256 of card and table. Raises BadValue.
+    The fingerprint is that of the card; of a card without one, the SHA-256 of card and table. Classes are counted here;
+    of another target than one column of classes the card tells the distribution. Raises BadValue.
     """
     card = _card(folder)
     roles = card["roles"]
+    columns = _target_columns(roles["target"])
     classes: Counter[str] = Counter()
     patients: set[str] = set()
     rows = 0
     for row in _rows(folder):
         rows += 1
-        classes[row.get(roles["target"]) or ""] += 1
+        classes[row.get(columns[0]) or ""] += 1
+        if not set(columns) <= row.keys():
+            raise BadValue(f"{folder / TABLE}: the target {', '.join(map(repr, columns))} is not among its columns.")
         if roles.get("patient"):
             patients.add(row.get(roles["patient"]) or "")
     if not rows:
         raise BadValue(f"{folder / TABLE} has no row.")
-    if not roles["target"] or "" in classes:
+    of_classes = isinstance(roles["target"], str)
+    if of_classes and (not roles["target"] or "" in classes):
         raise BadValue(f"{folder / TABLE}: the target {roles['target']!r} is not a column with a value in each row.")
     return {
         "fingerprint": card.get("fingerprint") or _digest(folder),
         "num_samples": rows,
         "num_patients": len(patients) if patients else rows,
-        "num_classes": len(classes),
-        "class_distribution": dict(sorted(classes.items())),
+        "num_classes": len(classes) if of_classes else len(card["classes"]),
+        "class_distribution": dict(sorted(classes.items())) if of_classes else card["class_distribution"],
     }
 
 
@@ -121,7 +126,9 @@ def _images(names: list[str], root: Path) -> dict[str, int]:
 
 
 def _role(name: str, roles: dict[str, Any]) -> str:
-    for role in ("target", "image", "patient"):
+    if name in _target_columns(roles["target"]):
+        return "target"
+    for role in ("image", "patient"):
         if roles.get(role) == name:
             return role
     return "numeric" if name in (roles.get("numeric") or ()) else "categorical"
@@ -132,7 +139,8 @@ def _card(folder: Path) -> dict[str, Any]:
         card = json.loads(_regular(folder / CARD).read_text(encoding="utf-8"))
         roles = card["roles"]
         right = (
-            isinstance(roles["target"], str)
+            all(isinstance(column, str) and column for column in _target_columns(roles["target"]))
+            and (isinstance(roles["target"], str) or _is_distribution(card["classes"], card["class_distribution"]))
             and all(isinstance(roles.get(role), str | None) for role in ("patient", "image", "image_root"))
             and all(isinstance(name, str) for name in roles.get("numeric") or ())
             and isinstance(card.get("fingerprint"), str | None)
@@ -144,6 +152,22 @@ def _card(folder: Path) -> dict[str, Any]:
     if not right:
         raise BadValue(f"{folder / CARD} is not the description of a cohort: a value of it has the wrong type.")
     return dict(card)
+
+
+def _target_columns(target: Any) -> list[Any]:
+    """The columns of a target as a cohort's card has it: a column, a list of them, or a description of column, time and event."""
+    if isinstance(target, dict):
+        return [target[role] for role in ("column", "time", "event") if role in target] or [None]
+    return (list(target) or [None]) if isinstance(target, list) else [target]
+
+
+def _is_distribution(classes: Any, counts: Any) -> bool:
+    return (
+        isinstance(classes, list)
+        and all(isinstance(name, str) for name in classes)
+        and isinstance(counts, dict)
+        and all(isinstance(count, int) for count in counts.values())
+    )
 
 
 def _regular(path: Path) -> Path:

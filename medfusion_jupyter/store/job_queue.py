@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import socket
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, func, or_, select
@@ -115,17 +116,20 @@ class JobQueue:
         """Mark what is next in this queue as launched, and give it a GPU; None where none is due or no place is free.
 
         Jobs go by their priority; among those of priority 0 and the executions who was made first goes first.
-        places: how many may be at work at once; gpus: how many this host has, the one with the fewest jobs is given.
+        places: how many may be at work at once; gpus: how many this host has, the one with the fewest jobs is given. A job of
+        several devices takes so many places, or all where there are fewer, and neighbouring GPUs, of which `gpu` is the first.
         """
         with self._store.writing() as session:
-            taken = self._at_work(session)
-            if len(taken) >= places:
-                return None
+            taken = [gpu for first, devices in self._at_work(session) for gpu in _gpus(first, devices)]
             row = _next_due(session)
             if row is None:
                 return None
+            wanted = devices_of(row.training_config) if isinstance(row, JobRow) else 1
+            if len(taken) + min(wanted, places) > places:
+                return None
             row.launched_at = now()
-            row.gpu = min(range(gpus), key=taken.count) if gpus else None
+            firsts = range(max(1, gpus - wanted + 1) if gpus else 0)
+            row.gpu = min(firsts, key=lambda first: sum(map(taken.count, _gpus(first, wanted))), default=None)
             entity, entity_id = ("job", row.job_id) if isinstance(row, JobRow) else ("execution", str(row.id))
             events.record(session, "launched", entity, entity_id, {"gpu": row.gpu}, row.created_by)
             session.flush()
@@ -144,16 +148,12 @@ class JobQueue:
         with self._store.reading() as session:
             return len(self._at_work(session))
 
-    def _at_work(self, session: Session) -> list[int | None]:
-        """The GPUs (None: the processor) of what was launched from this queue and has not ended."""
-        gpus: list[int | None] = []
-        kinds: list[tuple[Any, frozenset[Any]]] = [(JobRow, ACTIVE), (WorkflowExecutionRow, EXECUTION_ACTIVE)]
-        for row, active in kinds:
-            query = select(row.gpu).where(
-                row.status.in_(sorted(active)), row.queue == this_queue(), row.launched_at.is_not(None)
-            )
-            gpus += session.scalars(query)
-        return gpus
+    def _at_work(self, session: Session) -> list[tuple[int | None, int]]:
+        """The first GPU (None: the processor) of what was launched from this queue and has not ended, and how many devices."""
+        jobs = select(JobRow.gpu, JobRow.training_config).where(*_goes_on(JobRow, ACTIVE))
+        executions = select(WorkflowExecutionRow.gpu).where(*_goes_on(WorkflowExecutionRow, EXECUTION_ACTIVE))
+        of_jobs = [(gpu, devices_of(config)) for gpu, config in session.execute(jobs)]
+        return of_jobs + [(gpu, 1) for gpu in session.scalars(executions)]
 
     def _schedule(self, row: JobRow, priority: int, not_before: dt.datetime | None) -> None:
         if priority not in PRIORITIES:
@@ -186,6 +186,19 @@ def _next_due(session: Session) -> JobRow | WorkflowExecutionRow | None:
 def _waits(row: type[JobRow] | type[WorkflowExecutionRow]) -> tuple[ColumnElement[bool], ...]:
     pending = JobStatus.PENDING if row is JobRow else ExecutionStatus.PENDING
     return row.status == pending, row.queue == this_queue(), row.launched_at.is_(None)
+
+
+def _goes_on(row: type[JobRow] | type[WorkflowExecutionRow], active: frozenset[Any]) -> tuple[ColumnElement[bool], ...]:
+    return row.status.in_(sorted(active)), row.queue == this_queue(), row.launched_at.is_not(None)
+
+
+def devices_of(training_config: Mapping[str, Any]) -> int:
+    """How many devices share a job."""
+    return int(training_config.get("devices", 1))
+
+
+def _gpus(first: int | None, devices: int) -> list[int | None]:
+    return [None] * devices if first is None else list(range(first, first + devices))
 
 
 def _can_be_queued(row: JobRow) -> bool:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from medfusion_jupyter.nn import FusionModel
 from medfusion_jupyter.training.averaging import WeightAverage, average_of
 from medfusion_jupyter.training.callbacks import Callback, Callbacks
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
@@ -20,14 +19,18 @@ from medfusion_jupyter.training.objective import compose_loss, mixed_loss, to_de
 from medfusion_jupyter.training.optimizers import build_optimizer
 from medfusion_jupyter.training.preparation import Prepared
 from medfusion_jupyter.training.schedule import Schedule
+from medfusion_jupyter.training.starting_weights import new_model
 from medfusion_jupyter.training.state import LoopState
 from medfusion_jupyter.training.step import Step
 from medfusion_jupyter.training.stopping import BestEpoch, EarlyStopping, MaxTime, Plateau
 
 
-def build_state(prepared: Prepared, config: TrainingConfig, device: str) -> LoopState:
-    """A new model with its optimiser, at the start of its run. Draws the weights from torch's generator."""
-    model = FusionModel(prepared.architecture).to(device)
+def build_state(prepared: Prepared, config: TrainingConfig, device: str, *, restored: bool = False) -> LoopState:
+    """A new model with its optimiser, at the start of its run. Draws the weights from torch's generator.
+
+    restored: its weights come from a checkpoint, so that it needs none to start from.
+    """
+    model = new_model(prepared.architecture, None if restored else config.image_weights).to(device)
     if model.image_encoder is not None:
         if model.image_encoder.dimensions != 2:
             raise ConfigError(

@@ -36,10 +36,11 @@ class CheckpointError(RuntimeError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds: tensors by name, and the description they were saved with."""
+    """What the file `path` holds: tensors by name, and the description they were saved with."""
 
     tensors: Mapping[str, Tensor]
     description: Mapping[str, Any]
+    path: Path
 
     def section(self, name: str) -> dict[str, Tensor]:
         """The tensors below `name/`, without that prefix."""
@@ -158,7 +159,7 @@ def read_checkpoint(path: Path, device: str | torch.device = "cpu") -> Checkpoin
         raise CheckpointError(
             f"The checkpoint {path} has format {description.get('format')!r}; this version reads format {FORMAT}."
         )
-    return Checkpoint(tensors, description)
+    return Checkpoint(tensors, description, path)
 
 
 def refuse_other_model(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> None:

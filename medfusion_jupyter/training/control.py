@@ -66,7 +66,8 @@ class Control:
                 return
         on_pause()
         with self._changed:
-            self._changed.wait_for(lambda: not self._paused or self._ending is not None)
+            while self._paused and self._ending is None:
+                self._wait_for_word()
             self.attention = self._paused or self._ending is not None
         self.raise_if_ending()
         on_resume()
@@ -82,6 +83,9 @@ class Control:
         with self._changed:
             wanted, self._checkpoint = self._checkpoint, False
             return wanted
+
+    def _wait_for_word(self) -> None:
+        self._changed.wait()
 
     def _tell(self) -> None:
         self.attention = True

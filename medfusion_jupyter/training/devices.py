@@ -31,6 +31,20 @@ def choose_device(wanted: str) -> str:
     return "cpu"
 
 
+def choose_kind(wanted: str, devices: int) -> str:
+    """`cuda` or `cpu`, for several devices. Raises ConfigError where the machine has not so many."""
+    if wanted == "cpu":
+        return "cpu"
+    count = torch.cuda.device_count()
+    if count < devices:
+        shown = "1 GPU" if count == 1 else f"{count} GPUs"
+        raise ConfigError(
+            f"devices={devices}: this machine shows {shown}. Lower devices, or set device='cpu' to share each batch among "
+            f"{devices} processes of the CPU."
+        )
+    return "cuda"
+
+
 def autocast(device: str, precision: str) -> AbstractContextManager[Any]:
     """Autocast to bfloat16 or float16 where asked for, or to bfloat16 by `auto` on a GPU that computes in it."""
     kind = device.split(":")[0]

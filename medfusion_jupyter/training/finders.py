@@ -107,7 +107,7 @@ def find_lr(
         raise ConfigError(f"min_lr={min_lr} and max_lr={max_lr}: give 0 < min_lr < max_lr <= 10.")
     if steps < LEAST_STEPS:
         raise ConfigError(f"steps={steps} are too few for a curve: give {LEAST_STEPS} or more.")
-    config = TrainingConfig.of(settings)
+    config = _on_one_device(TrainingConfig.of(settings))
     watcher = _LossWatcher(steps)
     with _alone(), _trial(split_for(cohort, config), config, watcher) as loop:
         sweep = _Sweep(first=min_lr / config.lr, last=max_lr / config.lr, steps=steps)
@@ -136,7 +136,7 @@ def find_batch_size(
         raise ConfigError(
             f"start={start} and max_batch_size={max_batch_size}: give 2 <= start <= max_batch_size <= 65536."
         )
-    config = TrainingConfig.of({"batch_size": start, **settings})
+    config = _on_one_device(TrainingConfig.of({"batch_size": start, **settings}))
     split = split_for(cohort, config)
     tried: list[dict[str, float]] = []
     ended = f"max_batch_size={max_batch_size}"
@@ -233,6 +233,15 @@ class _Sweep(Schedule):
     def share(self, step: int, *, total_steps: int, steps_per_epoch: int) -> float:
         factor: float = (self.last / self.first) ** (step / (self.steps - 1))
         return self.first * factor
+
+
+def _on_one_device(config: TrainingConfig) -> TrainingConfig:
+    if config.devices > 1:
+        raise ConfigError(
+            f"devices={config.devices}: a trial is of one device; leave devices out. The learning rate that it finds is for "
+            "batch_size rows on however many, the batch size is for each of them."
+        )
+    return config
 
 
 @contextmanager

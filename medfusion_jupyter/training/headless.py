@@ -13,6 +13,7 @@ from medfusion_jupyter.store import IllegalTransition, Store, home, open_store
 from medfusion_jupyter.training.config import TrainingConfig
 from medfusion_jupyter.training.job import RUNS, plan_of, remember, split_for, split_of
 from medfusion_jupyter.training.out_of_fold import keep_predictions
+from medfusion_jupyter.training.parallel.runs import start_run
 from medfusion_jupyter.training.run import Run
 
 log = logging.getLogger("medfusion")
@@ -61,7 +62,7 @@ def _begin(store: Store, job_id: str) -> Run:
         def read() -> Split:
             return remember(split, job_id)
 
-    RUNS[job_id] = Run(store, job_id, read, config, launched=True)
+    RUNS[job_id] = start_run(store, job_id, read, config, launched=True)
     return RUNS[job_id]
 
 

@@ -19,9 +19,12 @@ from medfusion_jupyter.store.status import CHANGEABLE
 from medfusion_jupyter.training.callbacks import check_callbacks
 from medfusion_jupyter.training.checkpoints import CheckpointError
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
+from medfusion_jupyter.training.devices import choose_kind
 from medfusion_jupyter.training.model import Model
+from medfusion_jupyter.training.parallel.runs import start_run
 from medfusion_jupyter.training.preparation import class_weights, modalities_of
 from medfusion_jupyter.training.run import Run, saved_split
+from medfusion_jupyter.training.starting_weights import check_image_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -160,7 +163,8 @@ class Job:
                 job = self.record
                 bar.n = round(100 * job.progress, 1)
                 bar.set_description_str(f"{self.job_id} {_in_one_line(job)}")
-                if job.status in FINISHED:
+                run = RUNS.get(self.job_id)
+                if job.status in FINISHED and (run is None or run.ended.is_set()):
                     break
                 left = None if until is None else until - time.monotonic()
                 if left is not None and left <= 0:
@@ -213,6 +217,9 @@ def train(
     callbacks: objects with some of the methods of `Callback`, called in the training thread; an exception in one is named in a
     warning and an event of the job, and the run goes on.
 
+    devices=2 shares each batch of batch_size rows among two GPUs, a process for each, as one of them would have trained it. These
+    processes know the parts of models that installed packages register, and no callbacks.
+
     By default a background thread of this process trains; a second job in the process waits until the first has ended. With
     detach=True the job is queued, and a Jupyter server of this host and MEDFUSION_HOME trains it in a kernel of its own, which
     outlives this one: one job a GPU at a time, those of the highest `priority` (-1000 to 1000) first, none before `not_before`
@@ -229,6 +236,8 @@ def train(
     if detach and callbacks:
         raise ConfigError("callbacks are objects of this process: a job in a kernel of its own cannot have them.")
     config = TrainingConfig.of(settings)
+    if not detach:
+        _check_devices(config, callbacks)
     if isinstance(cohort, Split):
         given = sorted({"val", "test"} & settings.keys())
         if given:
@@ -259,7 +268,7 @@ def run_here(
     store = open_store()
     record = _store_job(store, split, config, workflow_execution_id=workflow_execution_id, by=by)
     read = partial(remember, split, record.job_id)
-    RUNS[record.job_id] = Run(store, record.job_id, read, config, callbacks=callbacks)
+    RUNS[record.job_id] = start_run(store, record.job_id, read, config, callbacks=callbacks)
     return RUNS[record.job_id]
 
 
@@ -295,6 +304,7 @@ def plan_of(split: Split, config: TrainingConfig) -> dict[str, dict[str, Any]]:
     whole = split.cohort
     used = _modalities(whole, config)
     class_weights(split, config)
+    check_image_weights(config.image_encoder if "image" in used else None, config.image_weights)
     return {
         "model_config": {
             **config.parts(),
@@ -347,8 +357,20 @@ def resume(job_id: str, *, callbacks: Sequence[Any] = ()) -> Job:
     if record.status == JobStatus.COMPLETED and done >= record.total_epochs:
         raise JobFailed(f"{job_id} has finished all its {record.total_epochs} epochs: there is nothing left to resume.")
     config = TrainingConfig.of(record.training_config)
-    RUNS[job_id] = Run(store, job_id, split_of(record), config, callbacks=callbacks)
+    _check_devices(config, callbacks)
+    RUNS[job_id] = start_run(store, job_id, split_of(record), config, callbacks=callbacks)
     return Job(job_id, store)
+
+
+def _check_devices(config: TrainingConfig, callbacks: Sequence[Any]) -> None:
+    if config.devices == 1:
+        return
+    choose_kind(config.device, config.devices)
+    if callbacks:
+        raise ConfigError(
+            f"callbacks are objects of this process: with devices={config.devices} others train, which cannot have them. "
+            "Leave callbacks out, or set devices=1."
+        )
 
 
 def split_of(record: JobRecord) -> Callable[[], Split]:
@@ -376,7 +398,7 @@ def _modalities(cohort: Cohort, config: TrainingConfig) -> tuple[str, ...]:
 def name_of(config: TrainingConfig, cohort: Cohort) -> str:
     """The name of a job that was given none: its cohort and the parts of its model."""
     modalities = _modalities(cohort, config)
-    parts = [cohort.name or cohort.target]
+    parts = [cohort.name or cohort.target.name]
     parts += [config.image_encoder or ""] if "image" in modalities else []
     parts += [config.tabular_encoder or ""] if "table" in modalities else []
     return "-".join([*parts, config.fusion] if len(modalities) > 1 else parts)

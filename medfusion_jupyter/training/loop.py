@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,7 +55,7 @@ class LoopSettings:
     autocast: AbstractContextManager[Any]
     schedule: Schedule = field(default_factory=Schedule)
     augment: Augmentation | None = None
-    mixing: Mixing | None = None
+    mixing: Mixing | Callable[..., tuple[Batch, Tensor, float]] | None = None
     accumulate: int = 1
     row_weights: NDArray[np.float64] | None = None
     validate_every: int = 1
@@ -81,6 +81,7 @@ class Loop:
         self.settings = settings
         self.callbacks = callbacks
         self.control = control
+        self.validate: Callable[..., dict[str, float]] = validate
         self._batches_an_epoch = len(train)
         self._shares: list[float] | None = None
         self._of_step: Tensor | None = None
@@ -208,7 +209,7 @@ class Loop:
         last = state.finish_early or state.epoch >= state.epochs
         if state.epoch % self.settings.validate_every and not last:
             return {}
-        metrics = validate(state.judged, self.val, self.settings.autocast)
+        metrics = self.validate(state.judged, self.val, self.settings.autocast)
         if not math.isfinite(metrics["val/loss"]):
             # the weights are lost although the last step's loss was not: they must not become a checkpoint
             raise LossIsNotFinite(state.step, state.epoch, metrics["val/loss"], of="The validation loss")

@@ -31,14 +31,15 @@ def build_optimizer(model: FusionModel, settings: OptimisationSettings) -> torch
         return torch.optim.RAdam(groups, lr=lr, weight_decay=decay, decoupled_weight_decay=True)
     if settings.optimizer == "adafactor":
         return torch.optim.Adafactor(groups, lr=lr, weight_decay=decay)
-    return torch.optim.SGD(
-        groups,
-        lr=lr,
-        weight_decay=decay,
-        momentum=0.9 if settings.momentum is None else settings.momentum,
-        nesterov=bool(settings.nesterov),
-        fused=True,
+    momentum = 0.9 if settings.momentum is None else settings.momentum
+    sgd = torch.optim.SGD(
+        groups, lr=lr, weight_decay=decay, momentum=momentum, nesterov=bool(settings.nesterov), fused=True
     )
+    if momentum:
+        for parameter in model.parameters():
+            # from 0 it becomes the first gradient, as without it; the fused kernel fails where some have theirs later than others
+            sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return sgd
 
 
 def _groups(model: FusionModel, settings: OptimisationSettings) -> list[dict[str, Any]]:

@@ -125,11 +125,10 @@ def summed_up(
 ) -> dict[str, tuple[Interval, Interval]]:
     """Of each metric its mean over folds and its value on the pooled predictions; as `CrossValidation.metrics` says."""
     tested = [_Tested(fold, frame, cohort) for fold, frame in zip(folds, frames, strict=True)]
-    sizes = [fold.data_config["rows"] for fold in folds]
-    test_to_train = float(np.mean([size["test"] / size["train"] for size in sizes]))
+    share = test_to_train(folds)
     return {
-        "auroc": (_over_folds(tested, test_to_train, auroc_of_classes), _pooled(tested, auroc_of_classes)),
-        "accuracy": (_over_folds(tested, test_to_train, accuracy), _pooled(tested, _accuracy_by_patient)),
+        "auroc": (_over_folds(tested, share, auroc_of_classes), _pooled(tested, auroc_of_classes)),
+        "accuracy": (_over_folds(tested, share, accuracy), _pooled(tested, _accuracy_by_patient)),
     }
 
 
@@ -145,11 +144,29 @@ class _Tested:
         self.probability = frame[[f"p_{name}" for name in cohort.classes]].to_numpy(dtype=np.float64)
 
 
-def _over_folds(tested: list[_Tested], test_to_train: float, metric: Callable[..., Interval]) -> Interval:
-    of_place: dict[Any, list[float]] = {}
+def auroc_by_fold(
+    folds: Sequence[JobRecord], frames: Sequence[pd.DataFrame], cohort: Cohort
+) -> dict[tuple[int, int], float]:
+    """The AUROC on each test part, by repeat and fold; of several seeds their mean."""
+    tested = [_Tested(fold, frame, cohort) for fold, frame in zip(folds, frames, strict=True)]
+    return _by_place(tested, auroc_of_classes)
+
+
+def test_to_train(folds: Sequence[JobRecord]) -> float:
+    """Rows of a test part for each row of its training part, as `mean_over_folds` takes it."""
+    sizes = [fold.data_config["rows"] for fold in folds]
+    return float(np.mean([size["test"] / size["train"] for size in sizes]))
+
+
+def _by_place(tested: list[_Tested], metric: Callable[..., Interval]) -> dict[tuple[int, int], float]:
+    of_place: dict[tuple[int, int], list[float]] = {}
     for one in tested:
         of_place.setdefault(one.place, []).append(metric(one.target, one.probability).value)
-    found = mean_over_folds([float(np.mean(values)) for values in of_place.values()], test_to_train)
+    return {place: float(np.mean(values)) for place, values in of_place.items()}
+
+
+def _over_folds(tested: list[_Tested], share: float, metric: Callable[..., Interval]) -> Interval:
+    found = mean_over_folds(list(_by_place(tested, metric).values()), share)
     return Interval(found.value, float(np.clip(found.low, 0, 1)), float(np.clip(found.high, 0, 1)))
 
 

@@ -19,13 +19,15 @@ class Recorder(Callback):
 
     essential = True
 
-    def __init__(self, store: Store, job_pk: int, job_id: str, run_token: str, device: str) -> None:
+    def __init__(self, store: Store, job_pk: int, job_id: str, run_token: str, device: str, devices: int = 1) -> None:
+        """devices: how many share the run; their memory is told of `device`, this process's own."""
         self.store = store
         self._jobs = insistent(store.jobs)
         self.job_pk = job_pk
         self.job_id = job_id
         self.run_token = run_token
         self.device = device
+        self.shown_as = device if devices == 1 else f"{devices} × {device.split(':')[0]}"
         self._state: LoopState | None = None
         self._metrics: dict[str, float] = {}
         self._first_step = 0
@@ -89,5 +91,5 @@ class Recorder(Callback):
             "samples_per_second": state.samples / seconds if seconds > 0 and steps else None,
             "seconds_left": left,
             "memory_bytes": memory_in_use(self.device),
-            "device": self.device,
+            "device": self.shown_as,
         }

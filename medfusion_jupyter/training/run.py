@@ -25,6 +25,7 @@ from medfusion_jupyter.training.checkpoints import Checkpoint, CheckpointError, 
 from medfusion_jupyter.training.config import TrainingConfig
 from medfusion_jupyter.training.control import Abandoned, Control, Stopped
 from medfusion_jupyter.training.devices import choose_device, computing
+from medfusion_jupyter.training.fixed_features import read_features_once
 from medfusion_jupyter.training.generators import seed_all
 from medfusion_jupyter.training.input_spec import InputSpec
 from medfusion_jupyter.training.model import Model
@@ -35,6 +36,8 @@ from medfusion_jupyter.training.turns import turns
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+    from medfusion_jupyter.training.parallel.together import Together
 
 log = logging.getLogger("medfusion")
 
@@ -67,17 +70,7 @@ class Run:
         self._token = uuid.uuid4().hex
         self._recorder: Recorder | None = None
         self._begun = False
-        self._pk = store.jobs.claim(
-            job_id,
-            run_token=self._token,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            process_started=psutil.Process().create_time(),
-            kernel_id=kernel_id(),
-            launched=launched,
-        ).pk
-        self._detach = store.writer.attach(self._beat)
-        turns.submit(self)
+        self._enter(launched)
 
     @property
     def folder(self) -> Path:
@@ -89,10 +82,7 @@ class Run:
         self._begun = True
         try:
             self.control.raise_if_ending()
-            self._status(JobStatus.INITIALIZING)
-            device = choose_device(self.config.device)
-            with computing(device, precision=self.config.precision, deterministic=self.config.deterministic):
-                self._train(device)
+            self._compute()
         except Stopped:
             self._end(JobStatus.STOPPED)
         except (Abandoned, RunReplaced):
@@ -111,9 +101,28 @@ class Run:
         self._end(JobStatus.INTERRUPTED, error="the kernel was shut down", patience=0)
         self.control.abandon()
 
-    def _train(self, device: str) -> None:
+    def _enter(self, launched: bool) -> None:
+        self._pk = self.store.jobs.claim(
+            self.job_id,
+            run_token=self._token,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            process_started=psutil.Process().create_time(),
+            kernel_id=kernel_id(),
+            launched=launched,
+        ).pk
+        self._detach = self.store.writer.attach(self._beat)
+        turns.submit(self)
+
+    def _compute(self) -> None:
+        self._status(JobStatus.INITIALIZING)
+        device = choose_device(self.config.device)
+        with computing(device, precision=self.config.precision, deterministic=self.config.deterministic):
+            self._train(device, self._last_good_checkpoint())
+
+    def _train(self, device: str, checkpoint: Checkpoint | None, together: Together | None = None) -> None:
+        """together: where several processes share the run and this is the first of them."""
         config = self.config
-        checkpoint = self._last_good_checkpoint()
         seed_all(config.seed)
         split = self._split()
         self.control.raise_if_ending()
@@ -125,8 +134,8 @@ class Run:
             spec=None if checkpoint is None else InputSpec.from_json(checkpoint.description["input"]),
         )
         self.control.raise_if_ending()
-        state = build_state(prepared, config, device)
-        recorder = Recorder(self.store, self._pk, self.job_id, self._token, device)
+        state = build_state(prepared, config, device, restored=checkpoint is not None)
+        recorder = Recorder(self.store, self._pk, self.job_id, self._token, device, config.devices)
         checkpointer = Checkpointer(
             self.store,
             self.job_id,
@@ -136,13 +145,24 @@ class Run:
             self._description(prepared),
             snapshot=lambda: loop.snapshot(),
         )
-        # the checkpointer last: what the others made of an epoch is in its checkpoint
+        # the checkpointer late: what the others made of an epoch is in its checkpoint
         callbacks = Callbacks(
-            [*callbacks_of(config, state), recorder, *self._callbacks, checkpointer], on_failure=self._callback_failed
+            [*callbacks_of(config, state), recorder, *self._callbacks, checkpointer, *([together] if together else [])],
+            on_failure=self._callback_failed,
         )
         loop = build_loop(state, prepared, config, device, callbacks, self.control)
+        if together is not None:
+            together.take_part_in(loop)
         if checkpoint is not None:
             callbacks.load_state_dicts(restore(checkpoint, state))
+        read_features_once(
+            prepared,
+            state.model,
+            config,
+            device,
+            cache_dir=home() / "cache" / "features",
+            check=self.control.raise_if_ending,
+        )
         for path in self._jobs.truncate(self.job_id, run_token=self._token, epoch=state.epoch, step=state.step):
             Path(path).unlink(missing_ok=True)
         self._status(JobStatus.RUNNING)
@@ -216,6 +236,7 @@ class Run:
         self._model_path = str(folder)
 
     _model_path: str | None = None
+    _silent = False
 
     def _status(self, status: JobStatus, **changes: Any) -> None:
         self._jobs.update_status(self.job_id, status, run_token=self._token, **changes)
@@ -229,6 +250,8 @@ class Run:
                 jobs.update_progress(self.job_id, run_token=self._token, **progress)
             jobs.update_status(self.job_id, status, run_token=self._token, error=error, model_path=self._model_path)
 
+        # the heartbeat of a run that was thought gone makes its job active again: there is none from here on
+        self._silent = status == JobStatus.INTERRUPTED
         self.store.writer.wake()
         try:
             insist(write, patience)
@@ -239,6 +262,8 @@ class Run:
 
     def _beat(self, session: Session) -> None:
         """Called by the writer thread: heartbeat and progress out, commands in."""
+        if self._silent:
+            return
         jobs = self.store.jobs
         progress = self._recorder.progress() if self._recorder is not None else None
         if not jobs.beat_in(session, self._pk, self._token, progress):

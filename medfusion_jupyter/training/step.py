@@ -11,6 +11,7 @@ from torch import Tensor
 
 from medfusion_jupyter.data.batches import Batch
 from medfusion_jupyter.nn import FusionModel
+from medfusion_jupyter.training.fixed_features import image_of
 from medfusion_jupyter.training.objective import Loss
 
 
@@ -52,8 +53,8 @@ class Step:
 
         share: what the batch counts in its step, None for all; mixed_with: the partners' targets and the share of the own.
         """
-        image = batch.image
-        if self.channels_last and image is not None:
+        image = image_of(batch)
+        if self.channels_last and isinstance(image, Tensor):
             image = image.contiguous(memory_format=torch.channels_last)
         assert batch.target is not None
         with self.autocast:

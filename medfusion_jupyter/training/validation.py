@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -12,12 +13,21 @@ from torch import Tensor
 
 from medfusion_jupyter.data.batches import BatchSource
 from medfusion_jupyter.metrics import accuracy, auroc_of_classes
-from medfusion_jupyter.nn import FusionModel
+from medfusion_jupyter.nn import FusionModel, Head
+from medfusion_jupyter.training.fixed_features import image_of
 
 
 @torch.inference_mode()
-def outputs_of(model: FusionModel, source: BatchSource, autocast: AbstractContextManager[Any]) -> tuple[Tensor, Tensor]:
-    """Raw outputs `(N, K)` and targets `(N,)` of every row of `source`, in its order; targets are 0 where unknown."""
+def outputs_of(
+    model: FusionModel,
+    source: BatchSource,
+    autocast: AbstractContextManager[Any],
+    whole: Callable[[Tensor, int], Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Raw outputs `(N, K)` and targets `(N,)` of every row of `source`, in its order; targets are 0 where unknown.
+
+    whole: where several processes share each batch, makes the outputs of all its rows of those of this one's.
+    """
     # a part that is frozen is in evaluation mode while the rest learns
     learning = [module for module in model.modules() if module.training]
     model.eval()
@@ -25,8 +35,8 @@ def outputs_of(model: FusionModel, source: BatchSource, autocast: AbstractContex
     try:
         for batch in source.epoch(None, None, None):
             with autocast:
-                output = model(batch.image, batch.numeric, batch.codes, batch.present, batch.all_present)
-            outputs.append(output.float())
+                output = model(image_of(batch), batch.numeric, batch.codes, batch.present, batch.all_present)
+            outputs.append((output if whole is None else whole(output, len(batch))).float())
             targets.append(batch.target if batch.target is not None else torch.zeros(len(batch), dtype=torch.long))
     finally:
         for module in learning:
@@ -36,11 +46,16 @@ def outputs_of(model: FusionModel, source: BatchSource, autocast: AbstractContex
 
 def validate(model: FusionModel, source: BatchSource, autocast: AbstractContextManager[Any]) -> dict[str, float]:
     """Loss, AUROC with its 95 % interval (which knows rows of one patient) and accuracy on `source`, each named `val/…`."""
-    outputs, target = outputs_of(model, source, autocast)
-    loss = float(model.head.loss(outputs, target))
-    probability: NDArray[np.float32] = model.head.predict(outputs).cpu().numpy()
+    return metrics_of(model.head, *outputs_of(model, source, autocast), source.patients)
+
+
+@torch.inference_mode()
+def metrics_of(head: Head, outputs: Tensor, target: Tensor, patients: NDArray[np.int64] | None) -> dict[str, float]:
+    """What `validate` gives, of outputs `(N, K)` and targets `(N,)`. patients: of each row."""
+    loss = float(head.loss(outputs, target))
+    probability: NDArray[np.float32] = head.predict(outputs).cpu().numpy()
     classes = target.cpu().numpy()
-    area = auroc_of_classes(classes, probability, source.patients)
+    area = auroc_of_classes(classes, probability, patients)
     return {
         "val/loss": loss,
         "val/auroc": area.value,

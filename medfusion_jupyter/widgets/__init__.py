@@ -1,4 +1,4 @@
-"""What a notebook shows: the live monitor of a job, and the store's lists as tables.
+"""What a notebook shows: the live monitor of a job, the workflow editor, and the store's lists as tables.
 
 Names are imported when they are first used; nothing here imports torch.
 """
@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     from medfusion_jupyter.widgets.lists import jobs as jobs
     from medfusion_jupyter.widgets.lists import models as models
     from medfusion_jupyter.widgets.lists import workflows as workflows
+    from medfusion_jupyter.widgets.workflow_builder import Builder as Builder
+    from medfusion_jupyter.widgets.workflow_builder import builder as builder
 
 _MODULE_OF = {
+    "Builder": "workflow_builder",
     "Monitor": "job_monitor",
+    "builder": "workflow_builder",
     "datasets": "lists",
     "jobs": "lists",
     "models": "lists",

@@ -21,7 +21,7 @@ def _source(n, batch_size, absent=(), dtype=np.uint8, device="cpu"):
     pixels = np.broadcast_to((np.arange(n) % 5 * full // 4).astype(dtype)[:, None, None, None], (n, 1, 4, 4)).copy()
     table = TableArrays(np.arange(n, dtype=np.float32)[:, None], np.zeros((n, 0), np.int64), np.ones(n, bool))
     return BatchSource(
-        PixelCache(pixels, slots),
+        PixelCache(pixels, slots, "key"),
         table,
         np.arange(n) % 2,
         rows=np.arange(n),

@@ -111,7 +111,7 @@ def test_a_column_is_judged_on_patients_that_were_not_looked_at():
     rng = np.random.default_rng(1)
     patients = np.repeat(np.arange(60), 5)
     y = rng.integers(0, 2, 60)[patients]
-    area = Predictability(y, ("no", "yes"), patients, seed=0).of(patients + 1).area
+    area = Predictability({"yes": y.astype(float)}, patients, seed=0).of(patients + 1).area
     assert area.low < 0.5 < area.high
 
 
@@ -120,7 +120,7 @@ def test_a_column_is_judged_on_patients_that_were_not_looked_at():
 def test_a_column_of_noise_is_rarely_far_from_one_half(seed):
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 2, 400)
-    judge = Predictability(y, ("no", "yes"), np.arange(400), seed=0)
+    judge = Predictability({"yes": y.astype(float)}, np.arange(400), seed=0)
     assert 0.35 < judge.of(bins_of_numbers(rng.normal(size=400))).area.value < 0.65
 
 
@@ -128,12 +128,12 @@ def test_a_strong_column_has_the_auroc_that_it_has():
     rng = np.random.default_rng(2)
     y = rng.integers(0, 2, 5000)
     x = rng.normal(1.5 * y, 1)
-    area = Predictability(y, ("no", "yes"), np.arange(5000), seed=0).of(bins_of_numbers(x)).area
+    area = Predictability({"yes": y.astype(float)}, np.arange(5000), seed=0).of(bins_of_numbers(x)).area
     assert area.value == pytest.approx(roc_auc_score(y, x), abs=0.02)
     assert area.low < roc_auc_score(y, x) < area.high + 0.02
     # a U shape has no AUROC of its own, but tells the class all the same
     u = rng.normal(0, np.where(y, 3, 0.3))
-    assert Predictability(y, ("no", "yes"), np.arange(5000), seed=0).of(bins_of_numbers(u)).area.value > 0.85
+    assert Predictability({"yes": y.astype(float)}, np.arange(5000), seed=0).of(bins_of_numbers(u)).area.value > 0.85
 
 
 def test_of_several_classes_the_one_that_is_given_away_is_named():

@@ -139,8 +139,9 @@ def test_the_interaction_is_in_what_is_shown(tmp_path):
 def test_a_survival_cohort_shows_what_is_hidden():
     made = mf.synthetic_survival(n=50, s=1, censoring=0.5, image_size=16)
     assert {"patient", "image", "marker", "age", "sex", "months", "event"} == set(made.frame)
-    assert 0 < made.frame["event"].mean() < 1
-    assert all((made.image_root / name).is_file() for name in made.frame["image"])
+    assert made.target == mf.Survival(time="months", event="event")
+    assert 0 < made.targets[:, 1].mean() < 1
+    assert all(path is not None for path in made.image_paths)
     assert made.best_c_index == arms.best_survival(1, censoring=0.5)
 
 

@@ -33,6 +33,8 @@ def test_it_holds_the_module_the_extension_and_their_configuration(wheel):
     assert f"{lab}/install.json" in data
     assert f"{lab}/package.json" in data
     assert any(name.startswith(f"{lab}/static/remoteEntry") for name in data)
+    for name in ("workflow.js", "workflow.css"):
+        assert f"medfusion_jupyter/widgets/static/{name}" in names
     assert "etc/jupyter/jupyter_server_config.d/medfusion_jupyter.json" in data
 
 

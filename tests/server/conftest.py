@@ -1,9 +1,13 @@
 """A jupyter-server with the extension, for the tests of this folder alone: elsewhere its event loop would be in the way."""
 
 import json
+import os
+import signal
 from urllib.parse import urlencode
 
+import psutil
 import pytest
+from jupyter_process import JupyterServer
 from pytest_jupyter.jupyter_server import *  # noqa: F403
 
 from medfusion_jupyter.store import open_store
@@ -26,6 +30,24 @@ def store(either_database):
     store = open_store()
     yield store
     store.close()
+
+
+@pytest.fixture
+def start_server(either_database, tmp_path):
+    """Starts servers of this home in processes of their own; all end with the test, and so do the kernels they started."""
+    started = []
+
+    def start(*options):
+        started.append(JupyterServer(tmp_path / "jupyter", *options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()
+    store = open_store()
+    for one in [*store.jobs.active(), *(one for one in store.executions.list().items if one.is_active)]:
+        if one.pid is not None and psutil.pid_exists(one.pid):
+            os.kill(one.pid, signal.SIGKILL)
 
 
 @pytest.fixture

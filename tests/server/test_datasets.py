@@ -4,11 +4,11 @@ import json
 import os
 
 import pytest
+from rows import JOB
 
 from medfusion_jupyter.store import home
 from medfusion_jupyter.store.stored_files import TRASH
 
-JOB = {"model_config": {}, "data_config": {}, "training_config": {}, "total_epochs": 1, "watched_metric": "m"}
 ROWS = "patient,image,age,sex,outcome\np1,a.png,60,f,yes\np2,b.png,70,m,no\np2,c.png,,f,no\np3,,50,m,yes\n"
 ROLES = {"target": "outcome", "patient": "patient", "image": "image", "numeric": ["age"], "image_root": None}
 

@@ -3,12 +3,11 @@
 import datetime as dt
 import os
 import signal
-import time
 import urllib.error
 
 import psutil
 import pytest
-from jupyter_process import JupyterServer
+from patience import wait_for
 
 import medfusion as mf
 from medfusion_jupyter.store import home, open_store
@@ -24,28 +23,9 @@ def cohort(either_database):
 
 
 @pytest.fixture
-def server(cohort, tmp_path):
-    """Starts servers of this home; all end with the test."""
-    started = []
-
-    def start(*options):
-        started.append(JupyterServer(tmp_path / "jupyter", *options))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.close()
-    for job in open_store().jobs.active():
-        if job.pid is not None and psutil.pid_exists(job.pid):
-            os.kill(job.pid, signal.SIGKILL)
-
-
-def wait_for(condition, what, seconds=90):
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < until, what() if callable(what) else what
-        time.sleep(0.05)
-    return found
+def server(cohort, start_server):
+    """Starts servers of a home that has a cohort."""
+    return start_server
 
 
 def status(job_id):

@@ -6,12 +6,11 @@ import urllib.error
 
 import pytest
 from jupyter_process import TOKEN, JupyterServer
+from rows import JOB
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
 
 from medfusion_jupyter.store import open_store
-
-JOB = {"model_config": {}, "data_config": {}, "training_config": {}, "total_epochs": 1, "watched_metric": "m"}
 
 
 @pytest.fixture

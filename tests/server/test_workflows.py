@@ -3,13 +3,12 @@
 import json
 import os
 import signal
-import time
 import urllib.error
 
 import psutil
 import pytest
 from graphs import study
-from jupyter_process import JupyterServer
+from patience import wait_for
 from tornado.httpclient import HTTPClientError
 
 import medfusion as mf
@@ -119,31 +118,6 @@ async def test_what_is_answered_is_what_the_document_says(ask, store, flow, here
     answers.WorkflowDiff.model_validate(await ask(flow.id, "versions", 1, "diff", 2))
 
 
-@pytest.fixture
-def server(either_database, tmp_path):
-    """Starts servers of this home; all end with the test, and the processes that still execute."""
-    started = []
-
-    def start(*options):
-        started.append(JupyterServer(tmp_path / "jupyter", *options))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.close()
-    for execution in open_store().executions.list().items:
-        if execution.is_active and execution.pid is not None and psutil.pid_exists(execution.pid):
-            os.kill(execution.pid, signal.SIGKILL)
-
-
-def wait_for(condition, what, seconds=90):
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < until, what() if callable(what) else what
-        time.sleep(0.05)
-    return found
-
-
 def until_ended(execution_id):
     def told():
         return open_store().executions.get(execution_id), open_store().executions.node_runs(execution_id)
@@ -163,8 +137,8 @@ def until_it_trains(execution_id):
     return wait_for(job_id, lambda: str(open_store().executions.node_runs(execution_id)))
 
 
-def test_a_server_executes_a_study_to_its_end_in_a_kernel_that_then_goes(server):
-    running = server()
+def test_a_server_executes_a_study_to_its_end_in_a_kernel_that_then_goes(start_server):
+    running = start_server()
     flow = running.ask("POST", API, {"name": "study", **study()})
     made = running.ask("POST", f"{API}/{flow['id']}/execute")
     assert (made["status"], made["version"]) == ("pending", 1)
@@ -189,15 +163,15 @@ def test_a_server_executes_a_study_to_its_end_in_a_kernel_that_then_goes(server)
     assert caught.value.code == 409
 
 
-def test_an_execution_outlives_its_server_is_not_started_again_and_stops_when_asked(server):
-    first = server()
+def test_an_execution_outlives_its_server_is_not_started_again_and_stops_when_asked(start_server):
+    first = start_server()
     flow = first.ask("POST", API, {"name": "study", **study(epochs=5000)})
     made = first.ask("POST", f"{API}/{flow['id']}/execute")
     waiting = first.ask("POST", f"{API}/{flow['id']}/execute")
     job_id = until_it_trains(made["id"])
     pid = open_store().executions.get(made["id"]).pid
     first.kill()
-    second = server()
+    second = start_server()
     seen = second.ask("GET", f"{API}/executions/{made['id']}")
     assert (seen["status"], seen["pid"]) == ("running", pid)
     assert second.ask("GET", "medfusion/api/system/resources")["jobs_waiting"] == 1
@@ -212,8 +186,8 @@ def test_an_execution_outlives_its_server_is_not_started_again_and_stops_when_as
     assert open_store().workflows.get(flow["id"]).execution_count == 1
 
 
-def test_a_killed_kernel_is_noticed_and_frees_its_place(server):
-    running = server()
+def test_a_killed_kernel_is_noticed_and_frees_its_place(start_server):
+    running = start_server()
     flow = running.ask("POST", API, {"name": "study", **study(epochs=5000)})
     made = running.ask("POST", f"{API}/{flow['id']}/execute")
     job_id = until_it_trains(made["id"])
@@ -231,8 +205,8 @@ def test_a_killed_kernel_is_noticed_and_frees_its_place(server):
     assert running.ask("GET", "medfusion/api/system/resources")["jobs_running"] == 0
 
 
-def test_an_interrupt_of_the_kernel_stops_its_execution(server):
-    running = server()
+def test_an_interrupt_of_the_kernel_stops_its_execution(start_server):
+    running = start_server()
     flow = running.ask("POST", API, {"name": "study", **study(epochs=5000)})
     made = running.ask("POST", f"{API}/{flow['id']}/execute")
     until_it_trains(made["id"])

@@ -24,12 +24,12 @@ def sqlite_store(medfusion_home):
 def new_job(store, here):
     """Make a job; with `status`, one that a run of this process has brought there under the token `t`."""
 
-    def make(name="job", status=None, **settings):
+    def make(name="job", status=None, training_config=None, **settings):
         job = store.jobs.create(
             name,
             model_config={},
             data_config={},
-            training_config={"epochs": 3},
+            training_config={"epochs": 3, **(training_config or {})},
             total_epochs=3,
             watched_metric="val/auroc",
             **settings,

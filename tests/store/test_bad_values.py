@@ -7,21 +7,11 @@ import datetime as dt
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rows import DATASET, JOB, MODEL
 
 from medfusion_jupyter.store import StoreError, UnknownId
 from medfusion_jupyter.store.errors import BadValue
 
-JOB = {"model_config": {}, "data_config": {}, "training_config": {}, "total_epochs": 1, "watched_metric": "m"}
-MODEL = {
-    "path": "p",
-    "file_size": 1,
-    "format": "f",
-    "backbone": "b",
-    "num_classes": 2,
-    "input_shape": [],
-    "metrics": {},
-}
-DATASET = {"data_path": "p", "fingerprint": "f", "num_samples": 1, "num_classes": 1, "class_distribution": {}}
 NOW = dt.datetime.now(dt.UTC)
 
 UNKEPT = ["a\0b", "half \ud800", "\udfff"]

@@ -211,6 +211,30 @@ def test_pages_hold_every_execution_of_a_workflow_once_newest_first(store, flow)
         store.executions.list(cursor="x")
 
 
+def test_a_job_of_several_devices_waits_for_so_many_places_and_gets_neighbouring_gpus(store, new_job):
+    jobs = [
+        new_job(name, training_config={"devices": devices})
+        for name, devices in (("a", 1), ("b", 2), ("c", 3), ("d", 1))
+    ]
+    for job in jobs:
+        store.queue.add(job.job_id)
+
+    def launched():
+        given = store.queue.launch_next(3, 3)
+        return given and (given.name, given.gpu)
+
+    assert (launched(), launched()) == (("a", 0), ("b", 1))
+    assert launched() is None  # all three GPUs are taken, and d does not overtake c
+    for job in jobs[:2]:
+        store.jobs.request(job.job_id, "stop")
+    assert (launched(), launched()) == (("c", 0), None)
+    store.jobs.request(jobs[2].job_id, "stop")
+    # more devices than this host has places for: its run says so
+    wide = new_job("wide", training_config={"devices": 9})
+    store.queue.add(wide.job_id, priority=1)
+    assert (launched(), launched()) == (("wide", 0), None)
+
+
 def test_the_queue_gives_each_once_and_jobs_and_executions_share_its_places(store, flow, new_job, here):
     first = store.executions.create(flow.id, queued=True)
     job, urgent, late = new_job("job"), new_job("urgent"), new_job("late")

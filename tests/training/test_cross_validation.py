@@ -2,12 +2,12 @@
 
 import os
 import signal
-import time
 
 import numpy as np
 import pandas as pd
 import pytest
 from jupyter_client.manager import start_new_kernel
+from patience import wait_for
 
 import medfusion as mf
 from medfusion_jupyter.data import CohortError
@@ -47,13 +47,6 @@ def cross_validate(medfusion_home):
         if not run.ended.is_set():
             run.control.deliver("stop")
             assert run.ended.wait(60)
-
-
-def until(condition, what, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, what() if callable(what) else what
-        time.sleep(0.02)
 
 
 def test_every_row_is_predicted_once_by_a_model_that_never_saw_its_patient(cross_validate):
@@ -180,30 +173,30 @@ def test_images_and_table_and_patients_only_where_asked_for(cross_validate, medf
 def test_the_call_returns_at_once_and_stop_ends_all_and_resume_runs_only_what_is_missing(cross_validate):
     found = cross_validate(epochs=3000, patience=None, name="long")
     assert found.status in ("pending", "running")
-    until(lambda: found.jobs[0].record.current_epoch >= 2, "the first fold does not train")
+    wait_for(lambda: found.jobs[0].record.current_epoch >= 2, "the first fold does not train")
     first = found.jobs[0]
     first.set(epochs=first.record.current_epoch + 30)
-    until(lambda: found.jobs[1].record.current_epoch >= 2, lambda: repr(found))
+    wait_for(lambda: found.jobs[1].record.current_epoch >= 2, lambda: repr(found))
     assert (found.status, found.record.folds_done) == ("running", 1)
     with pytest.raises(IllegalTransition, match="'resume' is possible when"):
         found.resume()
     done = first.record
     assert list(found.predictions["row"]) == list(split_of(done)().rows["test"])
     found.stop()
-    until(lambda: found.status == "stopped", lambda: repr(found))
+    wait_for(lambda: found.status == "stopped", lambda: repr(found))
     assert [str(job.status) for job in found.jobs] == ["completed", "stopped", "stopped"]
     again = mf.load_cross_validation(found.job_id)
     assert again.metrics.loc["auroc", "folds"] == 1
     assert np.isnan(again.metrics.loc["auroc", "low"])
     again.resume()
-    until(lambda: found.jobs[1].status == "running", lambda: repr(found))
+    wait_for(lambda: found.jobs[1].status == "running", lambda: repr(found))
     found.pause()
-    until(lambda: found.status == "paused", lambda: repr(found))
+    wait_for(lambda: found.status == "paused", lambda: repr(found))
     assert "1 of 3 folds done" in repr(found)
     found.resume()
-    until(lambda: found.status == "running", lambda: repr(found))
+    wait_for(lambda: found.status == "running", lambda: repr(found))
     found.stop()
-    until(lambda: found.status == "stopped", lambda: repr(found))
+    wait_for(lambda: found.status == "stopped", lambda: repr(found))
     untouched = found.jobs[0].record
     assert (untouched.run_token, untouched.completed_at) == (done.run_token, done.completed_at)
 
@@ -222,12 +215,12 @@ def test_a_killed_kernel_leaves_finished_folds_and_another_process_runs_the_rest
         store = open_store()
         (whole,) = store.jobs.list(folds=False).items
         ids = [fold.job_id for fold in store.jobs.folds(whole.job_id)]
-        until(lambda: store.jobs.get(ids[0]).current_epoch >= 1, lambda: store.jobs.get(ids[0]))
+        wait_for(lambda: store.jobs.get(ids[0]).current_epoch >= 1, lambda: store.jobs.get(ids[0]))
         store.jobs.request(ids[0], "set", {"epochs": 2})
-        until(lambda: len(store.checkpoints.list(ids[1])) >= 1, lambda: store.jobs.get(ids[1]))
+        wait_for(lambda: len(store.checkpoints.list(ids[1])) >= 1, lambda: store.jobs.get(ids[1]))
         os.kill(store.jobs.get(ids[1]).pid, signal.SIGKILL)
         manager.provisioner.process.wait()
-        until(lambda: store.jobs.get(whole.job_id).status == "interrupted", lambda: store.jobs.get(whole.job_id))
+        wait_for(lambda: store.jobs.get(whole.job_id).status == "interrupted", lambda: store.jobs.get(whole.job_id))
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
@@ -293,7 +286,7 @@ def test_predictions_that_were_not_kept_are_made_when_they_are_asked_for(
     with monkeypatch.context() as patched:
         patched.setattr(out_of_fold, "write_text", full)
         found = cross_validate(folds=2, watch="val/loss").wait()
-        until(lambda: turns._thread is None, "the queue is not empty")
+        wait_for(lambda: turns._thread is None, "the queue is not empty")
     assert "are not kept yet" in caplog.text
     assert not list((medfusion_home / "jobs").glob("*/out-of-fold-*"))
     assert found.status == "completed"
@@ -313,7 +306,7 @@ def test_predictions_that_were_not_kept_are_made_when_they_are_asked_for(
 
 def test_it_is_deleted_as_a_whole(cross_validate, medfusion_home):
     found = cross_validate(folds=2).wait()
-    until(lambda: turns._thread is None, "the queue is not empty")
+    wait_for(lambda: turns._thread is None, "the queue is not empty")
     with pytest.raises(InUse, match=f"cross-validation {found.job_id}"):
         open_store().jobs.delete(found.jobs[0].job_id)
     ids = [job.job_id for job in found.jobs]

@@ -150,7 +150,7 @@ def test_a_name_that_another_workflow_has_is_refused(store):
 
 @pytest.mark.parametrize("there_and_back", ["json", "text", "yaml", "file"])
 def test_it_comes_back_from_a_document_as_it_was(there_and_back, tmp_path):
-    wf = mf.Workflow.from_template("which-modality")
+    wf = mf.Workflow.from_template("what-the-image-adds")
     wf.description = "first line\nsecond"
     back = {
         "json": lambda: mf.Workflow.from_json(wf.to_json()),

@@ -45,7 +45,7 @@ def check_cohort(
             raise CohortError(f"{name}={value} is too small: give {least} or more.")
     if split is not None and len(split.cohort) != len(cohort):
         raise CohortError("The split is of another cohort: give a split of this one, or none.")
-    if not cohort.classes:
+    if not cohort.has_target:
         raise CohortError("A cohort to predict for has no target to check: check the one to train on.")
     inspection = Inspection(cohort, split, folds=folds, batch_size=batch_size, images=images, seed=seed)
     found = [finding for check in CHECKS for finding in check(inspection)]

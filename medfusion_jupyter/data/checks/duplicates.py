@@ -94,7 +94,8 @@ def _findings(inspection: Inspection, pairs: set[Pair], what: str, check: str) -
         return
     both = np.asarray(sorted(pairs))
     same_patient = cohort.patient_codes[both[:, 0]] == cohort.patient_codes[both[:, 1]]
-    other_class = cohort.target_codes[both[:, 0]] != cohort.target_codes[both[:, 1]]
+    one, other = (cohort.targets[both[:, side]].reshape(len(both), -1) for side in (0, 1))
+    other_class = ((one != other) & ~(np.isnan(one) & np.isnan(other))).any(axis=1)
     sided = np.zeros(len(both), dtype=bool)
     if inspection.split is not None:
         part = np.full(len(cohort), -1)
@@ -121,11 +122,12 @@ def _findings(inspection: Inspection, pairs: set[Pair], what: str, check: str) -
             "Look at those rows; correct the patient or the path, or leave one out.",
         )
     if other_class.any():
+        named = "classes" if cohort.classes else "targets"
         yield Finding(
             "error",
             check,
-            cohort.target,
-            f"{_pairs(other_class)} of different classes with {what} ({_example(both[other_class])}).",
+            cohort.target.name,
+            f"{_pairs(other_class)} of different {named} with {what} ({_example(both[other_class])}).",
             "The same image cannot teach two classes; one of the labels is wrong, or the target is not one of the image.",
             "Correct the class, or leave one of the rows out.",
         )

@@ -157,7 +157,8 @@ def _forms(inspection: Inspection, pictures: Pictures) -> Iterator[Finding]:
     cohort = inspection.cohort
     rows = np.asarray([row for row, _ in pictures.readable])
     looks = [look for _, look in pictures.readable]
-    judge = Predictability(cohort.target_codes[rows], cohort.classes, cohort.patient_codes[rows], seed=inspection.seed)
+    asked = cohort.target.outcomes(cohort.targets[rows])
+    judge = Predictability(asked, cohort.patient_codes[rows], seed=inspection.seed)
     found = []
     for name, form in FORMS.items():
         values = pd.Series([form(look) for look in looks])

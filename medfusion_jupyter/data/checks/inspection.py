@@ -46,7 +46,7 @@ class Inspection:
         """How well one column alone predicts the target, by cross-validation over patients."""
         cohort = self.cohort
         return Predictability(
-            cohort.target_codes[self.rows], cohort.classes, cohort.patient_codes[self.rows], seed=self.seed
+            cohort.target.outcomes(cohort.targets[self.rows]), cohort.patient_codes[self.rows], seed=self.seed
         )
 
     @functools.cached_property
@@ -65,5 +65,5 @@ class Inspection:
     def others(self) -> list[str]:
         """The columns of the table that have no role: target, image and patient are left out."""
         cohort = self.cohort
-        taken = {cohort.target, cohort.image, cohort.patient, *self.features}
+        taken = {*cohort.target.columns, cohort.image, cohort.patient, *self.features}
         return [str(column) for column in cohort.frame.columns if column not in taken]

@@ -16,7 +16,7 @@ STRONG = 0.8
 def check_outcomes(inspection: Inspection) -> Iterator[Finding]:
     """Columns named like an outcome or like the target, times that go with it, and columns that give it away."""
     cohort = inspection.cohort
-    about_target = words_of(cohort.target) - TIME
+    about_target = words_of(" ".join(cohort.target.columns)) - TIME
     for column in [*cohort.numeric, *cohort.categorical, *inspection.others]:
         values = cohort.frame[column].iloc[inspection.rows]
         words = words_of(column)

@@ -59,13 +59,15 @@ def _unnamed(inspection: Inspection) -> Iterator[Finding]:
 
 def _changing_class(inspection: Inspection) -> Iterator[Finding]:
     cohort = inspection.cohort
+    if cohort.target.task not in ("classification", "ordinal"):
+        return  # findings, numbers and times are those of a day
     pairs = np.unique(np.stack([cohort.patient_codes, cohort.target_codes]), axis=1)
     changing = int((np.bincount(pairs[0]) > 1).sum())
     if changing:
         yield Finding(
             "note",
             "patients",
-            cohort.target,
+            cohort.target.name,
             f"{changing:,} patients have rows of different classes.",
             "If the target is a property of the patient, rows are mislabelled; if it is one of the day, all is well.",
             "Look at those patients and correct the target where it should not change.",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medfusion_jupyter.metrics import Interval, auroc
+from medfusion_jupyter.metrics import UNDEFINED, Interval, auroc
 
 FOLDS = 5
 QUANTILES = 10
@@ -23,7 +24,7 @@ Bins = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Predicts:
-    """AUROC of `class_name` against the rest from one column alone."""
+    """AUROC of `class_name`, a class or what else is asked of the target, against the rest from one column alone."""
 
     area: Interval
     class_name: str
@@ -33,37 +34,39 @@ class Predicts:
 
 
 class Predictability:
-    """The cross-validation that every column goes through: the same folds, dealt by patient and by class.
+    """The cross-validation that every column goes through: the same folds, dealt by patient and by what is asked.
 
-    target: `(N,)` codes of `classes`; patients: `(N,)` codes. A row weighs one over the rows of its patient, so that one with
-    many rows does not settle what a value means.
+    outcomes: yes-or-no questions `(N,)`, 1, 0 or NaN where not known, as of `Target.outcomes`; patients: `(N,)` codes. A row
+    weighs one over the rows of its patient, so that one with many rows does not settle what a value means.
     """
 
-    def __init__(
-        self, target: NDArray[np.int64], classes: tuple[str, ...], patients: NDArray[np.int64], *, seed: int
-    ) -> None:
-        self._target = target
-        self._classes = classes
+    def __init__(self, outcomes: Mapping[str, NDArray[np.float64]], patients: NDArray[np.int64], *, seed: int) -> None:
+        self._outcomes = outcomes
         self._patients = np.unique(patients, return_inverse=True)[1]
         self._weights = 1 / np.bincount(self._patients)[self._patients]
-        self._fold = _folds(target, self._patients, seed)
+        answers = np.nan_to_num(np.stack(list(outcomes.values()), axis=1), nan=-1)
+        kinds = np.unique(answers, axis=0, return_inverse=True)[1].reshape(-1)
+        self._fold = _folds(kinds, self._patients, seed)
 
     def of(self, bins: Bins) -> Predicts | None:
-        """The class that the bins `(N,)` tell best, over those with patients enough; None where none has."""
+        """The outcome that the bins `(N,)` tell best, over those with patients enough; None where none has."""
         best: Predicts | None = None
-        last = 2 if len(self._classes) == 2 else len(self._classes)
-        for code in range(1 if last == 2 else 0, last):
-            area = self._area(bins, self._target == code)
+        for name, outcome in self._outcomes.items():
+            area = self._area(bins, outcome)
             if not math.isnan(area.low) and (best is None or area.value > best.area.value):
-                best = Predicts(area, self._classes[code])
+                best = Predicts(area, name)
         return best
 
-    def _area(self, bins: Bins, positive: NDArray[np.bool_]) -> Interval:
+    def _area(self, bins: Bins, outcome: NDArray[np.float64]) -> Interval:
+        known = ~np.isnan(outcome)
+        positive, bins, folds, patients = outcome[known] == 1, bins[known], self._fold[known], self._patients[known]
+        if not len(bins):
+            return UNDEFINED
         score = np.zeros(len(bins))
         size = int(bins.max()) + 1
         for fold in range(FOLDS):
-            held = self._fold == fold
-            weights = self._weights[~held]
+            held = folds == fold
+            weights = self._weights[known][~held]
             cases = np.bincount(bins[~held], weights * positive[~held], minlength=size)
             all_of_bin = np.bincount(bins[~held], weights, minlength=size)
             if not 0 < cases.sum() < all_of_bin.sum():
@@ -73,19 +76,14 @@ class Predictability:
             odds = (cases + share) / (all_of_bin - cases + 1 - share)
             # against the odds of the fold's training part: else the folds' rates would be ranked, in reverse
             score[held] = np.log(odds * (1 - share) / share)[bins[held]]
-        area = auroc(positive, score, self._patients)
-        if area.value < 1:
-            return area
-        # of k pairs of patients that share nobody all are in order; the chance of that is area**k, 2.5 % at the bound
-        pairs = min(len(np.unique(self._patients[side])) for side in (positive, ~positive))
-        return Interval(1.0, 0.025 ** (1 / pairs), 1.0)
+        return auroc(positive, score, patients)
 
 
-def _folds(target: NDArray[np.int64], patients: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """The fold of each row: patients of each class (that of their first row) are dealt in turn."""
+def _folds(kinds: NDArray[np.int64], patients: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """The fold of each row: patients of each kind of answers (that of their first row) are dealt in turn."""
     _, first = np.unique(patients, return_index=True)
     shuffled = np.random.default_rng(seed).permutation(len(first))
-    by_class = shuffled[np.argsort(target[first][shuffled], kind="stable")]
+    by_class = shuffled[np.argsort(kinds[first][shuffled], kind="stable")]
     fold = np.empty(len(first), dtype=np.int64)
     fold[by_class] = np.arange(len(first)) % FOLDS
     return fold[patients]

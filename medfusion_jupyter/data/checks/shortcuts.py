@@ -22,7 +22,7 @@ def check_shortcuts(inspection: Inspection) -> Iterator[Finding]:
     for column in [*cohort.numeric, *cohort.categorical, *inspection.others]:
         values = cohort.frame[column].iloc[inspection.rows]
         words = words_of(column)
-        if not values.notna().any() or words & (PART | OUTCOME | words_of(cohort.target)):
+        if not values.notna().any() or words & (PART | OUTCOME | words_of(" ".join(cohort.target.columns))):
             continue
         found = inspection.predictability.of(bins_of(values))
         if words & ACQUISITION:

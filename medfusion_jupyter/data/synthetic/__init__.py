@@ -3,11 +3,6 @@
 `arms.py` draws what is hidden and states the ceiling, `pictures.py` draws the images, `cohorts.py` makes cohorts of both.
 """
 
-from medfusion_jupyter.data.synthetic.cohorts import (
-    SyntheticSurvival,
-    synthetic_cohort,
-    synthetic_interaction,
-    synthetic_survival,
-)
+from medfusion_jupyter.data.synthetic.cohorts import synthetic_cohort, synthetic_interaction, synthetic_survival
 
-__all__ = ["SyntheticSurvival", "synthetic_cohort", "synthetic_interaction", "synthetic_survival"]
+__all__ = ["synthetic_cohort", "synthetic_interaction", "synthetic_survival"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from medfusion_jupyter.data.cohort import Cohort
 from medfusion_jupyter.data.errors import CohortError
 from medfusion_jupyter.data.synthetic import arms
 from medfusion_jupyter.data.synthetic.pictures import write_pictures
+from medfusion_jupyter.data.targets import Survival
 from medfusion_jupyter.store import home
 
 FORMAT = 2
@@ -94,19 +94,6 @@ def synthetic_interaction(
     return cohort
 
 
-@dataclass(frozen=True)
-class SyntheticSurvival:
-    """A survival cohort as a table and a folder of images.
-
-    frame: `patient`, `image`, `marker`, `age`, `sex`, `months` until the event or until lost from sight, `event` (whether it was
-    seen); image_root: the folder of the images; best_c_index: Harrell's, by `image`, `table` and `both`.
-    """
-
-    frame: pd.DataFrame
-    image_root: Path
-    best_c_index: dict[str, float]
-
-
 def synthetic_survival(
     n: int = 2000,
     seed: int = 0,
@@ -115,12 +102,13 @@ def synthetic_survival(
     censoring: float = 0.0,
     image_size: int = 32,
     nuisance: float = 0.0,
-) -> SyntheticSurvival:
-    """Patients whose log hazard g ~ N(0, s²) is carried half by the image and half by `marker`; T ~ Exp(e^g).
+) -> Cohort:
+    """A cohort whose target is the time to an event (`months`, `event`), T ~ Exp(e^g).
 
-    The best C index by both is E σ(|Δg|), 0.725 at s = 1. censoring: 0 or more, the rate at which patients are lost from sight,
-    independently, against a mean hazard of about 1; the best C index is then that over pairs of which it is known who came first.
-    Otherwise as `synthetic_cohort`.
+    The log hazard g ~ N(0, s²) is carried half by the image and half by `marker`. The best C index (Harrell's) is in the cohort's
+    `best_c_index`; by both it is E σ(|Δg|), 0.725 at s = 1. censoring: 0 or more, the rate at which patients are lost from
+    sight, independently, against a mean hazard of about 1; the best C index is then that over pairs of which it is known who
+    came first. Otherwise as `synthetic_cohort`.
     """
     _refuse_size(n, image_size)
     _refuse_outside("s", s, 0.01, 5)
@@ -142,7 +130,9 @@ def synthetic_survival(
             "event": drawn.event,
         }
     )
-    return SyntheticSurvival(frame, folder, arms.best_survival(s, censoring=censoring))
+    cohort = _with_roles(frame, Survival(time="months", event="event"), folder)
+    cohort.best_c_index = arms.best_survival(s, censoring=censoring)
+    return cohort
 
 
 def _cohort(
@@ -157,9 +147,13 @@ def _cohort(
     folder, names = _pictures(strength, image_size, seed, nuisance, key)
     frame.insert(1, "image", names)
     frame["lesion"] = np.where(target == 1, "yes", "no")
+    return _with_roles(frame, "lesion", folder)
+
+
+def _with_roles(frame: pd.DataFrame, target: str | Survival, folder: Path) -> Cohort:
     cohort = Cohort(
         frame,
-        target="lesion",
+        target=target,
         image="image",
         image_root=folder,
         patient="patient",

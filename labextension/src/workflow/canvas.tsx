@@ -1,0 +1,286 @@
+import {
+  applyNodeChanges,
+  Background,
+  BackgroundVariant,
+  Connection,
+  Controls,
+  Edge,
+  EdgeChange,
+  FinalConnectionState,
+  MiniMap,
+  NodeChange,
+  ReactFlow,
+  useReactFlow,
+  useStoreApi
+} from '@xyflow/react';
+import * as React from 'react';
+
+import { AddMenu, IAddition } from './addMenu';
+import { NODE_HEIGHT, NODE_WIDTH } from './arrange';
+import { INodeType } from './catalogue';
+import { useEditor, useModel, useWords } from './context';
+import { EmptyCanvas } from './emptyCanvas';
+import { FlowNode, flowEdges, flowNodes } from './flowNodes';
+import { IEdge, INode, IPoint } from './graph';
+import { NodeCard } from './nodeCard';
+import { DRAGGED } from './palette';
+
+const NODE_TYPES = { card: NodeCard };
+const FIT = { padding: 0.15, maxZoom: 1 };
+const GRID: [number, number] = [8, 8];
+/** From this many nodes on there is something to find in a map of them. */
+const MAP_FROM = 6;
+
+/** The graph, to be moved about, connected and selected with the mouse. active: whether the wheel zooms. */
+export function Canvas(props: { active: boolean }): React.JSX.Element {
+  const model = useModel();
+  const trans = useWords();
+  const flow = useReactFlow<FlowNode>();
+  const box = React.useRef<HTMLDivElement>(null);
+  const graph = useEditor(state => state.graph);
+  const issues = useEditor(state => state.issues);
+  const selectedEdges = useEditor(state => state.edges);
+  const [nodes, changeNodes] = useFlowNodes();
+  const edges = React.useMemo(
+    () => flowEdges(graph, selectedEdges, issues),
+    [graph, selectedEdges, issues]
+  );
+  // a canvas that was empty stays where it is when the first node is put on it
+  const [begunWithNodes] = React.useState(graph.nodes.length > 0);
+  const [addition, setAddition] = React.useState<IAddition | null>(null);
+
+  const offerAt = (at: IPoint, from?: IAddition['from']) => {
+    const bounds = box.current?.getBoundingClientRect();
+    if (bounds) {
+      setAddition({
+        at: {
+          x: Math.min(at.x - bounds.left, bounds.width - 240),
+          y: Math.max(0, Math.min(at.y - bounds.top, bounds.height - 260))
+        },
+        place: flow.screenToFlowPosition(at, { snapToGrid: true }),
+        from
+      });
+    }
+  };
+
+  const onEdgesChange = (changes: EdgeChange[]) => {
+    const selected = new Set(model.state.edges);
+    for (const change of changes) {
+      if (change.type === 'select') {
+        toggle(selected, change.id, change.selected);
+      }
+    }
+    model.select(model.state.nodes, selected);
+  };
+
+  const onConnectEnd = (
+    event: MouseEvent | TouchEvent,
+    drawn: FinalConnectionState
+  ) => {
+    const { fromHandle, toNode, isValid } = drawn;
+    if (isValid || toNode || !fromHandle?.id || !('clientX' in event)) {
+      return;
+    }
+    offerAt(
+      { x: event.clientX, y: event.clientY },
+      {
+        node: fromHandle.nodeId,
+        port: fromHandle.id,
+        side: fromHandle.type === 'source' ? 'outputs' : 'inputs'
+      }
+    );
+  };
+
+  const onDrop = (event: React.DragEvent) => {
+    const type = model.state.catalogue.get(event.dataTransfer.getData(DRAGGED));
+    if (type) {
+      event.preventDefault();
+      event.stopPropagation();
+      const place = flow.screenToFlowPosition(
+        { x: event.clientX - NODE_WIDTH / 3, y: event.clientY - 20 },
+        { snapToGrid: true }
+      );
+      model.add(type, place);
+    }
+  };
+
+  return (
+    <div
+      className="mf-flow-canvas"
+      ref={box}
+      onDrop={onDrop}
+      onDragOver={event => {
+        if (event.dataTransfer.types.includes(DRAGGED)) {
+          event.preventDefault();
+          event.stopPropagation();
+        }
+      }}
+      onDoubleClick={event => {
+        const target = event.target as Element;
+        if (target.classList.contains('react-flow__pane')) {
+          offerAt({ x: event.clientX, y: event.clientY });
+        }
+      }}
+    >
+      <ReactFlow<FlowNode>
+        nodes={nodes}
+        edges={edges}
+        nodeTypes={NODE_TYPES}
+        onNodesChange={changeNodes}
+        onEdgesChange={onEdgesChange}
+        onNodeDragStop={(_, __, dragged) => model.move(positionsOf(dragged))}
+        onSelectionDragStop={(_, dragged) => model.move(positionsOf(dragged))}
+        onConnect={connection => model.connect(edgeOf(connection))}
+        onConnectEnd={onConnectEnd}
+        isValidConnection={connection =>
+          model.connectionProblem(edgeOf(connection)) === null
+        }
+        deleteKeyCode={null}
+        selectionKeyCode="Shift"
+        multiSelectionKeyCode={['Control', 'Meta', 'Shift']}
+        zoomOnDoubleClick={false}
+        zoomOnScroll={props.active}
+        preventScrolling={props.active}
+        snapToGrid
+        snapGrid={GRID}
+        minZoom={0.1}
+        maxZoom={2}
+        connectionRadius={28}
+        fitView={begunWithNodes}
+        fitViewOptions={FIT}
+        proOptions={{ hideAttribution: true }}
+      >
+        <Background variant={BackgroundVariant.Dots} gap={16} size={1} />
+        <Controls
+          showInteractive={false}
+          fitViewOptions={FIT}
+          aria-label={trans.__('Zoom')}
+        />
+        {nodes.length >= MAP_FROM && (
+          <MiniMap
+            pannable
+            zoomable
+            nodeBorderRadius={4}
+            ariaLabel={trans.__('Map of the workflow')}
+          />
+        )}
+      </ReactFlow>
+      {nodes.length === 0 && <EmptyCanvas />}
+      {addition && (
+        <AddMenu
+          addition={addition}
+          add={type => {
+            model.add(type, addition.place, addition.from);
+            setAddition(null);
+          }}
+          close={() => setAddition(null)}
+        />
+      )}
+    </div>
+  );
+}
+
+/** Add a node where it is seen: after the selected one and connected to it, else in the middle of the canvas. */
+export function useAddNode(): (type: INodeType) => void {
+  const model = useModel();
+  const flow = useReactFlow<FlowNode>();
+  const store = useStoreApi<FlowNode>();
+  return type => {
+    const { graph, nodes, catalogue } = model.state;
+    const [only, ...others] = nodes;
+    const node = graph.nodes.find(one => one.id === only);
+    if (node?.position && others.length === 0) {
+      const outputs = catalogue.get(node.type)?.outputs ?? [];
+      const output = outputs.find(port =>
+        type.inputs.some(input => input.type === port.type)
+      );
+      const { x, y } = node.position;
+      const place = free({ x: x + NODE_WIDTH + 72, y }, graph.nodes);
+      model.add(
+        type,
+        place,
+        output && { node: node.id, port: output.name, side: 'outputs' }
+      );
+      return;
+    }
+    const bounds = store.getState().domNode?.getBoundingClientRect();
+    const middle = flow.screenToFlowPosition({
+      x: bounds ? bounds.left + bounds.width / 2 - NODE_WIDTH / 2 : 0,
+      y: bounds ? bounds.top + bounds.height / 2 - NODE_HEIGHT / 2 : 0
+    });
+    model.add(type, free(middle, graph.nodes));
+  };
+}
+
+/** The nodes of the canvas: those of the graph, with what the canvas itself says of them, such as where one is while it is dragged. */
+function useFlowNodes(): [
+  FlowNode[],
+  (changes: NodeChange<FlowNode>[]) => void
+] {
+  const model = useModel();
+  const graph = useEditor(state => state.graph);
+  const catalogue = useEditor(state => state.catalogue);
+  const selected = useEditor(state => state.nodes);
+  const [nodes, setNodes] = React.useState(() =>
+    flowNodes(graph, catalogue, selected, [])
+  );
+  const [drawn, setDrawn] = React.useState({ graph, catalogue, selected });
+  if (
+    drawn.graph !== graph ||
+    drawn.catalogue !== catalogue ||
+    drawn.selected !== selected
+  ) {
+    setDrawn({ graph, catalogue, selected });
+    setNodes(flowNodes(graph, catalogue, selected, nodes));
+  }
+  const change = (changes: NodeChange<FlowNode>[]) => {
+    const now = new Set(model.state.nodes);
+    for (const one of changes) {
+      if (one.type === 'select') {
+        toggle(now, one.id, one.selected);
+      }
+    }
+    model.select(now, model.state.edges);
+    const others = changes.filter(
+      one => one.type === 'position' || one.type === 'dimensions'
+    );
+    if (others.length > 0) {
+      setNodes(before => applyNodeChanges(others, before));
+    }
+  };
+  return [nodes, change];
+}
+
+function toggle(ids: Set<string>, id: string, on: boolean): void {
+  if (on) {
+    ids.add(id);
+  } else {
+    ids.delete(id);
+  }
+}
+
+function positionsOf(nodes: readonly FlowNode[]): Map<string, IPoint> {
+  return new Map(nodes.map(node => [node.id, node.position]));
+}
+
+function edgeOf(connection: Connection | Edge): IEdge {
+  return {
+    source: connection.source,
+    source_port: connection.sourceHandle ?? '',
+    target: connection.target,
+    target_port: connection.targetHandle ?? ''
+  };
+}
+
+/** A place at `point` or below it where no node lies. */
+function free(point: IPoint, nodes: readonly INode[]): IPoint {
+  const taken = nodes.some(
+    ({ position }) =>
+      position &&
+      Math.abs(position.x - point.x) < NODE_WIDTH &&
+      Math.abs(position.y - point.y) < NODE_HEIGHT
+  );
+  return taken
+    ? free({ x: point.x, y: point.y + NODE_HEIGHT + 32 }, nodes)
+    : point;
+}

@@ -1,0 +1,99 @@
+import { Edge, Node } from '@xyflow/react';
+
+import { Catalogue, IPort } from './catalogue';
+import { edgeKey, IEdge, IGraph, INode } from './graph';
+import { IIssue } from './transport';
+
+/** What a card on the canvas is drawn from. */
+export type FlowNode = Node<
+  {
+    node: INode;
+    inputs: readonly IPort[];
+    outputs: readonly IPort[];
+    /** `inputs cohort`, `outputs split`, …: the ports that have an edge. */
+    connected: readonly string[];
+  },
+  'card'
+>;
+
+/** JupyterLab gives keys to the notebook's commands (`d d` deletes a cell) unless the element under the focus says this. */
+const SUPPRESS = { 'data-lm-suppress-shortcuts': 'true' } as const;
+
+/** The nodes of the canvas for a graph; those that did not change are the ones there were, with what was measured of them. */
+export function flowNodes(
+  graph: IGraph,
+  catalogue: Catalogue,
+  selected: ReadonlySet<string>,
+  before: readonly FlowNode[]
+): FlowNode[] {
+  const known = new Map(before.map(node => [node.id, node]));
+  const edgesOf = new Map<string, IEdge[]>();
+  for (const edge of graph.edges) {
+    for (const id of new Set([edge.source, edge.target])) {
+      const there = edgesOf.get(id);
+      if (there) {
+        there.push(edge);
+      } else {
+        edgesOf.set(id, [edge]);
+      }
+    }
+  }
+  return graph.nodes.map(node => {
+    const edges = edgesOf.get(node.id) ?? [];
+    const { inputs, outputs } = catalogue.ports(node, edges);
+    const connected = edges.map(edge =>
+      edge.source === node.id
+        ? `outputs ${edge.source_port}`
+        : `inputs ${edge.target_port}`
+    );
+    const old = known.get(node.id);
+    const unchanged =
+      old?.data.node === node &&
+      old.selected === selected.has(node.id) &&
+      sameItems(old.data.inputs, inputs) &&
+      sameItems(old.data.outputs, outputs) &&
+      sameItems(old.data.connected, connected);
+    return old && unchanged
+      ? old
+      : {
+          ...old,
+          id: node.id,
+          type: 'card',
+          position: node.position ?? { x: 0, y: 0 },
+          selected: selected.has(node.id),
+          data: { node, inputs, outputs, connected },
+          domAttributes: SUPPRESS as FlowNode['domAttributes']
+        };
+  });
+}
+
+/** The edges of the canvas. */
+export function flowEdges(
+  graph: IGraph,
+  selected: ReadonlySet<string>,
+  issues: readonly IIssue[]
+): Edge[] {
+  const wrong = new Set(issues.map(issue => issue.edge));
+  return graph.edges.map((edge, place) => {
+    const id = edgeKey(edge);
+    return {
+      id,
+      source: edge.source,
+      sourceHandle: edge.source_port,
+      target: edge.target,
+      targetHandle: edge.target_port,
+      selected: selected.has(id),
+      className: wrong.has(place) ? 'mf-flow-edge-wrong' : undefined,
+      domAttributes: SUPPRESS as Edge['domAttributes']
+    };
+  });
+}
+
+function sameItems(
+  one: readonly unknown[],
+  other: readonly unknown[]
+): boolean {
+  return (
+    one.length === other.length && one.every((item, k) => item === other[k])
+  );
+}

@@ -1,0 +1,132 @@
+import { RefusedError } from '../refused';
+import { INodeType } from './catalogue';
+import { IExecution } from './execution';
+import { IGraphJson } from './graph';
+import {
+  IDifference,
+  IIssue,
+  IOpened,
+  ITemplate,
+  ITransport,
+  IVersion,
+  IVersions,
+  IWorkflow,
+  News
+} from './transport';
+
+/** What anywidget gives: a way to send messages to the kernel and to hear its own. */
+export interface IMessages {
+  send(content: unknown): void;
+  on(event: 'msg:custom', listener: (content: unknown) => void): void;
+  off(event: 'msg:custom', listener: (content: unknown) => void): void;
+}
+
+/** How long a kernel may be silent before a person is told that a cell keeps it, in ms. */
+const PATIENCE = 4000;
+
+const BUSY =
+  'The kernel does not answer: it is busy with a cell, or gone. What was asked is done when it is free.';
+
+type Answer =
+  | { readonly id: string; readonly answer: unknown }
+  | {
+      readonly id: string;
+      readonly refused: { readonly status: number; readonly message: string };
+    }
+  | { readonly news: News };
+
+/** A workflow in a kernel: questions and answers over the messages of a widget. `widgets/builder.py` is the other end. */
+export class KernelTransport implements ITransport {
+  constructor(private _messages: IMessages) {
+    _messages.on('msg:custom', this._hear);
+  }
+
+  readonly versions: IVersions = {
+    list: () => this._ask<IVersion[]>('versions'),
+    difference: (before, after) =>
+      this._ask<IDifference>('difference', { before, after }),
+    restore: version => this._ask<IWorkflow>('restore', { version })
+  };
+
+  nodeTypes(): Promise<INodeType[]> {
+    return this._ask('node_types');
+  }
+
+  templates(): Promise<ITemplate[]> {
+    return this._ask('templates');
+  }
+
+  open(): Promise<IOpened> {
+    return this._ask('open');
+  }
+
+  check(graph: IGraphJson, version: number | null): Promise<IIssue[]> {
+    return this._ask('check', { ...graph, version });
+  }
+
+  save(graph: IGraphJson, version: number | null): Promise<IWorkflow> {
+    return this._ask('save', { ...graph, version });
+  }
+
+  run(): Promise<IExecution> {
+    return this._ask('run');
+  }
+
+  stop(executionId: number): Promise<void> {
+    return this._ask('stop', { execution_id: executionId });
+  }
+
+  lastExecution(): Promise<IExecution | null> {
+    return this._ask('last_execution');
+  }
+
+  follow(listener: (news: News) => void): void {
+    this._listener = listener;
+  }
+
+  dispose(): void {
+    this._messages.off('msg:custom', this._hear);
+    this._waiting.clear();
+    this._listener = null;
+  }
+
+  private _ask<Result>(
+    question: string,
+    values: { [name: string]: unknown } = {}
+  ): Promise<Result> {
+    const id = `${this._name}-${++this._last}`;
+    return new Promise((resolve, refuse) => {
+      const timer = window.setTimeout(
+        () => this._listener?.({ trouble: BUSY }),
+        PATIENCE
+      );
+      this._waiting.set(id, answer => {
+        window.clearTimeout(timer);
+        this._listener?.({ trouble: '' });
+        if ('refused' in answer) {
+          const { status, message } = answer.refused;
+          refuse(new RefusedError(status, message));
+        } else if ('answer' in answer) {
+          resolve(answer.answer as Result);
+        }
+      });
+      this._messages.send({ id, question, values });
+    });
+  }
+
+  private _hear = (content: unknown): void => {
+    const message = content as Answer;
+    if ('news' in message) {
+      this._listener?.(message.news);
+    } else {
+      this._waiting.get(message.id)?.(message);
+      this._waiting.delete(message.id);
+    }
+  };
+
+  private _listener: ((news: News) => void) | null = null;
+  private _waiting = new Map<string, (answer: Answer) => void>();
+  private _last = 0;
+  /** The views of a widget hear one another's answers. */
+  private _name = Math.random().toString(36).slice(2);
+}

@@ -1,0 +1,108 @@
+import * as React from 'react';
+
+import { useEditor, useModel, useWords } from './context';
+import { Field } from './settingsField';
+import { INode } from './graph';
+import { fieldsOf, IField, same } from './settingsSchema';
+import { IIssue } from './transport';
+
+/** From this many settings on a form has a search. */
+const SEARCH_FROM = 9;
+const NO_ISSUES: readonly IIssue[] = [];
+
+/** The settings of a node: one field each, as its JSON schema says. */
+export function SettingsForm(props: { node: INode }): React.JSX.Element {
+  const { node } = props;
+  const model = useModel();
+  const trans = useWords();
+  const type = useEditor(state => state.catalogue.get(node.type));
+  const issues = useEditor(state => state.issuesOf.get(node.id) ?? NO_ISSUES);
+  const [search, setSearch] = React.useState('');
+  const fields = React.useMemo(
+    () => (type ? fieldsOf(type.settings) : strayFields(node)),
+    [type, node]
+  );
+  const found = fields.filter(field =>
+    `${field.name} ${field.help}`.toLowerCase().includes(search.toLowerCase())
+  );
+  const row = (field: IField) => (
+    <Field
+      key={field.name}
+      field={field}
+      value={node.settings[field.name]}
+      issues={issues.filter(issue => isOf(issue, field.name))}
+      change={value => model.changeSetting(node.id, field.name, value)}
+    />
+  );
+  return (
+    <form
+      className="mf-flow-form"
+      onSubmit={event => event.preventDefault()}
+      autoComplete="off"
+    >
+      {fields.length >= SEARCH_FROM && (
+        <input
+          type="search"
+          className="mf-flow-search"
+          value={search}
+          placeholder={trans.__('Search %1 settings…', fields.length)}
+          aria-label={trans.__('Search settings')}
+          onChange={event => setSearch(event.target.value)}
+        />
+      )}
+      {fields.length === 0 && (
+        <p className="mf-flow-quiet">{trans.__('Nothing to set.')}</p>
+      )}
+      {byGroup(found).map(([group, members]) =>
+        group === '' || search !== '' ? (
+          <React.Fragment key={group}>{members.map(row)}</React.Fragment>
+        ) : (
+          <Group key={group} name={group} members={members} node={node}>
+            {members.map(row)}
+          </Group>
+        )
+      )}
+    </form>
+  );
+}
+
+/** Settings under a heading, closed until it is clicked unless one of them is set. */
+function Group(props: {
+  name: string;
+  members: readonly IField[];
+  node: INode;
+  children: React.ReactNode;
+}): React.JSX.Element {
+  const { settings } = props.node;
+  const set = props.members.filter(
+    field =>
+      field.name in settings && !same(settings[field.name], field.default)
+  ).length;
+  return (
+    <details className="mf-flow-group" open={set > 0 || undefined}>
+      <summary>
+        {props.name}
+        <small>{set > 0 ? set : ''}</small>
+      </summary>
+      {props.children}
+    </details>
+  );
+}
+
+/** The settings of a node whose type is not known here: all that are there, so that they can be read and kept. */
+function strayFields(node: INode): IField[] {
+  const properties = Object.keys(node.settings).map(name => [name, {}]);
+  return fieldsOf({ properties: Object.fromEntries(properties) });
+}
+
+function isOf(issue: IIssue, name: string): boolean {
+  return issue.setting === name || (issue.setting ?? '').startsWith(`${name}.`);
+}
+
+function byGroup(fields: readonly IField[]): [string, IField[]][] {
+  const groups = new Map<string, IField[]>();
+  for (const field of fields) {
+    groups.set(field.group, [...(groups.get(field.group) ?? []), field]);
+  }
+  return [...groups];
+}

@@ -1,0 +1,282 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { arranged, placed } from '../src/workflow/arrange';
+import { Catalogue, INodeType } from '../src/workflow/catalogue';
+import {
+  connectionProblem,
+  edgeBetween,
+  portFor,
+  replacedBy
+} from '../src/workflow/connection';
+import { progressOf, runLine } from '../src/workflow/execution';
+import * as edit from '../src/workflow/graph';
+import { IEdge, readGraph, toJson } from '../src/workflow/graph';
+import { History } from '../src/workflow/history';
+
+const port = (name: string, type: string, more = {}) => ({
+  name,
+  type,
+  help: '',
+  ...more
+});
+
+const TYPES: INodeType[] = [
+  type('source.synthetic', 'Sources', [], [port('cohort', 'cohort')]),
+  type(
+    'cohort.split',
+    'Cohort',
+    [port('cohort', 'cohort')],
+    [port('split', 'split')]
+  ),
+  type('train', 'Training', [port('split', 'split')], [port('model', 'model')]),
+  type(
+    'fusion',
+    'Model',
+    [port('models', 'model', { several: true })],
+    [port('model', 'model')]
+  )
+];
+const CATALOGUE = new Catalogue(TYPES);
+
+function type(
+  name: string,
+  family: string,
+  inputs: INodeType['inputs'],
+  outputs: INodeType['outputs']
+): INodeType {
+  return { name, family, title: name, help: '', inputs, outputs, settings: {} };
+}
+
+const node = (id: string, kind: string) => ({ id, type: kind, settings: {} });
+const edge = (
+  source: string,
+  source_port: string,
+  target: string,
+  target_port: string
+): IEdge => ({ source, source_port, target, target_port });
+
+const STUDY = readGraph({
+  nodes: [
+    node('a', 'source.synthetic'),
+    node('b', 'source.synthetic'),
+    node('split', 'cohort.split'),
+    node('train', 'train'),
+    node('fusion', 'fusion')
+  ],
+  edges: [
+    edge('a', 'cohort', 'split', 'cohort'),
+    edge('split', 'split', 'train', 'split'),
+    edge('train', 'model', 'fusion', 'models')
+  ]
+});
+
+test('stored JSON is written back as it was, whatever it holds', () => {
+  const json = {
+    nodes: [
+      { id: 'a', type: 'gone.away', settings: { x: [1] }, colour: 'red' },
+      { id: 'a', type: 'train', settings: {} },
+      { type: 'without id' },
+      7
+    ],
+    edges: [
+      { ...edge('a', 'x', 'a2', 'y'), note: 'to nowhere' },
+      edge('a', 'x', 'a', 'y'),
+      null
+    ]
+  };
+  const graph = readGraph(json);
+  assert.equal(graph.nodes.length, 1);
+  assert.equal(graph.edges.length, 1);
+  const written = toJson(graph);
+  const sorted = (items: readonly unknown[]) =>
+    items.map(item => JSON.stringify(item)).sort();
+  assert.deepEqual(sorted(written.nodes), sorted(json.nodes));
+  assert.deepEqual(sorted(written.edges), sorted(json.edges));
+});
+
+test('an edge leads only between ports of one type, and never in a circle', () => {
+  const problem = (one: IEdge) => connectionProblem(STUDY, CATALOGUE, one);
+  assert.equal(problem(edge('b', 'cohort', 'split', 'cohort')), null);
+  assert.match(
+    problem(edge('a', 'cohort', 'train', 'split')) ?? '',
+    /takes a split/
+  );
+  assert.match(
+    problem(edge('fusion', 'model', 'fusion', 'models')) ?? '',
+    /need one another/
+  );
+  assert.match(
+    problem(edge('a', 'cohort', 'split', 'cohort')) ?? '',
+    /already/
+  );
+  assert.match(problem(edge('a', 'x', 'split', 'cohort')) ?? '', /not known/);
+});
+
+test('a new edge takes the place of the one that an input had, unless it takes several', () => {
+  const instead = (one: IEdge) => replacedBy(STUDY, CATALOGUE, one);
+  assert.deepEqual(instead(edge('b', 'cohort', 'split', 'cohort')), [
+    STUDY.edges[0]
+  ]);
+  assert.deepEqual(instead(edge('other', 'model', 'fusion', 'models')), []);
+});
+
+test('an edge can be drawn from either of its ends', () => {
+  const output = { node: 'a', port: 'cohort', side: 'outputs' } as const;
+  const input = { node: 'split', port: 'cohort', side: 'inputs' } as const;
+  const drawn = edge('a', 'cohort', 'split', 'cohort');
+  assert.deepEqual(edgeBetween(output, input), drawn);
+  assert.deepEqual(edgeBetween(input, output), drawn);
+  assert.equal(edgeBetween(output, output), null);
+});
+
+test('an edge that ends in the void offers the nodes that could take it', () => {
+  const end = { node: 'split', port: 'split', side: 'outputs' } as const;
+  const taken = TYPES.filter(one => portFor(STUDY, CATALOGUE, one, end));
+  assert.deepEqual(
+    taken.map(one => one.name),
+    ['train']
+  );
+});
+
+test('a node that goes takes its edges with it', () => {
+  const left = edit.remove(STUDY, new Set(['split']), new Set());
+  assert.deepEqual(
+    left.edges.map(one => one.target),
+    ['fusion']
+  );
+});
+
+test('the edges follow a node that is given another id', () => {
+  const renamed = edit.renameNode(STUDY, 'split', 'parts');
+  assert.deepEqual(
+    renamed.edges.map(one => [one.source, one.target]),
+    [
+      ['a', 'parts'],
+      ['parts', 'train'],
+      ['train', 'fusion']
+    ]
+  );
+});
+
+test('copies have ids of their own, and the edges among them', () => {
+  const part = edit.part(STUDY, new Set(['split', 'train']));
+  const { graph, ids } = edit.insert(STUDY, part, { x: 0, y: 0 });
+  assert.deepEqual([...ids], ['split_2', 'train_2']);
+  assert.deepEqual(
+    graph.edges.at(-1),
+    edge('split_2', 'split', 'train_2', 'split')
+  );
+  assert.equal(graph.nodes.length, 7);
+});
+
+test('a setting that is taken away has its default again', () => {
+  const set = edit.changeSetting(STUDY, 'train', 'lr', 0.1);
+  assert.deepEqual(set.nodes[3]?.settings, { lr: 0.1 });
+  const unset = edit.changeSetting(set, 'train', 'lr', undefined);
+  assert.deepEqual(unset.nodes[3]?.settings, {});
+});
+
+test('ports that no type declares are shown where an edge names them', () => {
+  const unknown = node('x', 'gone.away');
+  const { inputs, outputs } = CATALOGUE.ports(unknown, [
+    edge('a', 'cohort', 'x', 'table'),
+    edge('x', 'made', 'y', 'in')
+  ]);
+  assert.deepEqual(
+    [inputs, outputs].map(ports => ports.map(one => one.name)),
+    [['table'], ['made']]
+  );
+});
+
+test('the palette is searched by words in any order, and keeps its families', () => {
+  const found = CATALOGUE.families('split coh');
+  assert.deepEqual(
+    found.map(([family, types]) => [family, types.map(one => one.name)]),
+    [['Cohort', ['cohort.split']]]
+  );
+  assert.equal(CATALOGUE.families('nothing like it').length, 0);
+});
+
+test('letters typed into one setting are taken back together', () => {
+  const history = new History('');
+  history.commit('a', 'train name');
+  history.commit('ab', 'train name');
+  history.commit('ab!');
+  history.undo();
+  assert.equal(history.present, 'ab');
+  history.undo();
+  assert.equal(history.present, '');
+  history.redo();
+  history.redo();
+  assert.equal(history.present, 'ab!');
+  history.undo();
+  history.commit('other');
+  assert.equal(history.canRedo, false);
+});
+
+test('a layout goes from left to right and puts no node on another', () => {
+  const graph = arranged(STUDY);
+  const place = (id: string) =>
+    graph.nodes.find(one => one.id === id)?.position ?? { x: NaN, y: NaN };
+  assert.ok(place('a').x < place('split').x);
+  assert.ok(place('split').x < place('train').x);
+  const boxes = graph.nodes.map(one => place(one.id));
+  for (const [k, one] of boxes.entries()) {
+    for (const other of boxes.slice(k + 1)) {
+      assert.ok(
+        Math.abs(one.x - other.x) >= 224 || Math.abs(one.y - other.y) >= 112
+      );
+    }
+  }
+});
+
+test('nodes that have a place keep it', () => {
+  const moved = edit.moveNodes(STUDY, new Map([['a', { x: 5, y: 7 }]]));
+  const graph = placed(moved);
+  assert.deepEqual(graph.nodes[0]?.position, { x: 5, y: 7 });
+  assert.ok(graph.nodes.every(one => one.position));
+});
+
+test('a node says how its run goes in one line', () => {
+  const run = {
+    node_id: 'train',
+    status: 'running' as const,
+    output: { job_id: 'job_0001' },
+    error: null,
+    started_at: '2026-11-24T10:00:00Z',
+    completed_at: null
+  };
+  const job = {
+    job_id: 'job_0001',
+    status: 'running' as const,
+    progress: 0.6,
+    current_epoch: 12,
+    total_epochs: 20,
+    watched_metric: 'val/auroc',
+    current_metrics: { 'val/auroc': 0.8741 },
+    seconds_left: 180
+  };
+  assert.equal(runLine(run, job), 'epoch 12/20 · AUROC 0.874 · 3 min left');
+  assert.equal(progressOf(run, job), 0.6);
+  assert.equal(progressOf(run, undefined), null);
+  const ended = {
+    ...run,
+    status: 'completed' as const,
+    output: { auroc: { value: 0.819, low: 0.707, high: 0.894 } },
+    completed_at: '2026-11-24T10:00:00.400Z'
+  };
+  assert.equal(runLine(ended, undefined), 'AUROC 0.819 [0.71, 0.89] · 0.4 s');
+  const cached = {
+    ...ended,
+    status: 'cached' as const,
+    output: { rows: 1200 }
+  };
+  assert.equal(runLine(cached, undefined), '1,200 rows · cached');
+  const failed = {
+    ...ended,
+    status: 'failed' as const,
+    error: 'ValueError: no'
+  };
+  assert.equal(runLine(failed, undefined), 'ValueError: no');
+});

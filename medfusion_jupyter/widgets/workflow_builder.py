@@ -1,0 +1,138 @@
+"""The workflow editor in a notebook's cell: an anywidget whose browser side is `labextension/src/workflow/`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import weakref
+from pathlib import Path
+from typing import Any
+
+import anywidget
+from traitlets import Unicode
+
+from medfusion_jupyter.store import StoreError, open_store
+from medfusion_jupyter.store.errors import BadValue, Conflict, IllegalTransition, NameTaken, NotYours
+from medfusion_jupyter.store.texts import valid_name
+from medfusion_jupyter.widgets.edited_workflow import EditedWorkflow
+from medfusion_jupyter.widgets.refresher import refresher
+
+log = logging.getLogger("medfusion")
+
+STATIC = Path(__file__).parent / "static"
+IDLE_SECONDS = 2.0
+"""How often an execution that was begun elsewhere is looked for."""
+
+QUESTIONS = frozenset(
+    {
+        "node_types",
+        "templates",
+        "open",
+        "check",
+        "save",
+        "versions",
+        "difference",
+        "restore",
+        "run",
+        "stop",
+        "last_execution",
+    }
+)
+
+_builders: weakref.WeakValueDictionary[tuple[str, str], Builder] = weakref.WeakValueDictionary()
+
+
+def builder(workflow: str = "workflow") -> Builder:
+    """The editor of a workflow, to be shown as the last line of a cell.
+
+    workflow: its name; where none of that name is stored, an empty one, which the first Save stores. What is edited is kept in
+    this kernel and found again after a reload of the page; Save makes a version of it, Run saves and executes it here. The same
+    workflow has the same editor in a kernel. Raises BadValue for a name that no workflow can have.
+    """
+    name = valid_name("workflow", workflow)
+    key = (open_store().url, name)
+    found = _builders.get(key)
+    if found is None or found.comm is None:
+        found = _builders[key] = Builder(name)
+    return found
+
+
+def _built(name: str) -> str:
+    path = STATIC / name
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is not built: run `make setup`, or `jlpm build:widget` in labextension/.")
+    return path.read_text(encoding="utf-8")
+
+
+class Builder(anywidget.AnyWidget):
+    """Answers the editor's questions and tells it how executions go. Made by `medfusion.builder`."""
+
+    _esm = Unicode().tag(sync=True)
+    _css = Unicode().tag(sync=True)
+
+    def __init__(self, name: str) -> None:
+        self.workflow = EditedWorkflow(name)
+        self._told: dict[str, str] = {}
+        self._looked = 0.0
+        super().__init__(_esm=_built("workflow.js"), _css=_built("workflow.css"))
+        self.on_msg(self._answer)
+
+    def refresh(self) -> bool:
+        """Tell what is new of the newest execution; False where nobody can see it any more."""
+        if self.comm is None:
+            return False
+        if self._active or time.monotonic() - self._looked > IDLE_SECONDS:
+            self._look()
+        return True
+
+    def show_problem(self, problem: Exception) -> None:
+        """Say that the store could not be read; the next refresh tries again."""
+        self.send({"news": {"trouble": f"The store could not be read, trying again: {problem}"}})
+
+    def _look(self) -> None:
+        execution = self.workflow.last_execution()
+        self._looked = time.monotonic()
+        if execution is None:
+            return
+        self._active = execution["status"] in ("pending", "running")
+        # the heartbeat says nothing that is shown
+        self._tell("execution", {**execution, "heartbeat_at": None})
+        for job in self.workflow.jobs_of(execution):
+            self._tell("job", {**job, "heartbeat_at": None})
+
+    _active = False
+
+    def _tell(self, kind: str, what: dict[str, Any]) -> None:
+        """Send what was not sent already."""
+        text = json.dumps(what, sort_keys=True, default=str)
+        if self._told.get(kind) != text:
+            self._told[kind] = text
+            self.send({"news": {kind: json.loads(text)}})
+
+    def _answer(self, _: Builder, content: Any, buffers: object) -> None:
+        if not isinstance(content, dict) or content.get("question") not in QUESTIONS:
+            return
+        answer: dict[str, Any] = {"id": content.get("id")}
+        try:
+            ask = getattr(self.workflow, content["question"])
+            answer["answer"] = ask(**content.get("values", {}))
+        except StoreError as refused:
+            answer["refused"] = {"status": _status(refused), "message": str(refused)}
+        except Exception as error:  # whatever it is, the person who asked is told
+            log.exception("The workflow editor could not be answered")
+            answer["refused"] = {"status": 500, "message": f"{type(error).__name__}: {error}"}
+        self.send(answer)
+        if content["question"] in ("open", "run"):
+            self._told.clear()
+            self._active = True
+            refresher.follow(self)
+
+
+def _status(refused: StoreError) -> int:
+    """As the server would say it."""
+    if isinstance(refused, Conflict | NameTaken | IllegalTransition):
+        return 409
+    if isinstance(refused, NotYours):
+        return 403
+    return 422 if isinstance(refused, BadValue) else 400
