@@ -32,9 +32,9 @@ def templates() -> list[Template]:
         for name, title, help, graph in (
             ("image-and-table", "Image and table", "One model that fuses images with clinical values.", _fused),
             (
-                "which-modality",
-                "What each modality tells",
-                "Image alone, table alone, and both, side by side.",
+                "what-the-image-adds",
+                "What the image adds",
+                "Image alone, table alone and both: what each is worth.",
                 _modalities,
             ),
             ("compare-fusions", "Compare fusions", "Three fusions of the same encoders on the same split.", _fusions),

@@ -34,7 +34,9 @@ def test_a_table_goes_through_sources_filters_and_a_split_to_files(store, tmp_pa
     cohort.frame.assign(part=["train", "train", "val", "test"] * 25).to_csv(tmp_path / "data.csv", index=False)
     roles = cohort.roles()
     number = roles["numeric"][0]
-    roles = {name: roles[name] for name in ("target", "image", "image_root", "patient", "numeric")}
+    roles = {name: roles[name] for name in ("image", "image_root", "patient", "numeric")} | {
+        "target": cohort.target.name
+    }
     wf = mf.Workflow("all")
     source = wf.add("source.csv", table=tmp_path / "data.csv", **roles)
     kept = wf.add("cohort.filter", column=number, at_least=-3)
@@ -46,10 +48,8 @@ def test_a_table_goes_through_sources_filters_and_a_split_to_files(store, tmp_pa
     table = wf.add("predictions.export", path=tmp_path / "predictions.csv")
     archive = wf.add("model.export", path=tmp_path / "model.zip")
     wf.add("note", text="only the table")
-    for source, target in zip(
-        [source, kept, derived, parts, training], [kept, derived, parts, training, named], strict=True
-    ):
-        wf.connect(source, target)
+    for giving, taking in itertools.pairwise([source, kept, derived, parts, training, named]):
+        wf.connect(giving, taking)
     wf.connect(named, predictions)
     wf.connect(derived, predictions)
     wf.connect(predictions, table)
