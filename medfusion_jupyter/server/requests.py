@@ -217,6 +217,25 @@ class JobTexts(Body):
         return self.model_dump(exclude_none=True)
 
 
+class NewFork(Body):
+    """A job to queue that begins from a checkpoint of another one; by default from the newest.
+
+    config: settings of `mf.train` that differ from the parent's. What shapes the weights cannot be changed, nor the split.
+    """
+
+    epoch: Annotated[int | None, Field(ge=0, lt=2**31, description="the checkpoint that was made after this epoch")] = (
+        None
+    )
+    step: Annotated[int | None, Field(ge=0, lt=2**63, description="the checkpoint that was made at this step")] = None
+    config: Annotated[
+        dict[str, Any], Field(description="settings of mf.train; what is left out is as in the parent")
+    ] = {}
+    name: Name | None = None
+    description: Description = ""
+    priority: Priority = 0
+    not_before: NotBefore | None = None
+
+
 class JobChanges(Body):
     """Changes of a job; what is left out stays.
 

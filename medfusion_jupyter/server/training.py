@@ -10,7 +10,7 @@ from medfusion_jupyter.store.status import RESUMABLE
 
 if TYPE_CHECKING:
     from medfusion_jupyter.server.launcher import Launcher
-    from medfusion_jupyter.server.requests import EventQuery, JobChanges, JobQuery, NewJob, SeriesQuery
+    from medfusion_jupyter.server.requests import EventQuery, JobChanges, JobQuery, NewFork, NewJob, SeriesQuery
     from medfusion_jupyter.store import Job as JobRecord
     from medfusion_jupyter.store import Store
 
@@ -74,6 +74,47 @@ class Start(TrainingHandler):
                 total_epochs=settings.epochs,
                 watched_metric=settings.watch,
                 dataset_fingerprint=dataset.fingerprint,
+                by=person,
+            )
+            return store.queue.add(made.job_id, priority=body.priority, not_before=body.not_before, by=person)
+
+        job = await self.ask(work)
+        self.launcher.wake()
+        self.reply(job.to_json())
+
+
+class Fork(TrainingHandler):
+    @operation(
+        "Queue a job that begins from a checkpoint of this one, with other settings",
+        body="NewFork",
+        answer="Job",
+        status=201,
+        errors=(409,),
+    )
+    async def post(self, job_id: str, body: NewFork) -> None:
+        from medfusion_jupyter.settings.forking import changes_between, settings_of_fork
+        from medfusion_jupyter.settings.training import ConfigError, TrainingSettings
+
+        person = self.person
+
+        def work(store: Store) -> JobRecord:
+            parent = store.jobs.get(job_id)
+            chosen = store.checkpoints.choose(job_id, epoch=body.epoch, step=body.step)
+            try:
+                keywords = settings_of_fork(
+                    parent.training_config, body.config, epoch=chosen.epoch, within_epoch=not chosen.finishes_epoch
+                )
+                settings = TrainingSettings.of({**keywords, "name": body.name, "description": body.description})
+            except ConfigError as refused:
+                raise ApiError(422, "invalid", str(refused), "config") from None
+            training_config = settings.model_dump(mode="json")
+            made = store.jobs.fork(
+                job_id,
+                chosen,
+                training_config=training_config,
+                changes=changes_between(parent.training_config, training_config),
+                name=settings.name,
+                description=settings.description,
                 by=person,
             )
             return store.queue.add(made.job_id, priority=body.priority, not_before=body.not_before, by=person)

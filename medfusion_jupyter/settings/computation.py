@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
 
 class ComputationSettings(BaseModel):
     """Device, precision and memory."""
+
+    heading: ClassVar[str] = "Computation"
 
     batch_size: Annotated[int, Field(ge=2, le=65_536, description="rows a batch, 2 or more")] = 32
     device: Annotated[str, Field(description="auto, cpu, cuda or cuda:N")] = "auto"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
 
 class OptimisationSettings(BaseModel):
     """The optimiser, its rates, and what is done to the gradients before it."""
+
+    heading: ClassVar[str] = "Optimiser"
 
     optimizer: Annotated[
         Literal["adamw", "adam", "sgd", "nadam", "radam", "adafactor"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, Field, field_validator
 
@@ -12,6 +12,8 @@ PARTS = ("image_encoder", "tabular_encoder", "fusion", "head")
 
 class RegularisationSettings(BaseModel):
     """The loss, the drawing and mixing of rows, the average of the weights, and what is frozen."""
+
+    heading: ClassVar[str] = "Loss and regularisation"
 
     label_smoothing: Annotated[
         float, Field(ge=0, lt=1, description="share of each target spread evenly over all classes, 0 to below 1")

@@ -179,16 +179,21 @@ class JobRuns:
             job = owned_job(session, job_id, run_token)
             job.best_epoch, job.best_value = epoch, value
 
-    def truncate(self, job_id: str, *, run_token: str, epoch: int, step: int) -> list[str]:
+    def truncate(
+        self, job_id: str, *, run_token: str, epoch: int, step: int, checkpoint_path: str | None = None
+    ) -> list[str]:
         """Forget what was recorded after `epoch` and `step`: the run goes on from there.
 
-        Gives the files of the checkpoints that were forgotten.
+        checkpoint_path: the checkpoint that it goes on from; a fork may count its steps anew. Gives the files of the checkpoints
+        that were forgotten.
         """
         with self._store.writing() as session:
             job = owned_job(session, job_id, run_token)
             job.history = [row for row in job.history if row["epoch"] <= epoch]
             job.current_epoch, job.current_step = epoch, step
             session.execute(delete(MetricRow).where(MetricRow.job_id == job.id, MetricRow.step > step))
+            origin = CheckpointRow.job_id == job.id, CheckpointRow.checkpoint_path == checkpoint_path
+            session.execute(update(CheckpointRow).where(*origin).values(step=step))
             later = or_(CheckpointRow.epoch > epoch, and_(CheckpointRow.epoch == epoch, CheckpointRow.step > step))
             forgotten = delete(CheckpointRow).where(CheckpointRow.job_id == job.id, later)
             return list(session.scalars(forgotten.returning(CheckpointRow.checkpoint_path)))

@@ -26,12 +26,12 @@ from medfusion_jupyter.training.config import TrainingConfig
 from medfusion_jupyter.training.control import Abandoned, Control, Stopped
 from medfusion_jupyter.training.devices import choose_device, computing
 from medfusion_jupyter.training.fixed_features import read_features_once
+from medfusion_jupyter.training.forking import begin_from, input_of
 from medfusion_jupyter.training.generators import seed_all
-from medfusion_jupyter.training.input_spec import InputSpec
 from medfusion_jupyter.training.model import Model
 from medfusion_jupyter.training.preparation import Prepared, prepare
 from medfusion_jupyter.training.recorder import Recorder
-from medfusion_jupyter.training.state import restore
+from medfusion_jupyter.training.state import LoopState
 from medfusion_jupyter.training.turns import turns
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Run:
             config,
             device=device,
             cache_dir=home() / "cache" / "pixels",
-            spec=None if checkpoint is None else InputSpec.from_json(checkpoint.description["input"]),
+            spec=None if checkpoint is None else input_of(checkpoint, config),
         )
         self.control.raise_if_ending()
         state = build_state(prepared, config, device, restored=checkpoint is not None)
@@ -154,7 +154,7 @@ class Run:
         if together is not None:
             together.take_part_in(loop)
         if checkpoint is not None:
-            callbacks.load_state_dicts(restore(checkpoint, state))
+            callbacks.load_state_dicts(begin_from(checkpoint, state, config, self.job_id))
         read_features_once(
             prepared,
             state.model,
@@ -163,8 +163,7 @@ class Run:
             cache_dir=home() / "cache" / "features",
             check=self.control.raise_if_ending,
         )
-        for path in self._jobs.truncate(self.job_id, run_token=self._token, epoch=state.epoch, step=state.step):
-            Path(path).unlink(missing_ok=True)
+        self._forget_what_came_after(checkpoint, state)
         self._status(JobStatus.RUNNING)
         self._recorder = recorder
         try:
@@ -190,6 +189,17 @@ class Run:
                 said = {"epoch": record.epoch, "step": record.step, "error": f"{error} {after}"}
                 self._jobs.note_event(self.job_id, "checkpoint_damaged", said, run_token=self._token)
         return None
+
+    def _forget_what_came_after(self, checkpoint: Checkpoint | None, state: LoopState) -> None:
+        forgotten = self._jobs.truncate(
+            self.job_id,
+            run_token=self._token,
+            epoch=state.epoch,
+            step=state.step,
+            checkpoint_path=None if checkpoint is None else str(checkpoint.path),
+        )
+        for path in forgotten:
+            Path(path).unlink(missing_ok=True)
 
     def _callback_failed(self, name: str, event: str, error: Exception, given_up: bool) -> None:
         log.warning("%s: %s", self.job_id, failure_in_words(name, event, error, given_up), exc_info=error)

@@ -122,7 +122,8 @@ def restore(checkpoint: Checkpoint, state: LoopState) -> dict[str, Any]:
         if name in description:  # a checkpoint of format 1 has fewer
             setattr(state, name, description[name])
     generators = checkpoint.section("generator")
-    state.generator.set_state(generators["augment"])
+    if generators:  # those of a fork with another seed begin anew
+        state.generator.set_state(generators["augment"])
     load_generator_tensors(generators)
     states: dict[str, Any] = with_tensors(description.get("callbacks", {}), checkpoint.section("callbacks"))
     return states

@@ -115,8 +115,19 @@ class NodeType:
             "help": self.help,
             "inputs": [asdict(port) for port in self.inputs],
             "outputs": [asdict(port) for port in self.outputs],
-            "settings": self.settings.model_json_schema(),
+            "settings": _form(self.settings),
         }
+
+
+def _form(settings: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of settings; `group`: what those have in common that come from one class with a `heading`."""
+    schema = settings.model_json_schema()
+    for part in settings.__mro__:
+        heading = vars(part).get("heading")
+        for name in vars(part).get("__annotations__", {}) if heading else ():
+            if name in schema.get("properties", {}):
+                schema["properties"][name]["group"] = heading
+    return schema
 
 
 class Catalogue:

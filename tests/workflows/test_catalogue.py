@@ -88,3 +88,9 @@ def test_an_installed_package_adds_node_types_and_a_broken_one_keeps_nobody_away
     assert names[-4:] == ["theirs.times", "theirs.0", "theirs.1", "theirs.2"]
     assert "train" in names
     assert [record.args[0] for record in caplog.records] == ["broken", "wrong"]
+
+
+def test_settings_of_training_stand_under_headings(builtin):
+    properties = builtin.get("train").to_json()["settings"]["properties"]
+    assert "group" not in properties["fusion"]
+    assert (properties["lr"]["group"], properties["epochs"]["group"]) == ("Optimiser", "Length and validation")

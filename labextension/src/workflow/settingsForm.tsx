@@ -99,8 +99,9 @@ function isOf(issue: IIssue, name: string): boolean {
   return issue.setting === name || (issue.setting ?? '').startsWith(`${name}.`);
 }
 
+/** The fields by heading, those without one first. */
 function byGroup(fields: readonly IField[]): [string, IField[]][] {
-  const groups = new Map<string, IField[]>();
+  const groups = new Map<string, IField[]>([['', []]]);
   for (const field of fields) {
     groups.set(field.group, [...(groups.get(field.group) ?? []), field]);
   }

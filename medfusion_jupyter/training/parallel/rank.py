@@ -13,8 +13,8 @@ from medfusion_jupyter.training.checkpoints import read_checkpoint
 from medfusion_jupyter.training.config import TrainingConfig
 from medfusion_jupyter.training.control import Abandoned
 from medfusion_jupyter.training.devices import computing
+from medfusion_jupyter.training.forking import begin_from, input_of
 from medfusion_jupyter.training.generators import seed_all
-from medfusion_jupyter.training.input_spec import InputSpec
 from medfusion_jupyter.training.job import split_of
 from medfusion_jupyter.training.parallel.process import end_with, report
 from medfusion_jupyter.training.parallel.ranks import Ranks
@@ -22,7 +22,6 @@ from medfusion_jupyter.training.parallel.runs import FirstRank
 from medfusion_jupyter.training.parallel.together import SharedControl, Together
 from medfusion_jupyter.training.preparation import prepare
 from medfusion_jupyter.training.run import saved_split
-from medfusion_jupyter.training.state import restore
 
 
 def main(job_id: str, run_token: str, kind: str, parent: str) -> int:
@@ -59,7 +58,7 @@ def follow(ranks: Ranks, plan: dict[str, Any]) -> None:
             config,
             device=ranks.device,
             cache_dir=home() / "cache" / "pixels",
-            spec=None if checkpoint is None else InputSpec.from_json(checkpoint.description["input"]),
+            spec=None if checkpoint is None else input_of(checkpoint, config),
         )
         state = build_state(prepared, config, ranks.device, restored=checkpoint is not None)
         control = SharedControl(ranks)
@@ -68,7 +67,7 @@ def follow(ranks: Ranks, plan: dict[str, Any]) -> None:
         loop = build_loop(state, prepared, config, ranks.device, callbacks, control)
         together.take_part_in(loop)
         if checkpoint is not None:
-            callbacks.load_state_dicts(restore(checkpoint, state))
+            callbacks.load_state_dicts(begin_from(checkpoint, state, config, plan["job_id"]))
         try:
             loop.run()
         except Abandoned:

@@ -90,6 +90,7 @@ class FirstRank(Run):
         checkpoint = self._last_good_checkpoint()
         self.ranks.agreed(
             {
+                "job_id": self.job_id,
                 "config": self.config.model_dump(mode="json"),
                 "folder": str(self.folder),
                 "fingerprint": self.store.jobs.get(self.job_id).dataset_fingerprint,
