@@ -126,7 +126,7 @@ def troubles(events: Sequence[Event]) -> str:
 
 def _said(data: dict[str, Any]) -> str:
     where = f"{data['callback']} at {data['event']}: " if "callback" in data else ""
-    return where + data["error"]
+    return f"{where}{data['error']}"
 
 
 def _age_of_news(job: Job) -> str:
