@@ -74,7 +74,9 @@ class Recorder(Callback):
         if kept:
             self._jobs.note_changes(self.job_id, run_token=self.run_token, changes=kept)
         if state.refused:
-            self._jobs.note_event(self.job_id, "change_refused", state.refused, run_token=self.run_token)
+            self._jobs.note_event(
+                self.job_id, "change_refused", {"error": " ".join(state.refused.values())}, run_token=self.run_token
+            )
 
     def progress(self) -> dict[str, Any] | None:
         """How far the run is, from any thread; None before its first step."""
