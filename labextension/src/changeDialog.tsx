@@ -51,7 +51,7 @@ class ChangeForm extends ReactWidget {
       epochs: trans.__('Epochs'),
       patience: trans.__('Patience, in epochs (none: never)'),
       unfreeze: trans.__(
-        'Let learn of %1 (all: all of it)',
+        'Unfreeze of %1 (modules, or all)',
         (this._settings.freeze ?? []).join(', ')
       )
     };

@@ -76,7 +76,9 @@ function activate(
 
   const said = (error: unknown) =>
     void Notification.error(
-      error instanceof Error ? error.message : String(error)
+      error instanceof Error ? error.message : String(error),
+      // without it only the bell would ring
+      { autoClose: 10000 }
     );
 
   commands.addCommand(CommandIDs.open, {

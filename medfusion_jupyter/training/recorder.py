@@ -48,10 +48,14 @@ class Recorder(Callback):
         self._metrics["train/loss"] = state.read_losses[-1][1]
         self._metrics["lr"] = state.read_losses[-1][2]
 
-    def epoch_end(self, state: LoopState) -> None:
+    def validated(self, state: LoopState) -> None:
         for name, value in state.row.items():
             if name.startswith("val/"):
                 self.store.writer.append(self.job_pk, name, state.step, value)
+        self._metrics.update(state.row)
+
+    def epoch_end(self, state: LoopState) -> None:
+        self.validated(state)
         self._metrics.update({k: v for k, v in state.row.items() if k != "seconds"})
         self._jobs.finish_epoch(
             self.job_id, run_token=self.run_token, epoch=state.epoch, row={"epoch": state.epoch, **state.row}
