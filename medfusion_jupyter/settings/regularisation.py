@@ -48,6 +48,15 @@ class RegularisationSettings(BaseModel):
             description="alpha of CutMix; 0 is off, 1 is usual. With mixup too, each batch takes one of them",
         ),
     ] = 0.0
+    modality_dropout: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="chance that a row with several modalities loses one of them in a training step, 0 to below 1: the model "
+            "learns to do with either",
+        ),
+    ] = 0.0
     ema_decay: Annotated[
         float | None,
         Field(

@@ -12,6 +12,7 @@ from medfusion_jupyter.settings.augmentation import Augmentation
 from medfusion_jupyter.settings.checkpoints import CheckpointSettings
 from medfusion_jupyter.settings.computation import ComputationSettings
 from medfusion_jupyter.settings.image_encoding import ImageEncodingSettings
+from medfusion_jupyter.settings.images import ImageSettings
 from medfusion_jupyter.settings.limits import WATCHABLE, LimitSettings
 from medfusion_jupyter.settings.optimisation import OptimisationSettings
 from medfusion_jupyter.settings.regularisation import RegularisationSettings
@@ -30,7 +31,7 @@ ONLY_WITH = {
 }
 """Settings that mean something with one value of another alone."""
 
-OF_SEVERAL_TYPES = ("class_weights", "unfreeze_epoch")
+OF_SEVERAL_TYPES = ("class_weights", "unfreeze_epoch", "image_size", "spacing")
 """Settings for which pydantic gives one error a type that they might have had."""
 
 
@@ -45,6 +46,7 @@ class TrainingSettings(
     ScheduleSettings,
     OptimisationSettings,
     ComputationSettings,
+    ImageSettings,
     ImageEncodingSettings,
 ):
     """Settings of `mf.train`. Each is one keyword; the description says what it does, its unit and its range.
@@ -58,17 +60,11 @@ class TrainingSettings(
         str | None, Field(min_length=1, max_length=200, description="the job's name, and that of its model")
     ] = None
     description: Annotated[str, Field(max_length=10_000, description="free text kept with the job")] = ""
-    image_encoder: Annotated[str | None, Field(description="registered image encoder; None leaves the images out")] = (
-        "resnet18"
-    )
     tabular_encoder: Annotated[str | None, Field(description="registered table encoder; None leaves the table out")] = (
         "mlp"
     )
     fusion: Annotated[str, Field(description="registered fusion")] = "gated"
     head: Annotated[str, Field(description="registered head, which owns the loss")] = "classification"
-    image_size: Annotated[
-        int, Field(ge=8, le=1024, description="side in pixels to which images are scaled, 8 to 1024")
-    ] = 128
     augment: Annotated[
         Augmentation | None,
         Field(description="True (the defaults of Augmentation), False, or its settings as a dict"),

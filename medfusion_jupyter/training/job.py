@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medfusion_jupyter.data import Cohort, Split
+from medfusion_jupyter.data.image_columns import TABLE
 from medfusion_jupyter.store import FINISHED, IllegalTransition, JobStatus, Store, home, open_store
 from medfusion_jupyter.store.errors import BadValue
 from medfusion_jupyter.store.status import ASKABLE, CHANGEABLE
@@ -357,14 +358,14 @@ def split_for(cohort: Cohort | Split, config: TrainingConfig) -> Split:
 def plan_of(split: Split, config: TrainingConfig) -> dict[str, dict[str, Any]]:
     """model_config and data_config of a job: the parts of its model and the roles of its columns. Raises ConfigError."""
     whole = split.cohort
-    used = _modalities(whole, config)
+    used = modalities_of(config, whole)
     class_weights(split, config)
-    check_image_weights(config.image_encoder if "image" in used else None, config.image_weights)
+    check_image_weights(config.image_encoder if used[0] != TABLE else None, config.image_weights)
     return {
         "model_config": {
             **config.parts(),
-            "image_encoder": config.image_encoder if "image" in used else None,
-            "tabular_encoder": config.tabular_encoder if "table" in used else None,
+            "image_encoder": config.image_encoder if used[0] != TABLE else None,
+            "tabular_encoder": config.tabular_encoder if TABLE in used else None,
         },
         "data_config": {
             **whole.roles(),
@@ -461,17 +462,12 @@ def _refuse_cross_validation(record: JobRecord) -> None:
         )
 
 
-def _modalities(cohort: Cohort, config: TrainingConfig) -> tuple[str, ...]:
-    has_table = bool(cohort.numeric or cohort.categorical)
-    return modalities_of(config, has_image=cohort.image is not None, has_table=has_table)
-
-
 def name_of(config: TrainingConfig, cohort: Cohort) -> str:
     """The name of a job that was given none: its cohort and the parts of its model."""
-    modalities = _modalities(cohort, config)
+    modalities = modalities_of(config, cohort)
     parts = [cohort.name or cohort.target.name]
-    parts += [config.image_encoder or ""] if "image" in modalities else []
-    parts += [config.tabular_encoder or ""] if "table" in modalities else []
+    parts += [config.image_encoder or ""] if modalities[0] != TABLE else []
+    parts += [config.tabular_encoder or ""] if TABLE in modalities else []
     return "-".join([*parts, config.fusion] if len(modalities) > 1 else parts)
 
 

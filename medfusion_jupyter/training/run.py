@@ -227,6 +227,7 @@ class Run:
         folder = home() / "models" / self.job_id / f"epoch-{model.epoch:04d}-{self._token[:8]}"
         model.save(folder)
         architecture = model.module.architecture
+        size = architecture.image_size
         insistent(self.store.models).register(
             name=job.name,
             path=str(folder),
@@ -234,7 +235,7 @@ class Run:
             format="safetensors",
             backbone=architecture.image_encoder or architecture.table_encoder or "",
             num_classes=architecture.num_classes,
-            input_shape=[architecture.channels, architecture.image_size, architecture.image_size],
+            input_shape=[architecture.channels, *((size, size) if isinstance(size, int) else size)],
             metrics=dict(model.metrics),
             accuracy=model.metrics.get("val/accuracy"),
             loss=model.metrics.get("val/loss"),

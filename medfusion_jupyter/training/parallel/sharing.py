@@ -110,7 +110,7 @@ class OwnPartOfMixed:
         own = rows_of_share(len(batch), self.ranks.rank, self.ranks.size)
         part = replace(
             mixed,
-            image=None if mixed.image is None else mixed.image[own],
+            images=tuple(image[own] for image in mixed.images),
             numeric=None if mixed.numeric is None else mixed.numeric[own],
             codes=None if mixed.codes is None else mixed.codes[own],
             present=mixed.present[own],
