@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         train,
     )
     from medfusion_jupyter.widgets import builder, datasets, jobs, models, monitor, workflows
+    from medfusion_jupyter.workflows.workflow import Workflow, load_workflow
 
 _ROOM_OF = {
     "Cohort": "medfusion_jupyter.data",
@@ -83,6 +84,8 @@ _ROOM_OF = {
     "models": "medfusion_jupyter.widgets",
     "datasets": "medfusion_jupyter.widgets",
     "workflows": "medfusion_jupyter.widgets",
+    "Workflow": "medfusion_jupyter.workflows.workflow",
+    "load_workflow": "medfusion_jupyter.workflows.workflow",
 }
 
 __all__ = [
@@ -96,6 +99,7 @@ __all__ = [
     "Ordinal",
     "Regression",
     "Survival",
+    "Workflow",
     "ablation",
     "builder",
     "cross_validate",
@@ -110,6 +114,7 @@ __all__ = [
     "load_cross_validation",
     "load_job",
     "load_model",
+    "load_workflow",
     "models",
     "monitor",
     "public_cohort",

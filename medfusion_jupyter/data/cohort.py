@@ -393,6 +393,47 @@ class Cohort:
         cohort.units |= card.get("units", {})  # the table that is kept has numbers alone
         return cohort
 
+    @classmethod
+    def load(cls, name: str) -> Cohort:
+        """The cohort that was kept under `name` by `save`. Raises UnknownId with the newest names, CohortError."""
+        return cls.read(open_store().datasets.get_by_name(name).data_path)
+
+    def filter(
+        self,
+        column: str,
+        *,
+        at_least: float | None = None,
+        at_most: float | None = None,
+        one_of: Sequence[str] | None = None,
+        keep_missing: bool = False,
+    ) -> Cohort:
+        """The rows whose value in a column of the table is within bounds, or one of some, as text.
+
+        keep_missing: rows without a value too. Raises CohortError for a column that is not there, and where no row is left.
+        """
+        from medfusion_jupyter.data.filtering import rows_where
+
+        rows = rows_where(self, column, at_least=at_least, at_most=at_most, one_of=one_of, keep_missing=keep_missing)
+        return self._of_frame(self.frame.iloc[rows])
+
+    def derive(self, name: str, formula: str) -> Cohort:
+        """The cohort with one more numeric column to learn from, made of others: `cohort.derive("ratio", "crp / ldh")`.
+
+        formula: of numeric columns of the table, numbers, + - * / ** and log, log10, exp, sqrt, abs, minimum, maximum. A result
+        that is no number, such as x / 0, counts as missing. Whoever predicts later needs the column in the new table too.
+        Raises CohortError for a formula that cannot be read, and a name that is taken.
+        """
+        from medfusion_jupyter.data.formula import computed
+
+        if name in self.frame.columns:
+            raise CohortError(f"There is a column {name!r} already: give the new one another name.")
+        return self._of_frame(self.frame.assign(**{name: computed(formula, self.frame)}), numeric=[*self.numeric, name])
+
+    def _of_frame(self, frame: pd.DataFrame, **roles: Any) -> Cohort:
+        cohort = Cohort.from_roles(frame.reset_index(drop=True), {**self.roles(), **roles})
+        cohort.name = self.name
+        return cohort
+
     def _used(self) -> pd.DataFrame:
         target = {} if self._target is None else self.target.to_columns(self._target)
         return pd.DataFrame({**target, **self._names, **self._numbers})

@@ -54,11 +54,16 @@ EXECUTION_FINISHED = frozenset(ExecutionStatus) - EXECUTION_ACTIVE
 
 
 class NodeStatus(StrEnum):
-    """Where a node of an execution stands. `skipped`: a node that it takes from did not complete."""
+    """Where a node of an execution stands.
+
+    `cached`: it gives what an earlier run of it gave, with the same settings and inputs; `skipped`: a node that it takes from
+    did not complete.
+    """
 
     PENDING = "pending"
     RUNNING = "running"
     COMPLETED = "completed"
+    CACHED = "cached"
     FAILED = "failed"
     SKIPPED = "skipped"
     STOPPED = "stopped"
@@ -66,7 +71,7 @@ class NodeStatus(StrEnum):
 
 
 NODE_MOVES: dict[NodeStatus, frozenset[NodeStatus]] = {
-    NodeStatus.PENDING: frozenset({NodeStatus.RUNNING, NodeStatus.SKIPPED}),
+    NodeStatus.PENDING: frozenset({NodeStatus.RUNNING, NodeStatus.CACHED, NodeStatus.SKIPPED}),
     NodeStatus.RUNNING: frozenset({NodeStatus.COMPLETED, NodeStatus.FAILED, NodeStatus.STOPPED}),
 }
 """What a run may move a node of its own to; the end of the execution ends those that are left."""

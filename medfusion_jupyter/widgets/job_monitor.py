@@ -129,7 +129,7 @@ class Monitor(VBox):  # type: ignore[misc]
             best=best,
         )
         _put(self._title, text.title(job))
-        _put(self._progress, text.progress(job))
+        _put(self._progress, text.progress(job) + text.origin(job))
         _put(self._note, text.note(job))
         _put(self._epochs, text.epochs(job, self._store.jobs.history(self.job_id)))
         self._set_buttons(job)

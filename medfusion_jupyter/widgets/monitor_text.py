@@ -83,6 +83,15 @@ def progress(job: Job) -> str:
     )
 
 
+def origin(job: Job) -> str:
+    """Of a fork where it comes from, and which settings it changed."""
+    if job.fork is None:
+        return ""
+    changes = ", ".join(f"{name} {change['from']} → {change['to']}" for name, change in job.fork["changes"].items())
+    where = f"Forked from {job.parent_job_id} at epoch {job.fork['epoch']}, step {job.fork['step']:,}"
+    return f"<div class='mf-quiet'>{html.escape(f'{where}: {changes}' if changes else where)}</div>"
+
+
 def note(job: Job) -> str:
     """What a person should know of the job's state: an error, an interruption, or that it runs elsewhere."""
     if job.status == JobStatus.FAILED:

@@ -45,13 +45,19 @@ class Output:
 
 @dataclass(frozen=True)
 class Input:
-    """A port that takes the value of one edge, or with `several` those of any number of edges as a list in their order."""
+    """A port that takes the value of one edge, or with `several` those of any number of edges as a list in their order.
+
+    distinct: of several edges each comes from a node of another type. replaces: settings of the node that the port stands
+    for: they cannot be set while it is connected.
+    """
 
     name: str
     type: str
     help: str = ""
     required: bool = True
     several: bool = False
+    distinct: bool = False
+    replaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,9 @@ class NodeType:
 
     name: unique, such as `data.synthetic`; family: heading under which it is offered; title, help: for people. settings: a
     pydantic model, whose JSON schema draws the form. run: what it does, as a function or as `module:function`, which is
-    imported when a node runs, so that the catalogue itself stays light.
+    imported when a node runs, so that the catalogue itself stays light. always: it reads or writes what its settings only name,
+    such as a file, so that it runs each time; what it gives is compared by content. device: it computes on the GPU, or with all
+    cores: one such node runs at a time.
     """
 
     name: str
@@ -71,6 +79,8 @@ class NodeType:
     inputs: tuple[Input, ...] = ()
     outputs: tuple[Output, ...] = ()
     settings: type[BaseModel] = NoSettings
+    always: bool = False
+    device: bool = False
 
     def __post_init__(self) -> None:
         for ports in (self.inputs, self.outputs):

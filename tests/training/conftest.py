@@ -3,6 +3,7 @@ import time
 
 import pytest
 from acting import At
+from patience import wait_for
 
 import medfusion as mf
 from medfusion_jupyter.training.assembly import build_loop, build_state, callbacks_of
@@ -51,10 +52,7 @@ def stopped_at(train):
         def stop(state):
             assert started.wait(60)
             job.stop()
-            until = time.monotonic() + 60
-            while not RUNS[job.job_id].control.attention:
-                assert time.monotonic() < until, "the stop was not heard"
-                time.sleep(0.005)
+            wait_for(lambda: RUNS[job.job_id].control.attention, "the stop was not heard")
 
         job = train(callbacks=[At(step, stop)], **settings)
         started.set()

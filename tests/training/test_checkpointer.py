@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from acting import At
+from patience import wait_for
 
 import medfusion as mf
 from medfusion_jupyter.store import open_store
@@ -25,13 +26,6 @@ class Slow(Callback):
 
     def batch_end(self, state):
         time.sleep(self.seconds)
-
-
-def until(condition, what):
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.02)
 
 
 def kept(job):
@@ -58,10 +52,10 @@ ASK = {
 def test_a_checkpoint_is_made_when_it_is_asked_for(train, ask):
     # an epoch that lasts until the stop
     job = train(epochs=2, callbacks=[Slow(0.25)], batch_size=2, accumulate_grad_batches=2)
-    until(lambda: job.record.current_step >= 2, "it did not begin")
+    wait_for(lambda: job.record.current_step >= 2, "it did not begin")
     assert within_an_epoch(job) == []
     ask(job)
-    until(lambda: within_an_epoch(job), "nothing was saved")
+    wait_for(lambda: within_an_epoch(job), "nothing was saved")
     (saved,) = within_an_epoch(job)
     checkpoint = read_checkpoint(saved.checkpoint_path)
     assert (saved.epoch, saved.metrics, saved.is_best) == (0, {}, False)
@@ -206,7 +200,7 @@ def test_a_disk_that_is_full_for_a_while_does_not_end_the_run(train, monkeypatch
     Disk(monkeypatch, full)
     # the epoch after it waits until the disk has room again
     job = train(
-        epochs=4, patience=None, save_top_k=-1, callbacks=[At(16, lambda state: until(lambda: len(tried) == 5, ""))]
+        epochs=4, patience=None, save_top_k=-1, callbacks=[At(16, lambda state: wait_for(lambda: len(tried) == 5, ""))]
     )
     job.wait()
     assert [one.epoch for one in kept(job)] == [1, 2, 3, 4]
@@ -267,7 +261,7 @@ def test_a_database_that_is_locked_for_longer_than_its_patience_holds_the_run_up
         other.execute("BEGIN IMMEDIATE")
 
         def let_go():
-            until(lambda: "The training waits" in caplog.text, "nobody noticed")
+            wait_for(lambda: "The training waits" in caplog.text, "nobody noticed")
             other.rollback()
             other.close()
 

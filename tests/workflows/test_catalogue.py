@@ -31,7 +31,8 @@ def test_a_function_becomes_a_node_type_with_its_docstring_and_the_schema_of_its
     assert own.register("math.times", family="Math", title="Times", settings=Factor, **ports)(times) is times
     (told,) = json.loads(json.dumps(own.to_json()))
     assert (told["name"], told["family"], told["help"]) == ("math.times", "Math", "The number, times a factor.")
-    assert told["inputs"][0] == {"name": "number", "type": "number", "help": "", "required": True, "several": False}
+    port = {"name": "number", "type": "number", "help": "", "required": True, "several": False}
+    assert told["inputs"][0] == {**port, "distinct": False, "replaces": []}
     assert told["settings"]["properties"]["factor"]["default"] == 2
     assert own.get("math.times").work() is times
 
