@@ -88,7 +88,7 @@ class Run:
         except (Abandoned, RunReplaced):
             log.warning("%s goes on in another process; this run of it has ended.", self.job_id)
         except torch.OutOfMemoryError as error:
-            self._end(JobStatus.FAILED, error=_out_of_memory(error, self.config))
+            self._end(JobStatus.FAILED, error=out_of_memory_in_words(error, self.config))
         except Exception as error:
             log.debug("%s failed", self.job_id, exc_info=True)
             self._end(JobStatus.FAILED, error=str(error) or type(error).__name__)
@@ -293,7 +293,7 @@ def saved_split(folder: Path, fingerprint: str) -> Split:
     return Split.read(folder / "split.json", cohort)
 
 
-def _out_of_memory(error: torch.OutOfMemoryError, config: TrainingConfig) -> str:
+def out_of_memory_in_words(error: torch.OutOfMemoryError, config: TrainingConfig) -> str:
     return (
         f"The GPU has no memory for batch_size={config.batch_size} at image_size={config.image_size}. "
         f"Try batch_size={max(2, config.batch_size // 2)}, or a smaller image_size. ({str(error).splitlines()[0]})"
