@@ -9,7 +9,7 @@ import torch
 
 from medfusion_jupyter.training.averaging import WeightAverage, average_of
 from medfusion_jupyter.training.callbacks import Callback, Callbacks
-from medfusion_jupyter.training.config import ConfigError, TrainingConfig
+from medfusion_jupyter.training.config import TrainingConfig
 from medfusion_jupyter.training.control import Control
 from medfusion_jupyter.training.devices import autocast, gradient_scaler
 from medfusion_jupyter.training.freezing import Freezing, last_frozen_epochs
@@ -21,7 +21,7 @@ from medfusion_jupyter.training.preparation import Prepared
 from medfusion_jupyter.training.schedule import Schedule
 from medfusion_jupyter.training.starting_weights import new_model
 from medfusion_jupyter.training.state import LoopState
-from medfusion_jupyter.training.step import Step
+from medfusion_jupyter.training.step import Step, channels_last
 from medfusion_jupyter.training.stopping import BestEpoch, EarlyStopping, MaxTime, Plateau
 
 
@@ -31,15 +31,10 @@ def build_state(prepared: Prepared, config: TrainingConfig, device: str, *, rest
     restored: its weights come from a checkpoint, so that it needs none to start from.
     """
     model = new_model(prepared.architecture, None if restored else config.image_weights).to(device)
-    if model.image_encoder is not None:
-        if model.image_encoder.dimensions != 2:
-            raise ConfigError(
-                f"image_encoder={config.image_encoder!r} takes volumes, and the images of a cohort are flat; "
-                "choose one of images, such as resnet18."
-            )
-        model.image_encoder.recompute = config.gradient_checkpointing
+    for encoder in model.image_encoders:
+        encoder.recompute = config.gradient_checkpointing
         if config.channels_last:
-            model.image_encoder.to(memory_format=torch.channels_last)
+            encoder.to(memory_format=channels_last(2 + encoder.dimensions))
     return LoopState(
         model=model,
         optimizer=build_optimizer(model, config),
@@ -94,7 +89,7 @@ def callbacks_of(config: TrainingConfig, state: LoopState) -> list[Callback]:
     """The callbacks that the settings ask for, those that judge an epoch after those that shape it."""
     callbacks: list[Callback] = []
     if config.freeze:
-        callbacks.append(Freezing(state.model, last_frozen_epochs(config)))
+        callbacks.append(Freezing(state.model, last_frozen_epochs(config), config.unfreeze))
     if config.ema_decay is not None:
         callbacks.append(WeightAverage(config.ema_decay))
     callbacks += [BestEpoch(config.watch), EarlyStopping(config.watch, config.patience, config.min_delta)]

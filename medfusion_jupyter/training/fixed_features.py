@@ -8,6 +8,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,7 +46,7 @@ def read_features_once(
     batches, raises where the run is to end. Raises ConfigError where the features were asked for and cannot be kept.
     """
     pixels = prepared.train.pixel_cache
-    fixed = config.why_features_change() is None and model.image_encoder is not None and model.aggregator is None
+    fixed = config.why_features_change() is None and len(model.image_encoders) == 1 and model.aggregator is None
     if not fixed or pixels is None or config.cache_features is False or config.devices > 1:
         return False
     encoding = _Encoding(prepared, model, config, device, check)
@@ -79,12 +80,12 @@ def _kept(encoding: _Encoding, array: Path, *, insist: bool) -> NDArray[np.float
     return None if found is None else found[0]
 
 
-def image_of(batch: Batch) -> Tensor | Encoded | None:
-    """The images of a batch, or what was made of them earlier, as a model takes them."""
-    if batch.features is None:
-        return batch.image
-    vector, tokens = batch.features[:, 0], batch.features[:, 1:]
-    return Encoded(vector, tokens if tokens.shape[1] else None)
+def inputs_of(batch: Batch) -> tuple[Any, ...]:
+    """What a model takes of a batch; what was made of the images earlier, where the batch has it in place of them."""
+    images: tuple[Tensor | Encoded, ...] = batch.images
+    if batch.features:
+        images = tuple(Encoded(one[:, 0], one[:, 1:] if one.shape[1] > 1 else None) for one in batch.features)
+    return images, batch.numeric, batch.codes, batch.present, batch.all_present, batch.instances
 
 
 class _Encoding:
@@ -98,8 +99,7 @@ class _Encoding:
         device: str,
         check: Callable[[], None],
     ) -> None:
-        assert model.image_encoder is not None
-        self._encoder = model.image_encoder.eval()
+        self._encoder = model.image_encoders[0].eval()
         self._tokens = model.fusion.uses_tokens
         self._prepared = prepared
         self._config = config

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medfusion_jupyter.data import Cohort, Split
+from medfusion_jupyter.data.image_columns import TABLE
+from medfusion_jupyter.settings.live import live_changes
 from medfusion_jupyter.store import FINISHED, IllegalTransition, JobStatus, Store, home, open_store
 from medfusion_jupyter.store.errors import BadValue
-from medfusion_jupyter.store.status import ASKABLE, CHANGEABLE
+from medfusion_jupyter.store.status import ASKABLE
 from medfusion_jupyter.training.callbacks import check_callbacks
 from medfusion_jupyter.training.checkpoints import CheckpointError
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
@@ -119,7 +121,10 @@ class Job:
         self._request("checkpoint")
 
     def set(self, **changes: Any) -> None:
-        """Change lr, epochs or patience of a job at work; they hold from its next batch on and are kept with the job.
+        """Change lr, encoder_lr, epochs, patience, min_delta or unfreeze of a job at work: from its next step on, and for good.
+
+        unfreeze: parts of what is frozen that shall learn, such as ["image_encoder.stem"], or "all". A change is an event of the
+        job; a part that its model does not have is refused in one.
 
         Raises ConfigError for another setting or a value out of range, IllegalTransition where the job is not at work: one that
         has ended is given more epochs by `mf.resume`, and other settings by `fork`.
@@ -133,13 +138,7 @@ class Job:
                 allowed=sorted(ASKABLE["set"]),
                 instead=self._instead_of(changes),
             )
-        refused = sorted(changes.keys() - CHANGEABLE)
-        if refused or not changes:
-            raise ConfigError(
-                f"{refused[0] if refused else 'Nothing'} cannot be changed in a run; {', '.join(sorted(CHANGEABLE))} can."
-            )
-        TrainingConfig.of({**self.record.training_config, **changes})
-        self._request("set", changes)
+        self._request("set", live_changes(self.record.training_config, changes))
 
     def fork(
         self,
@@ -357,14 +356,14 @@ def split_for(cohort: Cohort | Split, config: TrainingConfig) -> Split:
 def plan_of(split: Split, config: TrainingConfig) -> dict[str, dict[str, Any]]:
     """model_config and data_config of a job: the parts of its model and the roles of its columns. Raises ConfigError."""
     whole = split.cohort
-    used = _modalities(whole, config)
+    used = modalities_of(config, whole)
     class_weights(split, config)
-    check_image_weights(config.image_encoder if "image" in used else None, config.image_weights)
+    check_image_weights(config.image_encoder if used[0] != TABLE else None, config.image_weights)
     return {
         "model_config": {
             **config.parts(),
-            "image_encoder": config.image_encoder if "image" in used else None,
-            "tabular_encoder": config.tabular_encoder if "table" in used else None,
+            "image_encoder": config.image_encoder if used[0] != TABLE else None,
+            "tabular_encoder": config.tabular_encoder if TABLE in used else None,
         },
         "data_config": {
             **whole.roles(),
@@ -461,17 +460,12 @@ def _refuse_cross_validation(record: JobRecord) -> None:
         )
 
 
-def _modalities(cohort: Cohort, config: TrainingConfig) -> tuple[str, ...]:
-    has_table = bool(cohort.numeric or cohort.categorical)
-    return modalities_of(config, has_image=cohort.image is not None, has_table=has_table)
-
-
 def name_of(config: TrainingConfig, cohort: Cohort) -> str:
     """The name of a job that was given none: its cohort and the parts of its model."""
-    modalities = _modalities(cohort, config)
+    modalities = modalities_of(config, cohort)
     parts = [cohort.name or cohort.target.name]
-    parts += [config.image_encoder or ""] if "image" in modalities else []
-    parts += [config.tabular_encoder or ""] if "table" in modalities else []
+    parts += [config.image_encoder or ""] if modalities[0] != TABLE else []
+    parts += [config.tabular_encoder or ""] if TABLE in modalities else []
     return "-".join([*parts, config.fusion] if len(modalities) > 1 else parts)
 
 

@@ -99,6 +99,7 @@ class Model:
         self, cohort: Cohort, rows: np.ndarray, *, batch_size: int = 128, device: str = "auto"
     ) -> np.ndarray:
         """Probabilities `(len(rows), K)` of those rows of `cohort`."""
+        self.spec.refuse_other(cohort)
         chosen = choose_device(device)
         pixels = self.spec.pixels(cohort, home() / "cache" / "pixels")
         source = self.spec.source(cohort, pixels, rows, batch_size=batch_size, device=chosen)

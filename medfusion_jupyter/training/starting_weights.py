@@ -25,13 +25,14 @@ def new_model(architecture: Architecture, image_weights: str | None) -> FusionMo
         return FusionModel(architecture, image_weights=image_weights)
     model, other = FusionModel(architecture), _model_of(image_weights).module
     theirs, wanted = other.architecture, (architecture.image_encoder, architecture.channels)
-    assert model.image_encoder is not None
     if other.image_encoder is None or (theirs.image_encoder, theirs.channels) != wanted:
         raise ConfigError(
             f"image_weights={image_weights!r}: its image encoder is {theirs.image_encoder} of {theirs.channels} channels, this "
             f"model's is {wanted[0]} of {wanted[1]}. Name a job that trained the same, or set image_encoder to it."
         )
-    model.image_encoder.load_state_dict(other.image_encoder.state_dict())
+    for view, encoder in enumerate(model.image_encoders):
+        # a view's own encoder, or the one of all views
+        encoder.load_state_dict(other.image_encoders[view % len(other.image_encoders)].state_dict())
     return model
 
 

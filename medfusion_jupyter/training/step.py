@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from medfusion_jupyter.data.batches import Batch
 from medfusion_jupyter.nn import FusionModel
-from medfusion_jupyter.training.fixed_features import image_of
+from medfusion_jupyter.training.fixed_features import inputs_of
 from medfusion_jupyter.training.objective import Loss
 
 
@@ -53,12 +54,12 @@ class Step:
 
         share: what the batch counts in its step, None for all; mixed_with: the partners' targets and the share of the own.
         """
-        image = image_of(batch)
-        if self.channels_last and isinstance(image, Tensor):
-            image = image.contiguous(memory_format=torch.channels_last)
+        if self.channels_last:
+            images = (image.contiguous(memory_format=channels_last(image.ndim)) for image in batch.images)
+            batch = replace(batch, images=tuple(images))
         assert batch.target is not None
         with self.autocast:
-            outputs = self.forward(image, batch.numeric, batch.codes, batch.present, batch.all_present)
+            outputs = self.forward(*inputs_of(batch))
             if mixed_with is None:
                 loss = self.loss(outputs, batch.target)
             else:
@@ -88,3 +89,8 @@ class Step:
             self.scaler.update()
         else:
             self.optimizer.step()
+
+
+def channels_last(dimensions: int) -> torch.memory_format:
+    """The format with channels innermost, of `(B, C, H, W)` and of `(B, C, D, H, W)`."""
+    return torch.channels_last if dimensions == 4 else torch.channels_last_3d

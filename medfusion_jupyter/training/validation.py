@@ -14,7 +14,7 @@ from torch import Tensor
 from medfusion_jupyter.data.batches import BatchSource
 from medfusion_jupyter.metrics import accuracy, auroc_of_classes
 from medfusion_jupyter.nn import FusionModel, Head
-from medfusion_jupyter.training.fixed_features import image_of
+from medfusion_jupyter.training.fixed_features import inputs_of
 
 
 @torch.inference_mode()
@@ -35,7 +35,7 @@ def outputs_of(
     try:
         for batch in source.epoch(None, None, None):
             with autocast:
-                output = model(image_of(batch), batch.numeric, batch.codes, batch.present, batch.all_present)
+                output = model(*inputs_of(batch))
             outputs.append((output if whole is None else whole(output, len(batch))).float())
             targets.append(batch.target if batch.target is not None else torch.zeros(len(batch), dtype=torch.long))
     finally:

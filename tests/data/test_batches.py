@@ -50,8 +50,8 @@ def test_every_row_once_and_never_a_last_batch_of_one(n, batch_size, shuffled):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_pixels_are_normalised(dtype):
     batch = next(iter(_source(5, 5, dtype=dtype).epoch(None, None, None)))
-    assert batch.image[:, 0, 0, 0].tolist() == pytest.approx([-2, -1, 0, 1, 2], abs=0.02)
-    assert batch.image.dtype == torch.float32
+    assert batch.images[0][:, 0, 0, 0].tolist() == pytest.approx([-2, -1, 0, 1, 2], abs=0.02)
+    assert batch.images[0].dtype == torch.float32
 
 
 def test_an_absent_image_is_marked_and_never_silently_a_zero_image():
@@ -64,7 +64,7 @@ def test_an_absent_image_is_marked_and_never_silently_a_zero_image():
 @pytest.mark.parametrize("augmentation", [None, Augmentation()])
 def test_an_absent_image_is_zero_also_when_images_are_changed(augmentation):
     batch = next(iter(_source(5, 5, absent=[1]).epoch(None, augmentation, torch.Generator())))
-    assert (batch.image.abs().amax(dim=(1, 2, 3)) == 0).tolist() == [False, True, False, False, False]
+    assert (batch.images[0].abs().amax(dim=(1, 2, 3)) == 0).tolist() == [False, True, False, False, False]
 
 
 @given(st.integers(2, 70), st.integers(2, 20), st.data())
@@ -83,7 +83,7 @@ def test_an_epoch_begun_in_its_middle_gives_the_same_batches_as_one_that_was_not
     assert len(rest) == len(expected) == len(source) - start
     for one, two in zip(rest, expected, strict=True):
         assert one.rows.tolist() == two.rows.tolist()
-        assert torch.equal(one.image, two.image)
+        assert torch.equal(one.images[0], two.images[0])
         assert torch.equal(one.numeric, two.numeric)
         assert torch.equal(one.target, two.target)
 
@@ -108,7 +108,7 @@ def test_a_gpu_gets_the_batches_that_the_processor_gets(dtype, share, monkeypatc
     on_gpu = _source(11, 4, absent=[3], dtype=dtype, device="cuda").epoch((0, 1), None, None)
     on_cpu = _source(11, 4, absent=[3], dtype=dtype).epoch((0, 1), None, None)
     for one, two in zip(on_gpu, on_cpu, strict=True):
-        assert torch.allclose(one.image.cpu(), two.image, atol=1e-6)
+        assert torch.allclose(one.images[0].cpu(), two.images[0], atol=1e-6)
         assert torch.equal(one.present.cpu(), two.present)
         assert torch.equal(one.target.cpu(), two.target)
 

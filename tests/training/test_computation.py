@@ -85,8 +85,8 @@ def test_images_and_weights_are_laid_out_with_the_channels_last(loop_of):
     # images of one channel have both layouts at once
     batch = next(iter(loop.train.epoch((0, 0), None, None)))
     given = []
-    loop.step.forward = lambda image, *rest: given.append(image) or torch.zeros(len(batch), 2, requires_grad=True)
-    loop.step.backward(dataclasses.replace(batch, image=torch.zeros(len(batch), 3, 16, 16)))
+    loop.step.forward = lambda images, *rest: given.extend(images) or torch.zeros(len(batch), 2, requires_grad=True)
+    loop.step.backward(dataclasses.replace(batch, images=(torch.zeros(len(batch), 3, 16, 16),)))
     assert given[0].is_contiguous(memory_format=torch.channels_last)
     plain = loop_of(epochs=1)
     plain.run()

@@ -99,9 +99,13 @@ def test_the_process_that_failed_first_has_the_word(tmp_path, failures, kind, sa
 
 
 @pytest.mark.heavy  # the word is chosen in the test above; a NaN is found in test_run_faults
-def test_a_loss_that_is_lost_is_told_as_of_one_process(train):
+def test_what_goes_wrong_is_told_as_of_one_process(cohort, train, caplog):
+    cohort.image_paths[0].write_bytes(b"no image")
+    bursting = {"optimizer": "sgd", "lr": 10.0, "momentum": 0.999, "weight_decay": 10.0, "warmup": 0}
+    job = train(**{**TWO, **bursting, "image_encoder": "light_cnn"})
     with pytest.raises(JobFailed, match="The loss is NaN at step"):
-        train(**TWO, optimizer="sgd", lr=10.0, momentum=0.999, weight_decay=10.0, warmup=0).wait()
+        job.wait()
+    assert [one.message for one in caplog.records if "1 of 120 image files cannot be decoded" in one.message]
 
 
 START = """

@@ -50,7 +50,7 @@ def check_images(inspection: Inspection) -> Iterator[Finding]:
 
 def _absent(inspection: Inspection) -> Iterator[Finding]:
     cohort = inspection.cohort
-    absent = np.asarray([path is None for path in cohort.image_paths])
+    absent = (cohort.images == np.asarray(None)).all(axis=(0, 2))
     if not absent.any():
         return
     found = inspection.predictability.of(absent[inspection.rows].astype(np.int64))

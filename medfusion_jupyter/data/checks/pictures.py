@@ -53,7 +53,7 @@ class Pictures:
 def look_at(cohort: Cohort, most: int, seed: int) -> Pictures:
     """Look into the image files of a cohort, each once, or into `most` of them drawn at random."""
     row_of: dict[Path, int] = {}
-    for row, path in enumerate(cohort.image_paths):
+    for row, path in zip(cohort.image_rows.tolist(), cohort.image_paths, strict=True):
         if path is not None:
             row_of.setdefault(path, row)
     files = list(row_of)

@@ -16,7 +16,7 @@ from medfusion_jupyter.training.devices import computing
 from medfusion_jupyter.training.forking import begin_from, input_of
 from medfusion_jupyter.training.generators import seed_all
 from medfusion_jupyter.training.job import split_of
-from medfusion_jupyter.training.parallel.process import end_with, report
+from medfusion_jupyter.training.parallel.process import end_with, report, speak
 from medfusion_jupyter.training.parallel.ranks import Ranks
 from medfusion_jupyter.training.parallel.runs import FirstRank
 from medfusion_jupyter.training.parallel.together import SharedControl, Together
@@ -41,6 +41,7 @@ def main(job_id: str, run_token: str, kind: str, parent: str) -> int:
 
 def lead(ranks: Ranks, job_id: str, run_token: str) -> None:
     """Go on with the run that a kernel has claimed, and end it in the store; raises where it failed."""
+    speak()
     store = open_store()
     record = store.jobs.get(job_id)
     config = TrainingConfig.of(record.training_config)
