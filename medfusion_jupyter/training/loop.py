@@ -116,6 +116,7 @@ class Loop:
         if self._of_step is not None:
             raise RuntimeError("A snapshot is of the time between two steps; this is between the batches of one.")
         self._read()
+        self._refuse_lost_weights()
         return saved(self.state, self.callbacks.state_dicts())
 
     def _epoch(self) -> None:
@@ -233,6 +234,13 @@ class Loop:
         if lost < len(values):
             raise LossIsNotFinite(steps[lost], state.epoch, values[lost])
         self._read_at = time.perf_counter()
+
+    def _refuse_lost_weights(self) -> None:
+        """A step may lose the weights although its loss was finite: they must not become a checkpoint."""
+        with torch.no_grad():
+            largest = torch.stack(torch._foreach_norm(list(self.state.model.parameters()), math.inf)).max().item()
+        if not math.isfinite(largest):
+            raise LossIsNotFinite(self.state.step, self.state.epoch, largest, of="A weight")
 
     def _rest(self) -> None:
         self._read()

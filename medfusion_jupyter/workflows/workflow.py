@@ -239,6 +239,12 @@ class Workflow:
         _saved_here[open_store().url, saved.name] = saved.version
         return self
 
+    def take_over(self, saved: Saved) -> Self:
+        """Go on from a row of the store that was written by other means, such as an editor. Raises GraphError."""
+        self._graph = Graph.of(saved.nodes, saved.edges)
+        self.description = saved.description
+        return self._keep(saved)
+
     @property
     def is_saved(self) -> bool:
         """Whether the store has it as it is now."""
