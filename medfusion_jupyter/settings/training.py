@@ -12,7 +12,7 @@ from medfusion_jupyter.settings.augmentation import Augmentation
 from medfusion_jupyter.settings.checkpoints import CheckpointSettings
 from medfusion_jupyter.settings.computation import ComputationSettings
 from medfusion_jupyter.settings.image_encoding import ImageEncodingSettings
-from medfusion_jupyter.settings.images import ImageSettings
+from medfusion_jupyter.settings.images import ImageSettings, Side
 from medfusion_jupyter.settings.limits import WATCHABLE, LimitSettings
 from medfusion_jupyter.settings.optimisation import MOST_BATCHES_A_STEP, OptimisationSettings
 from medfusion_jupyter.settings.regularisation import RegularisationSettings
@@ -60,11 +60,21 @@ class TrainingSettings(
         str | None, Field(min_length=1, max_length=200, description="the job's name, and that of its model")
     ] = None
     description: Annotated[str, Field(max_length=10_000, description="free text kept with the job")] = ""
+    image_encoder: Annotated[str | None, Field(description="registered image encoder; None leaves the images out")] = (
+        "resnet18"
+    )
     tabular_encoder: Annotated[str | None, Field(description="registered table encoder; None leaves the table out")] = (
         "mlp"
     )
     fusion: Annotated[str, Field(description="registered fusion")] = "gated"
     head: Annotated[str, Field(description="registered head, which owns the loss")] = "classification"
+    image_size: Annotated[
+        Side | tuple[Side, Side, Side],
+        Field(
+            description="side in pixels to which images are scaled, 8 to 1024; for volumes (depth, height, width) in voxels, "
+            "such as (32, 64, 64)"
+        ),
+    ] = 128
     augment: Annotated[
         Augmentation | None,
         Field(description="True (the defaults of Augmentation), False, or its settings as a dict"),
@@ -83,6 +93,11 @@ class TrainingSettings(
     def _parts_and_shares(self) -> Self:
         if self.image_encoder is None and self.tabular_encoder is None:
             raise ValueError("image_encoder and tabular_encoder are both None: a model needs one of them")
+        if self.spacing is not None and isinstance(self.image_size, int):
+            raise ValueError(
+                f"spacing={self.spacing} is of volumes, and image_size={self.image_size} of images: give volumes "
+                "image_size=(depth, height, width)"
+            )
         if self.val + self.test >= 1:
             raise ValueError(f"val={self.val} and test={self.test} leave nothing to train on: together below 1")
         for name in ("cutmix", "channels_last", "gradient_checkpointing"):

@@ -109,7 +109,7 @@ def beginning_of_fork(checkpoint: Checkpoint, state: LoopState, config: Training
     description = dict(checkpoint.description)
     before, now = description["config"], config.model_dump(mode="json")
     changed = {name for name, value in now.items() if before.get(name, value) != value}
-    if changed & set(OF_THE_BATCHES):
+    if changed & set(OF_THE_BATCHES) and not description["batch"]:
         # steps of another length: its place in the run is that of its epochs
         description["step"] = description["epoch"] * state.steps_per_epoch
     value = description["metrics"].get(config.watch)
