@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, Field
 
 
 class ImageEncodingSettings(BaseModel):
     """The weights that the image encoder starts from, and the cache of what a frozen one makes of the images."""
+
+    heading: ClassVar[str] = "Start of the image encoder"
 
     image_weights: Annotated[
         str | None,

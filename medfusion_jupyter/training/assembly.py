@@ -99,7 +99,7 @@ def callbacks_of(config: TrainingConfig, state: LoopState) -> list[Callback]:
     """The callbacks that the settings ask for, those that judge an epoch after those that shape it."""
     callbacks: list[Callback] = []
     if config.freeze:
-        callbacks.append(Freezing(state.model, last_frozen_epochs(config)))
+        callbacks.append(Freezing(state.model, last_frozen_epochs(config), config.unfreeze))
     if config.ema_decay is not None:
         callbacks.append(WeightAverage(config.ema_decay))
     callbacks += [BestEpoch(config.watch), EarlyStopping(config.watch, config.patience, config.min_delta)]

@@ -130,7 +130,8 @@ class Monitor(VBox):  # type: ignore[misc]
         )
         _put(self._title, text.title(job))
         _put(self._progress, text.progress(job) + text.origin(job))
-        _put(self._note, text.note(job))
+        troubles = self._store.events.list(entity="job", entity_id=self.job_id, kinds=text.TROUBLES)
+        _put(self._note, text.note(job) + text.troubles(troubles))
         _put(self._epochs, text.epochs(job, self._store.jobs.history(self.job_id)))
         self._set_buttons(job)
 

@@ -14,6 +14,7 @@ from medfusion_jupyter.store import ACTIVE, JobStatus
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store import Job
+    from medfusion_jupyter.store.events import Event
 
 SIGNS = {
     JobStatus.PENDING: "○",
@@ -106,6 +107,26 @@ def note(job: Job) -> str:
         host = "" if job.host == socket.gethostname() else f" on {html.escape(job.host or '?')}"
         return f"<div class='mf-quiet'>Runs in another {where}{host}{_age_of_news(job)}.</div>"
     return ""
+
+
+TROUBLES = {
+    "checkpoint_failed": "A checkpoint could not be written. The training goes on, and it is tried again.",
+    "checkpoint_damaged": "A checkpoint was damaged.",
+    "callback_failed": "A callback failed.",
+}
+"""Events of a job that a person should know of although it goes on."""
+
+
+def troubles(events: Sequence[Event]) -> str:
+    """The last of each kind of trouble, with its time."""
+    last = {event.kind: event for event in events}
+    lines = [f"{event.at.astimezone():%H:%M} {TROUBLES[kind]} {_said(event.data)}" for kind, event in last.items()]
+    return "".join(f"<div class='mf-note' role='status'>{html.escape(line)}</div>" for line in lines)
+
+
+def _said(data: dict[str, Any]) -> str:
+    where = f"{data['callback']} at {data['event']}: " if "callback" in data else ""
+    return f"{where}{data['error']}"
 
 
 def _age_of_news(job: Job) -> str:

@@ -12,7 +12,7 @@ CELLS = ("import medfusion as mf", "mf.builder('icu')", "'the last cell'")
 STORED = """from medfusion_jupyter.store import open_store
 from medfusion_jupyter.workflows.templates import templates
 template = next(one for one in templates() if one.name == "compare-fusions")
-made = open_store().workflows.create("three fusions", nodes=template.nodes, edges=template.edges)"""
+made = open_store().workflows.create("three fusions", **template.graph.to_json())"""
 SAVED_BY_ANOTHER = (
     """workflows = open_store().workflows
 newest = workflows.get(made.id)
@@ -127,6 +127,8 @@ def test_a_workflow_is_built_with_the_mouse_runs_and_survives_a_reload(tab, lab)
     editor.box.locator(".mf-flow-status:has-text('unsaved changes')").wait_for()
     editor.press_run()
     editor.saved(2)
+    editor.node("synthetic", "cached").wait_for(timeout=60_000)
+    editor.node("split", "cached").wait_for(timeout=60_000)
     editor.node("train", "running").wait_for(timeout=60_000)
     editor.node("evaluate", "completed").wait_for(timeout=90_000)
     tab.shot("workflow-again")
@@ -155,19 +157,19 @@ def test_a_stored_workflow_opens_in_a_tab_and_runs_in_a_kernel_of_its_own(tab, l
     tab.show_panel()
     page.locator("#medfusion-panel li[data-workflow-id]").get_by_role("button", name="three fusions").click()
     editor = Editor(tab)
-    assert editor.box.locator(".mf-flow-node").count() == 8
+    assert editor.box.locator(".mf-flow-node").count() == 16
     tab.shot("workflow-tab")
-    editor.set("synthetic", "n", "300")
+    editor.set("patients", "n", "300")
     editor.press_run()
     editor.saved(2)
-    editor.node("train_concat", "running").wait_for(timeout=90_000)
-    editor.node("train_concat").get_by_text(re.compile(r"epoch \d/8 .*AUROC 0\.\d{3}")).wait_for(timeout=60_000)
+    editor.node("concat_training", "running").wait_for(timeout=90_000)
+    editor.node("concat_training").get_by_text(re.compile(r"epoch \d/5 .*AUROC 0\.\d{3}")).wait_for(timeout=60_000)
     tab.shot("workflow-tab-running")
     editor.box.locator(".mf-flow-stop").click()
-    editor.node("train_concat", "stopped").wait_for(timeout=60_000)
+    editor.node("concat_training", "stopped").wait_for(timeout=60_000)
 
     # somebody else saves: who saves second is told, and neither change is lost
-    editor.set("synthetic", "n", "200")
+    editor.set("patients", "n", "200")
     page.locator(".lm-TabBar-tabLabel:has-text('stored.ipynb')").click()
     tab.command("notebook:run-cell-and-select-next")
     page.wait_for_selector(".jp-OutputArea-output:has-text('saved by another')")
@@ -181,7 +183,7 @@ def test_a_stored_workflow_opens_in_a_tab_and_runs_in_a_kernel_of_its_own(tab, l
     editor.saved(4)
     editor.box.get_by_role("button", name="Versions").click()
     editor.box.locator("[data-version='3']").get_by_role("button", name="version 3").click()
-    editor.box.locator(".mf-flow-difference:has-text('+ train_gated')").wait_for()
+    editor.box.locator(".mf-flow-difference:has-text('+ gated_training')").wait_for()
     tab.shot("workflow-versions")
     errors = [error for error in tab.errors if "409" not in error]
     assert errors == []

@@ -18,6 +18,7 @@ import medfusion as mf
 from medfusion_jupyter.store import open_store
 from medfusion_jupyter.training import Callback, JobFailed, checkpoints
 from medfusion_jupyter.training.checkpoints import read_checkpoint, write_checkpoint
+from medfusion_jupyter.training.job import RUNS
 
 
 class Slow(Callback):
@@ -62,6 +63,22 @@ def test_a_checkpoint_is_made_when_it_is_asked_for(train, ask):
     assert checkpoint.description["step"] == saved.step
     assert checkpoint.description["batch"] == 2 * saved.step
     assert "checkpoint" in [asked["command"] for asked in events(job, "command")]
+    job.stop()
+
+
+def test_a_pause_makes_one_too_for_the_process_may_end_in_it(train):
+    started = threading.Event()
+
+    def pause(state):
+        assert started.wait(60)
+        job.pause()
+        wait_for(lambda: RUNS[job.job_id].control.attention, "the pause was not heard")
+
+    job = train(epochs=3, patience=None, callbacks=[At(7, pause)])
+    started.set()
+    wait_for(lambda: job.status == "paused", "it did not pause")
+    wait_for(lambda: within_an_epoch(job), "nothing was saved")
+    assert within_an_epoch(job)[0].step == job.record.current_step
     job.stop()
 
 

@@ -108,6 +108,15 @@ def test_what_goes_wrong_is_told_as_of_one_process(cohort, train, caplog):
     assert [one.message for one in caplog.records if "1 of 120 image files cannot be decoded" in one.message]
 
 
+@pytest.mark.heavy  # that the loop goes on with another number of processes is in test_sharing
+def test_a_fork_goes_on_with_another_number_of_devices(train):
+    job = train(**TWO).wait()
+    alone = job.fork(devices=1, epochs=4).wait()
+    assert (alone.status, alone.record.device, list(alone.history.index)) == ("completed", "cpu", [3, 4])
+    again = alone.fork(devices=2, epochs=5).wait()
+    assert (again.status, again.record.device, list(again.history.index)) == ("completed", "2 × cpu", [5])
+
+
 START = """
 import medfusion as mf
 cohort = mf.synthetic_cohort(n=120, seed=0, image_size=16)
@@ -134,7 +143,7 @@ def test_a_killed_kernel_leaves_no_process_behind():
     [
         (
             {"device": "cuda", "devices": torch.cuda.device_count() + 2},
-            "this machine shows .* GPUs?. Lower devices, or",
+            "this machine shows .* GPUs?. Lower devices",
         ),
         ({"device": "cpu", "devices": 2, "batch_size": 3}, "batch_size=3 is too small for devices=2"),
         ({"device": "cuda:1", "devices": 2}, "devices=2 takes the first GPUs, and device='cuda:1' names one"),

@@ -75,6 +75,20 @@ def test_a_fork_says_where_it_comes_from_and_what_it_changed(live_run, store):
     assert "Forked from" not in _all_text(mf.monitor(parent.job_id))
 
 
+def test_what_went_wrong_while_the_run_goes_on_is_shown(live_run, store):
+    run = live_run()
+    monitor = mf.monitor(run.job.job_id)
+    for said in ("<b>full</b>", "still full"):
+        store.jobs.note_event(run.job.job_id, "checkpoint_failed", {"error": said}, run_token="t")
+    failed = {"callback": "Mine", "event": "epoch_end", "error": "KeyError: 'x'", "given_up": False}
+    store.jobs.note_event(run.job.job_id, "callback_failed", failed, run_token="t")
+    assert monitor.refresh()
+    shown = _all_text(monitor)
+    assert "A checkpoint could not be written. The training goes on, and it is tried again. still full" in shown
+    assert "A callback failed. Mine at epoch_end: KeyError: &#x27;x&#x27;" in shown
+    assert "full</b>" not in shown
+
+
 def test_it_keeps_up_and_stops_following_at_the_end(live_run):
     run = live_run()
     monitor = mf.monitor(run.job.job_id)

@@ -406,7 +406,11 @@ export class EditorModel {
   }
 
   private _hear(news: News): void {
-    if ('execution' in news) {
+    if ('graph' in news) {
+      this._history.commit(placed(readGraph(news.graph)));
+      this._set({ version: news.graph.version });
+      this._afterEdit();
+    } else if ('execution' in news) {
       this._put(news.execution);
     } else if ('job' in news) {
       const jobs = new Map(this._state.jobs).set(news.job.job_id, news.job);
