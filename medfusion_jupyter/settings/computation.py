@@ -32,7 +32,8 @@ class ComputationSettings(BaseModel):
     sync_batchnorm: Annotated[
         bool,
         Field(
-            description="with several GPUs: batch norm over the rows of all of them, not of each one's share alone; every row needs its images"
+            description="with several GPUs: batch norm over the rows of all of them, not of each one's share alone; it needs the "
+            "images of every row"
         ),
     ] = False
     precision: Annotated[
