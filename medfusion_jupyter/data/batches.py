@@ -166,9 +166,24 @@ class BatchSource:
                 draw = None if order is None else np.random.default_rng((*order, number, BAG_STREAM))
                 yield self._batch(rows, part, own, *self._of_bags(rows, own, augmentation, generator, draw))
 
+    def leave_device(self) -> None:
+        """Give back the GPU's memory that the pixels take; until `return_to_device` batches are copied from the host."""
+        self._pixels = None
+        if self._cache is not None:
+            _kept_on_device.pop(self._cache, None)
+
+    def return_to_device(self) -> None:
+        """Lay the pixels on the GPU again, where they still fit."""
+        if self._cache is not None and self._on_gpu:
+            self._pixels = _pixels_on_device(self._cache, self.device)
+
     def read_features(self, features: NDArray[np.float32]) -> None:
         """Give these in place of images from now on. features: `(S, 1 + T, D)`, for each image of the pixel cache."""
         self._features = features
+
+    def read_images(self) -> None:
+        """Give images again from now on."""
+        self._features = None
 
     @property
     def pixel_cache(self) -> PixelCache | None:
@@ -273,7 +288,7 @@ class BatchSource:
     ) -> Tensor:
         """The pixels normalised, and changed where the epoch augments. part: as of `augment`."""
         image = pixels.to(torch.float32).mul_(self._factor).add_(self._offset)
-        if augmentation is None or not len(image):
+        if augmentation is None:
             return image
         assert generator is not None
         return augment(image, augmentation, generator, part)

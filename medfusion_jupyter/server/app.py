@@ -59,7 +59,7 @@ ROUTES: list[tuple[str, type]] = [
     (rf"{API}/training/list", JobList),
     (rf"{API}/training/start", Start),
     (rf"{API}/training/status/{JOB}", Job),
-    (rf"{API}/training/(?P<command>pause|resume|stop)/{JOB}", Command),
+    (rf"{API}/training/(?P<command>pause|resume|stop|checkpoint)/{JOB}", Command),
     (rf"{API}/training/{JOB}", JobChange),
     (rf"{API}/training/{JOB}/metrics", Series),
     (rf"{API}/training/{JOB}/checkpoints", CheckpointList),

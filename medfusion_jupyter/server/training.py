@@ -139,14 +139,23 @@ class JobChange(TrainingHandler):
         errors=(409,),
     )
     async def patch(self, job_id: str, body: JobChanges) -> None:
+        from medfusion_jupyter.settings.live import live_changes
+        from medfusion_jupyter.settings.training import ConfigError
+
         person = self.person
-        settings = body.model_dump(include={"lr", "epochs", "patience"}, exclude_none=True)
+        wanted = body.of_run()
 
         def work(store: Store) -> dict[str, Any]:
+            changes = {}
+            if wanted:
+                try:
+                    changes = live_changes(store.jobs.get(job_id).training_config, wanted)
+                except ConfigError as refused:
+                    raise ApiError(422, "invalid", str(refused), next(iter(wanted))) from None
             if body.priority is not None or body.not_before is not None:
                 store.queue.reschedule(job_id, priority=body.priority, not_before=body.not_before, by=person)
-            if settings:
-                store.jobs.request(job_id, "set", settings, by=person)
+            if changes:
+                store.jobs.request(job_id, "set", changes, by=person)
             if body.name is not None or body.description is not None:
                 store.jobs.update(
                     job_id, seen=body.seen.texts(), name=body.name, description=body.description, by=person
@@ -167,7 +176,7 @@ class JobChange(TrainingHandler):
 
 class Command(TrainingHandler):
     @operation(
-        "Ask the run of a job to pause, resume or stop; a job that ended before its time is queued to go on",
+        "Ask the run of a job to pause, resume, stop or save; a job that ended before its time is queued to go on",
         answer="Job",
         errors=(409,),
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 PARTS = ("image_encoder", "tabular_encoder", "fusion", "head")
 
@@ -78,6 +78,22 @@ class RegularisationSettings(BaseModel):
             description="epoch, 2 or later, from which frozen parts learn: one for all, or a dict by part; None never"
         ),
     ] = None
+    unfreeze: Annotated[
+        tuple[str, ...],
+        Field(
+            description="parts of what freeze names that learn nevertheless, such as image_encoder.stem, or 'all'; in a run that "
+            "goes on they are thawed by job.set(unfreeze=…)"
+        ),
+    ] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_thawed(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("unfreeze") != "all":
+            return values
+        if not values.get("freeze"):
+            raise ValueError("unfreeze='all', and nothing is frozen")
+        return {**values, "unfreeze": tuple(values["freeze"])}
 
     @field_validator("class_weights")
     @classmethod

@@ -12,9 +12,9 @@ from medfusion_jupyter.settings.augmentation import Augmentation
 from medfusion_jupyter.settings.checkpoints import CheckpointSettings
 from medfusion_jupyter.settings.computation import ComputationSettings
 from medfusion_jupyter.settings.image_encoding import ImageEncodingSettings
-from medfusion_jupyter.settings.images import ImageSettings
+from medfusion_jupyter.settings.images import ImageSettings, Side
 from medfusion_jupyter.settings.limits import WATCHABLE, LimitSettings
-from medfusion_jupyter.settings.optimisation import OptimisationSettings
+from medfusion_jupyter.settings.optimisation import MOST_BATCHES_A_STEP, OptimisationSettings
 from medfusion_jupyter.settings.regularisation import RegularisationSettings
 from medfusion_jupyter.settings.schedule import ScheduleSettings
 
@@ -60,11 +60,21 @@ class TrainingSettings(
         str | None, Field(min_length=1, max_length=200, description="the job's name, and that of its model")
     ] = None
     description: Annotated[str, Field(max_length=10_000, description="free text kept with the job")] = ""
+    image_encoder: Annotated[str | None, Field(description="registered image encoder; None leaves the images out")] = (
+        "resnet18"
+    )
     tabular_encoder: Annotated[str | None, Field(description="registered table encoder; None leaves the table out")] = (
         "mlp"
     )
     fusion: Annotated[str, Field(description="registered fusion")] = "gated"
     head: Annotated[str, Field(description="registered head, which owns the loss")] = "classification"
+    image_size: Annotated[
+        Side | tuple[Side, Side, Side],
+        Field(
+            description="side in pixels to which images are scaled, 8 to 1024; for volumes (depth, height, width) in voxels, "
+            "such as (32, 64, 64)"
+        ),
+    ] = 128
     augment: Annotated[
         Augmentation | None,
         Field(description="True (the defaults of Augmentation), False, or its settings as a dict"),
@@ -83,6 +93,11 @@ class TrainingSettings(
     def _parts_and_shares(self) -> Self:
         if self.image_encoder is None and self.tabular_encoder is None:
             raise ValueError("image_encoder and tabular_encoder are both None: a model needs one of them")
+        if self.spacing is not None and isinstance(self.image_size, int):
+            raise ValueError(
+                f"spacing={self.spacing} is of volumes, and image_size={self.image_size} of images: give volumes "
+                "image_size=(depth, height, width)"
+            )
         if self.val + self.test >= 1:
             raise ValueError(f"val={self.val} and test={self.test} leave nothing to train on: together below 1")
         for name in ("cutmix", "channels_last", "gradient_checkpointing"):
@@ -122,6 +137,8 @@ class TrainingSettings(
             raise ValueError(
                 f"devices={self.devices} takes the first GPUs, and device={self.device!r} names one: use 'cuda'"
             )
+        if self.devices > 1 and self.on_out_of_memory != "fail":
+            raise ValueError(f"on_out_of_memory={self.on_out_of_memory!r} is of one device, and devices={self.devices}")
         if self.batch_size < 2 * self.devices:
             raise ValueError(
                 f"batch_size={self.batch_size} is too small for devices={self.devices}: each takes 2 rows of it or more"
@@ -136,6 +153,11 @@ class TrainingSettings(
             for name in self.unfreeze_epoch:
                 if name not in self.freeze:
                     raise ValueError(f"unfreeze_epoch names {name!r}, which freeze does not: {list(self.freeze)}")
+        for name in self.unfreeze:
+            if not any(name == frozen or name.startswith(f"{frozen}.") for frozen in self.freeze):
+                raise ValueError(
+                    f"unfreeze names {name!r}, which is not in what freeze names: {', '.join(self.freeze) or 'nothing'}"
+                )
         for name in self.freeze:
             part = name.split(".")[0]
             if part in ("image_encoder", "tabular_encoder") and getattr(self, part) is None:
@@ -164,10 +186,28 @@ class TrainingSettings(
         thawing = until if isinstance(until, dict) else dict.fromkeys(self.freeze, until) if until else {}
         if any(part.split(".")[0] == "image_encoder" for part in thawing):
             return f"the image encoder learns from an epoch on (unfreeze_epoch={until!r})"
+        if any(part.split(".")[0] == "image_encoder" for part in self.unfreeze):
+            return f"parts of the image encoder learn (unfreeze={list(self.unfreeze)})"
         for name in ("augment", "mixup", "cutmix"):
             if getattr(self, name):
                 return f"{name} changes the images; set {name}={False if name == 'augment' else 0}"
         return None
+
+    def smaller_batch(self) -> dict[str, Any] | None:
+        """The settings that give each step, and each validation, the same rows in the fewest smaller batches.
+
+        None where there are none: a batch has 2 rows or more, and `accumulate_grad_batches` its range.
+        """
+        parts = next((n for n in range(2, self.batch_size // 2 + 1) if self.batch_size % n == 0), None)
+        if parts is None:
+            return None
+        smaller: dict[str, Any] = {
+            "batch_size": self.batch_size // parts,
+            "accumulate_grad_batches": self.accumulate_grad_batches * parts,
+        }
+        if self.limit_val_batches is not None and self.limit_val_batches >= 1:
+            smaller["limit_val_batches"] = self.limit_val_batches * parts
+        return smaller if smaller["accumulate_grad_batches"] <= MOST_BATCHES_A_STEP else None
 
     def parts(self) -> dict[str, str | None]:
         """Names of the parts that the model is made of."""

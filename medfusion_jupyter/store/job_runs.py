@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -209,6 +209,12 @@ class JobRuns:
         for row in rows:
             row.taken_at = now()
         return [Command(row.command, row.arguments) for row in rows]
+
+
+def commands_wait(session: Session, pks: Sequence[int]) -> bool:
+    """Whether one of these jobs was given a command that its run has not taken."""
+    waits = select(JobCommandRow.id).where(JobCommandRow.job_id.in_(pks), JobCommandRow.taken_at.is_(None)).limit(1)
+    return session.scalar(waits) is not None
 
 
 def keep_latest(session: Session, pk: int, metrics: Mapping[str, Any]) -> None:

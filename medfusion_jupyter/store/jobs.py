@@ -20,7 +20,7 @@ from medfusion_jupyter.store.job_record import Job, JobSummary, public_id
 from medfusion_jupyter.store.location import home
 from medfusion_jupyter.store.paging import Page
 from medfusion_jupyter.store.people import current_person
-from medfusion_jupyter.store.status import ACTIVE, ASKABLE, CHANGEABLE, FINISHED, JobStatus
+from medfusion_jupyter.store.status import ACTIVE, ASKABLE, FINISHED, JobStatus
 from medfusion_jupyter.store.stored_files import discarding
 from medfusion_jupyter.store.tables import CheckpointRow, JobCommandRow, JobRow, ModelRow
 from medfusion_jupyter.store.texts import FINGERPRINT_LENGTH, valid_metric, valid_name, valid_text
@@ -211,8 +211,8 @@ class Jobs(JobForks):
         by = by or current_person()
         if command not in ASKABLE:
             raise BadValue(f"There is no command {command!r}; choose one of {', '.join(ASKABLE)}.")
-        if command == "set" and (not arguments or not arguments.keys() <= CHANGEABLE):
-            raise BadValue(f"set={arguments!r}: name some of {', '.join(sorted(CHANGEABLE))}.")
+        if command == "set" and not arguments:
+            raise BadValue("set: name the settings to change, with their values.")
         self.mark_interrupted()
         with self._store.writing() as session:
             row = find_job(session, job_id, lock=True)

@@ -84,8 +84,5 @@ COMMANDS: dict[str, frozenset[JobStatus]] = {
 }
 """What may be asked of a live job without further words, and in which states."""
 
-CHANGEABLE = frozenset({"lr", "epochs", "patience"})
-"""Settings that the command `set` changes while a run goes on."""
-
 ASKABLE = {**COMMANDS, "set": frozenset({JobStatus.INITIALIZING, JobStatus.RUNNING, JobStatus.PAUSED})}
 """All commands to a run."""

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from medfusion_jupyter.data import Cohort, Split
 from medfusion_jupyter.data.image_columns import TABLE
+from medfusion_jupyter.settings.live import live_changes
 from medfusion_jupyter.store import FINISHED, IllegalTransition, JobStatus, Store, home, open_store
 from medfusion_jupyter.store.errors import BadValue
-from medfusion_jupyter.store.status import ASKABLE, CHANGEABLE
+from medfusion_jupyter.store.status import ASKABLE
 from medfusion_jupyter.training.callbacks import check_callbacks
 from medfusion_jupyter.training.checkpoints import CheckpointError
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
@@ -120,7 +121,10 @@ class Job:
         self._request("checkpoint")
 
     def set(self, **changes: Any) -> None:
-        """Change lr, epochs or patience of a job at work; they hold from its next batch on and are kept with the job.
+        """Change lr, encoder_lr, epochs, patience, min_delta or unfreeze of a job at work: from its next step on, and for good.
+
+        unfreeze: parts of what is frozen that shall learn, such as ["image_encoder.stem"], or "all". A change is an event of the
+        job; a part that its model does not have is refused in one.
 
         Raises ConfigError for another setting or a value out of range, IllegalTransition where the job is not at work: one that
         has ended is given more epochs by `mf.resume`, and other settings by `fork`.
@@ -134,13 +138,7 @@ class Job:
                 allowed=sorted(ASKABLE["set"]),
                 instead=self._instead_of(changes),
             )
-        refused = sorted(changes.keys() - CHANGEABLE)
-        if refused or not changes:
-            raise ConfigError(
-                f"{refused[0] if refused else 'Nothing'} cannot be changed in a run; {', '.join(sorted(CHANGEABLE))} can."
-            )
-        TrainingConfig.of({**self.record.training_config, **changes})
-        self._request("set", changes)
+        self._request("set", live_changes(self.record.training_config, changes))
 
     def fork(
         self,

@@ -286,3 +286,14 @@ def test_every_image_of_a_row_is_looked_into_by_the_checks(views, bags, drawn, t
         assert found
         assert found[0].what.startswith("1 of")
     assert folder.exists()
+
+
+@pytest.mark.filterwarnings("ignore:.*rows have no image")
+def test_a_cohort_shows_its_views_and_how_many_images_a_bag_has(views, bags):
+    shown = views()._repr_html_()
+    assert "front: 46 images, 2 rows without" in shown
+    assert "side: 46 images, 2 rows without" in shown
+    assert shown.count("<img") in range(6, 9)
+    shown = bags()._repr_html_()
+    assert "118 images in bags of up to 4, 1 row without" in shown
+    assert ">+3<" in shown

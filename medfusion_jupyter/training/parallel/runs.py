@@ -84,7 +84,7 @@ class FirstRank(Run):
         self._token = self._given_token
         self.control: SharedControl = SharedControl(self.ranks)
         self._pk = self.store.jobs.get(self.job_id).pk
-        self._detach = self.store.writer.attach(self._beat)
+        self._detach = self.store.writer.attach(self._beat, job_pk=self._pk)
 
     def _compute(self) -> None:
         checkpoint = self._last_good_checkpoint()

@@ -69,6 +69,12 @@ class SharedForward:
             gradient_as_bucket_view=True,
         )
 
+    def unwrap(self) -> None:
+        """Give back the memory of the gradients' buckets; `wrap` makes them anew."""
+        self._ddp, self._learning = None, []
+        if self.ranks.device != "cpu":
+            torch.cuda.empty_cache()
+
     def __call__(self, *inputs: Any) -> Tensor:
         state, accumulate = self.loop.state, self.loop.settings.accumulate
         if not self.ranks.leads:
