@@ -288,7 +288,7 @@ class BatchSource:
     ) -> Tensor:
         """The pixels normalised, and changed where the epoch augments. part: as of `augment`."""
         image = pixels.to(torch.float32).mul_(self._factor).add_(self._offset)
-        if augmentation is None or not len(image):
+        if augmentation is None:
             return image
         assert generator is not None
         return augment(image, augmentation, generator, part)

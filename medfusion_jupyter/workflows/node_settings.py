@@ -23,7 +23,13 @@ class CsvSettings(NodeSettings):
     """Settings of `source.csv`, which are those of `mf.Cohort`."""
 
     table: Annotated[str, Field(min_length=1, description="path of the CSV, one row an image or patient")]
-    target: Annotated[Name, Field(description="column of the classes to predict")]
+    target: Annotated[
+        Name | list[Name] | dict[str, Any],
+        Field(
+            description="column of the classes to predict, a list of columns of findings, or a target as an object, as "
+            "mf.Survival(…).to_json() gives it"
+        ),
+    ]
     image: Annotated[Name | None, Field(description="column with the name of each row's image file")] = None
     image_root: Annotated[
         str | None, Field(description="folder of the images; by default that of the CSV", min_length=1)

@@ -131,6 +131,18 @@ def pictures():
     return torch.randn(64, 1, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 4, 8, 8)])
+def test_an_image_is_changed_alike_however_its_batch_is_shared(shape):
+    pictures = torch.rand(7, *shape)
+    generator = torch.Generator().manual_seed(3)
+    whole = augment(pictures, Augmentation(), generator)
+    # bags: a part may have no image at all
+    for own in (slice(0, 0), slice(0, 3), slice(3, 7)):
+        again = torch.Generator().manual_seed(3)
+        torch.testing.assert_close(augment(pictures[own], Augmentation(), again, (own, 7)), whole[own])
+        assert torch.equal(again.get_state(), generator.get_state())
+
+
 def test_nothing_asked_nothing_changed(pictures):
     same = augment(pictures, Augmentation(**NOTHING), torch.Generator())
     assert torch.equal(same, pictures)
