@@ -36,6 +36,10 @@ def build_state(prepared: Prepared, config: TrainingConfig, device: str, *, rest
         encoder.recompute = config.gradient_checkpointing
         if config.channels_last:
             encoder.to(memory_format=channels_last(2 + encoder.dimensions))
+    if config.sync_batchnorm:
+        _refuse_absent_images(prepared)
+        # in place, with the parameters and the names that they had: a checkpoint does not know of it
+        torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     return LoopState(
         model=model,
         optimizer=build_optimizer(model, config),
@@ -45,6 +49,18 @@ def build_state(prepared: Prepared, config: TrainingConfig, device: str, *, rest
         ema=None if config.ema_decay is None else average_of(model),
         scaler=gradient_scaler(device, config.precision),
     )
+
+
+def _refuse_absent_images(prepared: Prepared) -> None:
+    """Every device waits for the statistics of all the others: one whose rows have no image would have none to give."""
+    rows = prepared.train.rows
+    of_images = [name != "table" for name in prepared.architecture.modalities]
+    absent = int((~prepared.train.presence(rows)[:, of_images]).any(axis=1).sum())
+    if absent:
+        raise ConfigError(
+            f"sync_batchnorm needs the images of every row, and {absent} of the {len(rows)} training rows lack one. Leave those "
+            "rows out, or leave sync_batchnorm out: each GPU then normalises over the images of its own rows."
+        )
 
 
 def build_loop(

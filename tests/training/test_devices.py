@@ -159,6 +159,29 @@ def test_what_cannot_be_shared_is_refused_before_anything_is_stored(cohort, sett
     assert not open_store().jobs.list().items
 
 
+def test_synchronised_batch_norms_have_the_weights_of_plain_ones(loop_of):
+    settings = {"device": "cuda", "devices": 2}
+    plain = loop_of(**settings).state.model
+    synchronised = loop_of(**settings, sync_batchnorm=True).state.model
+    norms = [one for one in synchronised.modules() if isinstance(one, torch.nn.modules.batchnorm._BatchNorm)]
+    assert norms
+    assert all(isinstance(norm, torch.nn.SyncBatchNorm) for norm in norms)
+    ours, theirs = synchronised.state_dict(), plain.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+
+
+def test_synchronised_batch_norms_need_an_image_in_every_row(cohort, loop_of):
+    table = cohort.frame.copy()
+    table.loc[0:30, cohort.image] = None
+    with pytest.warns(UserWarning, match="no image"):
+        partly = mf.Cohort(table, **cohort.roles())
+    with pytest.raises(
+        ConfigError, match=r"sync_batchnorm needs the images of every row, and \d+ of the 71 training rows"
+    ):
+        loop_of(data=partly, device="cuda", devices=2, sync_batchnorm=True)
+
+
 @pytest.mark.parametrize("find", [mf.find_lr, mf.find_batch_size])
 def test_trials_are_of_one_device(cohort, find):
     settings = {name: value for name, value in TWO.items() if name != "batch_size"}
