@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         synthetic_survival,
     )
     from medfusion_jupyter.evaluation import Ablation, ablation, evaluate, load_ablation
+    from medfusion_jupyter.settings.augmentation import Augmentation
     from medfusion_jupyter.training import (
         Callback,
         CrossValidation,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         train,
     )
     from medfusion_jupyter.widgets import builder, datasets, jobs, models, monitor, workflows
+    from medfusion_jupyter.workflows.own_node import node
     from medfusion_jupyter.workflows.workflow import Workflow, load_workflow
 
 _ROOM_OF = {
@@ -84,12 +86,15 @@ _ROOM_OF = {
     "models": "medfusion_jupyter.widgets",
     "datasets": "medfusion_jupyter.widgets",
     "workflows": "medfusion_jupyter.widgets",
+    "Augmentation": "medfusion_jupyter.settings.augmentation",
     "Workflow": "medfusion_jupyter.workflows.workflow",
+    "node": "medfusion_jupyter.workflows.own_node",
     "load_workflow": "medfusion_jupyter.workflows.workflow",
 }
 
 __all__ = [
     "Ablation",
+    "Augmentation",
     "Callback",
     "Cohort",
     "CrossValidation",
@@ -117,6 +122,7 @@ __all__ = [
     "load_workflow",
     "models",
     "monitor",
+    "node",
     "public_cohort",
     "public_cohorts",
     "read_image",

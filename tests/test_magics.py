@@ -112,3 +112,41 @@ def test_a_cross_validation_is_one_job(shell, job, capsys):
     assert f"{whole.job_id} cv: pending, 0 of 2 folds done" in capsys.readouterr().out
     shell.run_line_magic("medfusion", f"stop {whole.job_id}")
     assert [str(fold.status) for fold in open_store().jobs.folds(whole.job_id)] == ["stopped", "stopped"]
+
+
+CELL = """\
+name: small
+nodes:
+- {id: patients, type: source.synthetic, settings: {n: 40, image_size: 16}}
+- {id: parts, type: cohort.split}
+edges:
+- patients.cohort -> parts.cohort
+"""
+
+
+def test_a_cell_in_yaml_is_a_workflow_that_runs_and_runs_again_by_its_name(shell):
+    run = shell.run_cell_magic("medfusion", "workflow", CELL).wait(60)
+    assert (run.status, len(run.output("parts").train)) == ("completed", 24)
+    again = shell.run_line_magic("medfusion", "run small").wait(60)
+    assert set(again.nodes["status"]) == {"cached"}
+    assert list(shell.run_line_magic("medfusion", "workflows")["runs"]) == [2]
+
+
+@pytest.mark.parametrize(
+    ("line", "cell", "words"),
+    [
+        ("workflow", CELL.replace("cohort.split", "cohort.spilt"), "Did you mean 'cohort.split'"),
+        ("workflow", "nodes: [", "no YAML"),
+        ("workflows", CELL, "%%medfusion workflow runs"),
+    ],
+)
+def test_a_cell_that_is_no_workflow_is_refused_in_words(shell, line, cell, words):
+    with pytest.raises(UsageError, match=words):
+        shell.run_cell_magic("medfusion", line, cell)
+
+
+def test_a_run_needs_the_name_of_a_workflow(shell):
+    with pytest.raises(UsageError, match="name of one workflow"):
+        shell.run_line_magic("medfusion", "run")
+    with pytest.raises(UsageError, match="no workflow 'none'"):
+        shell.run_line_magic("medfusion", "run none")

@@ -112,13 +112,13 @@ def kind_of(path: Path) -> tuple[bool, bool]:
 @dataclass(frozen=True)
 class Header:
     """What a file says of its image. kind: as `PNG`; size: (height, width) in pixels; spacing: mm between rows and between
-    columns, None where the file does not say."""
+    columns, of a volume between slices before them, None where the file does not say."""
 
     kind: str
     size: tuple[int, int]
     coloured: bool
     deep: bool
-    spacing: tuple[float, float] | None
+    spacing: tuple[float, ...] | None
 
 
 def header_of(path: Path) -> Header:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medfusion_jupyter.data.image_files import Window, in_window
-from medfusion_jupyter.data.readers import ImageError, reader_of
+from medfusion_jupyter.data.readers import ImageError, MedicalImage, reader_of
 from medfusion_jupyter.data.readers.geometry import resampled, resized
 
 
@@ -41,6 +41,16 @@ def decode_volume(
     voxels = image.shown()[0]
     voxels = resized(voxels, size) if spacing is None else _cut_or_filled(voxels, size)
     return np.rint(voxels[None] * 65535).astype(np.uint16), there
+
+
+def middle_slice(path: Path, window: Window = None) -> tuple[NDArray[np.float32], MedicalImage]:
+    """The axial slice `(H, W)` in the middle of a volume, from 0 to 1, and the volume. Raises one of UNREADABLE."""
+    reader = reader_of(path)
+    assert reader is not None
+    image = in_window(reader.read(path), window, path)
+    low, high = image.window
+    middle = image.pixels[0, image.pixels.shape[1] // 2]
+    return ((middle - low) / max(high - low, 1e-6)).clip(0, 1), image
 
 
 def _cut_or_filled(voxels: NDArray[np.float32], size: tuple[int, int, int]) -> NDArray[np.float32]:

@@ -1,28 +1,22 @@
-"""How images are scaled and encoded."""
+"""What becomes of several images a row, and of volumes."""
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field
 
 Side = Annotated[int, Field(ge=8, le=1024)]
+"""Pixels or voxels along an axis."""
+
 Millimetres = Annotated[float, Field(gt=0, le=100)]
 
 
 class ImageSettings(BaseModel):
-    """Size of the images, their encoder, and what becomes of several images a row."""
+    """Views, bags and volumes."""
 
-    image_encoder: Annotated[str | None, Field(description="registered image encoder; None leaves the images out")] = (
-        "resnet18"
-    )
-    image_size: Annotated[
-        Side | tuple[Side, Side, Side],
-        Field(
-            description="side in pixels to which images are scaled, 8 to 1024; for volumes (depth, height, width) in voxels, "
-            "such as (32, 64, 64)"
-        ),
-    ] = 128
+    heading: ClassVar[str] = "Several images a row, and volumes"
+
     spacing: Annotated[
         Millimetres | tuple[Millimetres, Millimetres, Millimetres] | None,
         Field(
@@ -45,12 +39,3 @@ class ImageSettings(BaseModel):
             "prediction always take all",
         ),
     ] = 16
-
-    @model_validator(mode="after")
-    def _of_images(self) -> Self:
-        if self.spacing is not None and isinstance(self.image_size, int):
-            raise ValueError(
-                f"spacing={self.spacing} is of volumes, and image_size={self.image_size} of images: give volumes "
-                "image_size=(depth, height, width)"
-            )
-        return self

@@ -8,11 +8,12 @@ from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from medfusion_jupyter.settings.attention import AttentionSettings
 from medfusion_jupyter.settings.augmentation import Augmentation
 from medfusion_jupyter.settings.checkpoints import CheckpointSettings
 from medfusion_jupyter.settings.computation import ComputationSettings
 from medfusion_jupyter.settings.image_encoding import ImageEncodingSettings
-from medfusion_jupyter.settings.images import ImageSettings
+from medfusion_jupyter.settings.images import ImageSettings, Side
 from medfusion_jupyter.settings.limits import WATCHABLE, LimitSettings
 from medfusion_jupyter.settings.optimisation import MOST_BATCHES_A_STEP, OptimisationSettings
 from medfusion_jupyter.settings.regularisation import RegularisationSettings
@@ -48,6 +49,7 @@ class TrainingSettings(
     ComputationSettings,
     ImageSettings,
     ImageEncodingSettings,
+    AttentionSettings,
 ):
     """Settings of `mf.train`. Each is one keyword; the description says what it does, its unit and its range.
 
@@ -60,11 +62,21 @@ class TrainingSettings(
         str | None, Field(min_length=1, max_length=200, description="the job's name, and that of its model")
     ] = None
     description: Annotated[str, Field(max_length=10_000, description="free text kept with the job")] = ""
+    image_encoder: Annotated[str | None, Field(description="registered image encoder; None leaves the images out")] = (
+        "resnet18"
+    )
     tabular_encoder: Annotated[str | None, Field(description="registered table encoder; None leaves the table out")] = (
         "mlp"
     )
     fusion: Annotated[str, Field(description="registered fusion")] = "gated"
     head: Annotated[str, Field(description="registered head, which owns the loss")] = "classification"
+    image_size: Annotated[
+        Side | tuple[Side, Side, Side],
+        Field(
+            description="side in pixels to which images are scaled, 8 to 1024; for volumes (depth, height, width) in voxels, "
+            "such as (32, 64, 64)"
+        ),
+    ] = 128
     augment: Annotated[
         Augmentation | None,
         Field(description="True (the defaults of Augmentation), False, or its settings as a dict"),
@@ -83,9 +95,14 @@ class TrainingSettings(
     def _parts_and_shares(self) -> Self:
         if self.image_encoder is None and self.tabular_encoder is None:
             raise ValueError("image_encoder and tabular_encoder are both None: a model needs one of them")
+        if self.spacing is not None and isinstance(self.image_size, int):
+            raise ValueError(
+                f"spacing={self.spacing} is of volumes, and image_size={self.image_size} of images: give volumes "
+                "image_size=(depth, height, width)"
+            )
         if self.val + self.test >= 1:
             raise ValueError(f"val={self.val} and test={self.test} leave nothing to train on: together below 1")
-        for name in ("cutmix", "channels_last", "gradient_checkpointing"):
+        for name in ("cutmix", "channels_last", "gradient_checkpointing", "attention_supervision"):
             if getattr(self, name) and self.image_encoder is None:
                 raise ValueError(f"{name}={getattr(self, name)} is of images, and image_encoder is None")
         return self
@@ -161,6 +178,20 @@ class TrainingSettings(
             )
         return self
 
+    @model_validator(mode="after")
+    def _of_attention(self) -> Self:
+        if self.attention_supervision:
+            if self.head not in ("classification", "focal"):
+                raise ValueError(
+                    f"attention_supervision is of classes (head='classification' or 'focal'), and head={self.head!r}"
+                )
+            for name, off in (("mixup", 0.0), ("cutmix", 0.0), ("compile", False), ("devices", 1)):
+                if getattr(self, name) != off:
+                    raise ValueError(
+                        f"attention_supervision cannot be had with {name}={getattr(self, name)}: set {name}={off}"
+                    )
+        return self
+
     def why_features_change(self) -> str | None:
         """What makes the features of an image differ between epochs; None where they stay as they are."""
         if self.image_encoder is None:
@@ -171,6 +202,8 @@ class TrainingSettings(
         thawing = until if isinstance(until, dict) else dict.fromkeys(self.freeze, until) if until else {}
         if any(part.split(".")[0] == "image_encoder" for part in thawing):
             return f"the image encoder learns from an epoch on (unfreeze_epoch={until!r})"
+        if self.attention_supervision:
+            return "attention_supervision looks at the images"
         if any(part.split(".")[0] == "image_encoder" for part in self.unfreeze):
             return f"parts of the image encoder learn (unfreeze={list(self.unfreeze)})"
         for name in ("augment", "mixup", "cutmix"):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from medfusion_jupyter.settings.augmentation import Augmentation
 from medfusion_jupyter.workflows import node_settings as of
+from medfusion_jupyter.workflows.call import Call, Comment, Word
 from medfusion_jupyter.workflows.catalogue import Input, NodeType, NoSettings, Output
 from medfusion_jupyter.workflows.node_settings import DESIGN
 
+THE_COHORT = {"cohort": ""}
 COHORT = Output("cohort", "cohort")
 OF_COHORT = Input("cohort", "cohort")
 SPLIT = Output("split", "split")
@@ -37,6 +39,7 @@ SOURCES = (
         outputs=(COHORT,),
         settings=of.CsvSettings,
         always=True,
+        code=Call("mf.Cohort", by_place=("table",), outputs=THE_COHORT),
     ),
     NodeType(
         "source.dataset",
@@ -47,6 +50,7 @@ SOURCES = (
         outputs=(COHORT,),
         settings=of.DatasetSettings,
         always=True,
+        code=Call("mf.Cohort.load", by_place=("name",), outputs=THE_COHORT),
     ),
     NodeType(
         "source.public",
@@ -56,6 +60,7 @@ SOURCES = (
         _run("public"),
         outputs=(COHORT,),
         settings=of.PublicSettings,
+        code=Call("mf.public_cohort", by_place=("name",), outputs=THE_COHORT),
     ),
     NodeType(
         "source.medmnist",
@@ -66,6 +71,7 @@ SOURCES = (
         outputs=(COHORT,),
         settings=of.MedMnistSettings,
         always=True,
+        code=Call("mf.read_medmnist", by_place=("path",), outputs=THE_COHORT),
     ),
     NodeType(
         "source.synthetic",
@@ -75,6 +81,7 @@ SOURCES = (
         _run("synthetic"),
         outputs=(COHORT,),
         settings=of.SyntheticSettings,
+        code=Call("mf.synthetic_cohort", outputs=THE_COHORT),
     ),
 )
 COHORTS = (
@@ -87,6 +94,7 @@ COHORTS = (
         inputs=(OF_COHORT,),
         outputs=(COHORT,),
         settings=of.FilterSettings,
+        code=Call(".filter", {"cohort": None}, ("column",), THE_COHORT),
     ),
     NodeType(
         "cohort.derive",
@@ -97,6 +105,7 @@ COHORTS = (
         inputs=(OF_COHORT,),
         outputs=(COHORT,),
         settings=of.DeriveSettings,
+        code=Call(".derive", {"cohort": None}, ("name", "formula"), THE_COHORT),
     ),
     NodeType(
         "cohort.check",
@@ -107,6 +116,7 @@ COHORTS = (
         inputs=(OF_COHORT,),
         outputs=(Output("findings", "findings"),),
         settings=of.CheckSettings,
+        code=Call(".check", {"cohort": None}, outputs={"findings": ""}),
     ),
     NodeType(
         "cohort.split",
@@ -117,6 +127,7 @@ COHORTS = (
         inputs=(OF_COHORT,),
         outputs=(SPLIT,),
         settings=of.SplitSettings,
+        code=Call(".split", {"cohort": None}, outputs={"split": ""}),
     ),
     NodeType(
         "cohort.split_by",
@@ -127,6 +138,7 @@ COHORTS = (
         inputs=(OF_COHORT,),
         outputs=(SPLIT,),
         settings=of.SplitByColumnSettings,
+        code=Call(".split_by", {"cohort": None}, ("column",), {"split": ""}),
     ),
 )
 MODELS = (
@@ -138,6 +150,7 @@ MODELS = (
         _run("augmentation"),
         outputs=(Output("augmentation", "augmentation"),),
         settings=Augmentation,
+        code=Call("mf.Augmentation", outputs={"augmentation": ""}),
     ),
     NodeType(
         "model.image_encoder",
@@ -147,6 +160,7 @@ MODELS = (
         _run("image_encoder"),
         outputs=(Output("encoder", "encoder"),),
         settings=of.ImageEncoderSettings,
+        code=Word("name", "image_encoder"),
     ),
     NodeType(
         "model.table_encoder",
@@ -156,6 +170,7 @@ MODELS = (
         _run("table_encoder"),
         outputs=(Output("encoder", "encoder"),),
         settings=of.TableEncoderSettings,
+        code=Word("name", "tabular_encoder"),
     ),
     NodeType(
         "model.fusion",
@@ -166,6 +181,7 @@ MODELS = (
         inputs=(Input("encoders", "encoder", "one of each modality at most", several=True, distinct=True),),
         outputs=(Output("fused", "fused"),),
         settings=of.FusionSettings,
+        code=Word("name", "fusion"),
     ),
     NodeType(
         "model.head",
@@ -176,6 +192,7 @@ MODELS = (
         inputs=(Input("fused", "fused"),),
         outputs=(Output("design", "design"),),
         settings=of.HeadSettings,
+        code=Word("name", "head"),
     ),
     NodeType(
         "model.register",
@@ -187,6 +204,7 @@ MODELS = (
         outputs=(Output("model", "model", "the same model"),),
         settings=of.RegisterSettings,
         always=True,
+        code=Call(".set_alias", {"model": None}, ("alias",), {"model": ""}),
     ),
 )
 TRAINING = (
@@ -200,6 +218,7 @@ TRAINING = (
         outputs=(Output("model", "model", "at its best epoch"),),
         settings=of.TrainSettings,
         device=True,
+        code=Call("mf.train", {"split": None, "augmentation": "augment"}, outputs={"model": ".model"}, then=".wait()"),
     ),
     NodeType(
         "cross_validate",
@@ -211,6 +230,9 @@ TRAINING = (
         outputs=(Output("folds", "cross_validation"),),
         settings=of.CrossValidateSettings,
         device=True,
+        code=Call(
+            "mf.cross_validate", {"cohort": None, "augmentation": "augment"}, outputs={"folds": ""}, then=".wait()"
+        ),
     ),
 )
 EVALUATION = (
@@ -227,6 +249,7 @@ EVALUATION = (
         outputs=(Output("evaluation", "evaluation"),),
         settings=of.EvaluateSettings,
         device=True,
+        code=Call("mf.evaluate", {"model": None, "cohort": None}, outputs={"evaluation": ""}),
     ),
     NodeType(
         "predict",
@@ -238,6 +261,7 @@ EVALUATION = (
         outputs=(Output("predictions", "predictions"),),
         settings=NoSettings,
         device=True,
+        code=Call(".predict", {"model": None, "cohort": None}, outputs={"predictions": ""}),
     ),
 )
 EXPORT = (
@@ -250,6 +274,7 @@ EXPORT = (
         inputs=(MODEL,),
         settings=of.ExportSettings,
         always=True,
+        code=Call(".write_archive", {"model": None}, ("path",)),
     ),
     NodeType(
         "predictions.export",
@@ -260,6 +285,7 @@ EXPORT = (
         inputs=(Input("predictions", "predictions"),),
         settings=of.ExportSettings,
         always=True,
+        code=Call(".to_csv", {"predictions": None}, ("path",), constants={"index": False}),
     ),
     NodeType(
         "note",
@@ -268,6 +294,7 @@ EXPORT = (
         "A text beside the nodes.",
         _run("note"),
         settings=of.NoteSettings,
+        code=Comment("text"),
     ),
 )
 BUILTIN = (*SOURCES, *COHORTS, *MODELS, *TRAINING, *EVALUATION, *EXPORT)

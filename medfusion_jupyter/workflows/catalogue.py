@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from medfusion_jupyter.workflows.call import Call, Comment, Word
 from medfusion_jupyter.workflows.context import Context
 
 log = logging.getLogger("medfusion")
@@ -68,7 +69,7 @@ class NodeType:
     pydantic model, whose JSON schema draws the form. run: what it does, as a function or as `module:function`, which is
     imported when a node runs, so that the catalogue itself stays light. always: it reads or writes what its settings only name,
     such as a file, so that it runs each time; what it gives is compared by content. device: it computes on the GPU, or with all
-    cores: one such node runs at a time.
+    cores: one such node runs at a time. code: how it reads as Python; None has no Python of its own.
     """
 
     name: str
@@ -81,6 +82,7 @@ class NodeType:
     settings: type[BaseModel] = NoSettings
     always: bool = False
     device: bool = False
+    code: Call | Word | Comment | None = None
 
     def __post_init__(self) -> None:
         for ports in (self.inputs, self.outputs):
@@ -172,6 +174,11 @@ class Catalogue:
             return work
 
         return add
+
+    def replace(self, node_type: NodeType) -> NodeType:
+        """Take a node type in, in place of one of its name."""
+        self._types[node_type.name] = node_type
+        return node_type
 
     def get(self, name: str) -> NodeType:
         """The node type of that name. Raises UnknownNodeType, offering the closest name."""

@@ -23,10 +23,35 @@ class CsvSettings(NodeSettings):
     """Settings of `source.csv`, which are those of `mf.Cohort`."""
 
     table: Annotated[str, Field(min_length=1, description="path of the CSV, one row an image or patient")]
-    target: Annotated[Name, Field(description="column of the classes to predict")]
-    image: Annotated[Name | None, Field(description="column with the name of each row's image file")] = None
+    target: Annotated[
+        Name | list[Name] | dict[str, Any],
+        Field(
+            description="column of the classes to predict, a list of columns of findings, or a target as an object, as "
+            "mf.Survival(…).to_json() gives it"
+        ),
+    ]
+    image: Annotated[
+        Name | list[Name] | dict[Name, Name] | None,
+        Field(
+            description="column with the name of each row's image file; several columns are views, as a list, or as an object "
+            "that names them"
+        ),
+    ] = None
     image_root: Annotated[
         str | None, Field(description="folder of the images; by default that of the CSV", min_length=1)
+    ] = None
+    bag: Annotated[
+        bool | Name,
+        Field(
+            description="true where a cell names several images with ; between them; or the column, such as that of the study, "
+            "whose rows become one with all their images"
+        ),
+    ] = False
+    window: Annotated[
+        str | tuple[float, float] | None,
+        Field(
+            description="what is black and white of CT: lung, brain and the like, or [low, high] in Hounsfield units"
+        ),
     ] = None
     patient: Annotated[
         Name | None, Field(description="column of the patient's id: rows of one patient stay on one side of a split")

@@ -121,18 +121,18 @@ def digest_of(value: Any, fallback: str) -> str:
 
 def _identity(work: Work) -> list[str]:
     """The same for a function whose code is the same, so that a cell that is run again makes no other node of it."""
+    work = getattr(work, "function", work)  # of a node of one's own, what the cell says
     own = [getattr(work, "__module__", ""), getattr(work, "__qualname__", type(work).__qualname__)]
     code = getattr(work, "__code__", None)
     if code is None or inspect.ismethod(work) or getattr(work, "__closure__", None):
-        # a method or a closure may do another thing each time; what makes one says by `content` what it does
-        told = getattr(work, "content", None)
-        return [*own, f"object {id(work)}" if told is None else str(told)]
-    return [*own, content_of(code)]
+        # a method or a closure may do another thing each time
+        return [*own, f"object {id(work)}"]
+    return [*own, _content_of(code)]
 
 
-def content_of(code: Any) -> str:
+def _content_of(code: Any) -> str:
     """A digest of what a function does, without the place where it is written."""
-    constants = [content_of(one) if hasattr(one, "co_code") else repr(one) for one in code.co_consts]
+    constants = [_content_of(one) if hasattr(one, "co_code") else repr(one) for one in code.co_consts]
     return _hash([code.co_code.hex(), constants, list(code.co_names)])
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from medfusion_jupyter.workflows import document
 from medfusion_jupyter.workflows.catalogue import Input, NodeType, Output, catalogue, closest
+from medfusion_jupyter.workflows.code_reader import from_code
+from medfusion_jupyter.workflows.code_writer import to_code
 from medfusion_jupyter.workflows.graph import Edge, Graph, GraphError, Node
 from medfusion_jupyter.workflows.templates import Template, templates
 from medfusion_jupyter.workflows.validation import Issue, validate
@@ -276,10 +278,7 @@ class Workflow:
         """
         from medfusion_jupyter.store import open_store
 
-        issues = self.validate()
-        if issues:
-            more = f"\n… and {len(issues) - 10} more" if len(issues) > 10 else ""
-            raise WorkflowError(f"{self.name!r} cannot run yet:\n" + "\n".join(map(str, issues[:10])) + more)
+        self._refuse_issues("run")
         if not self.is_saved:
             self.save()
         from medfusion_jupyter.workflows.execution import execute  # only now is torch needed
@@ -334,6 +333,29 @@ class Workflow:
         if isinstance(text, Path):
             text = text.read_text(encoding="utf-8")
         return cls._of_document(*document.from_yaml(text))
+
+    def to_code(self) -> str:
+        """A cell of Python that does the same with the public functions, and gives the same result.
+
+        Raises WorkflowError where it has issues, and CodeError for a node that has no Python of its own.
+        """
+        self._refuse_issues("be written as Python")
+        return to_code(self.name, self._graph, catalogue())
+
+    @classmethod
+    def from_code(cls, cell: str, name: str | None = None) -> Self:
+        """The workflow of a cell as `to_code` writes it; the cell is read, not run.
+
+        name: by default that in the cell's title, `# Workflow: …`. Raises CodeError, naming the line that is not read.
+        """
+        titled, graph = from_code(cell, catalogue())
+        return cls._of_document(name or titled or "workflow", "", graph)
+
+    def _refuse_issues(self, what: str) -> None:
+        issues = self.validate()
+        if issues:
+            more = f"\n… and {len(issues) - 10} more" if len(issues) > 10 else ""
+            raise WorkflowError(f"{self.name!r} cannot {what} yet:\n" + "\n".join(map(str, issues[:10])) + more)
 
     @classmethod
     def _of_document(cls, name: str, description: str, graph: Graph) -> Self:

@@ -167,6 +167,9 @@ def test_rows_of_a_study_become_one_bag(bags, drawn):
     again = mf.Cohort.read(_folder(cohort))
     assert again.fingerprint == cohort.fingerprint
     assert np.array_equal(again.images, cohort.images)
+    older = again.filter("age", at_least=60)
+    assert 0 < len(older) < ROWS
+    assert {path for path in older.image_paths if path} < {path for path in cohort.image_paths if path}
     with pytest.raises(CohortError, match=r"column 'age' has more than one value in 1 of 48 bags of 'study'"):
         bags(
             table.assign(age=[1.0, *range(len(table) - 1)]).assign(
@@ -286,3 +289,14 @@ def test_every_image_of_a_row_is_looked_into_by_the_checks(views, bags, drawn, t
         assert found
         assert found[0].what.startswith("1 of")
     assert folder.exists()
+
+
+@pytest.mark.filterwarnings("ignore:.*rows have no image")
+def test_a_cohort_shows_its_views_and_how_many_images_a_bag_has(views, bags):
+    shown = views()._repr_html_()
+    assert "front: 46 images, 2 rows without" in shown
+    assert "side: 46 images, 2 rows without" in shown
+    assert shown.count("<img") in range(6, 9)
+    shown = bags()._repr_html_()
+    assert "118 images in bags of up to 4, 1 row without" in shown
+    assert ">+3<" in shown

@@ -215,3 +215,19 @@ def test_a_turn_keeps_distances_in_a_volume_that_is_no_cube():
     assert (turned - ball).abs().mean() < 0.01
     moved = augment(ball, Augmentation(**{**NOTHING, "translate": 0.2}), torch.Generator().manual_seed(3))
     assert (moved - ball).abs().mean() > 0.02
+
+
+def test_a_cohort_of_volumes_shows_slices_and_is_looked_into_by_the_checks(cohort, scans, tmp_path):
+    _, frame = scans
+    shown = cohort(window="lung")._repr_html_()
+    assert shown.count("<img") == 4
+    assert "24 volumes" in shown
+    said = cohort().check()
+    assert not [one for one in said.of("images") if one.where == "unreadable files"]
+    for k in range(8):
+        spacing = (1.0 if k % 2 else 5.0, 1.0, 1.0)
+        nifti(tmp_path / f"s{k}.nii.gz", np.random.default_rng(k).normal(0, 50, (4, 8, 8)).astype(np.int16), spacing)
+    mixed = mf.Cohort(frame[:8], target="ill", image="scan", image_root=tmp_path)
+    found = [one for one in mixed.check().of("images") if one.where == "pixel spacing"]
+    assert "Slices are between 1 and 5 mm" in found[0].what
+    assert "spacing=" in found[0].fix
