@@ -72,11 +72,6 @@ class Checkpointer(Callback):
     def checkpoint_wanted(self, state: LoopState) -> None:
         self._save(state, f"epoch-{state.finished_epochs:04d}-step-{state.step:07d}")
 
-    def paused(self, state: LoopState) -> None:
-        # a pause may last, and its process may not
-        if state.step > self._saved_step:
-            self.checkpoint_wanted(state)
-
     def epoch_end(self, state: LoopState) -> None:
         self._save(state, f"epoch-{state.epoch:04d}", dict(state.row))
 

@@ -256,8 +256,8 @@ class Loop:
             self._change(changes)
 
     def _pause(self) -> None:
-        if self.parking.needed and self.state.batch:  # after an epoch there is one
-            # should the device have no room later, nothing is lost
+        if self.state.batch:  # after an epoch there is one
+            # a pause may last, its process may not, and the device may have no room later: nothing is lost
             self.notify("checkpoint_wanted")
         self.parking.leave()
         self.notify("paused")

@@ -78,6 +78,16 @@ def test_workflow(medfusion_home):
     assert shown == "True"
 
 
+def test_data_and_models(medfusion_home):
+    shown = _text(_run("04-data-and-models.ipynb"))
+    assert "<MedicalImage DICOM CT series: 1 x 12 x 64 x 64, spacing 2.5 x 0.8 x 0.8 mm" in shown
+    assert "above image only" in shown
+    for row in ("image only", "table only", "gated", "transformer"):
+        assert f">{row}</td>" in shown
+    folds = [job for job in open_store().jobs.list(limit=100).items if job.num_folds]
+    assert {job.status for job in folds} == {"completed"}
+
+
 def test_they_are_clean_and_name_their_kernel():
     for path in NOTEBOOKS.glob("*.ipynb"):
         notebook = nbformat.read(path, as_version=4)
