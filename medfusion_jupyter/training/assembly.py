@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from medfusion_jupyter.training.attention import pools_its_map, validate_with_attention
 from medfusion_jupyter.training.averaging import WeightAverage, average_of
 from medfusion_jupyter.training.callbacks import Callback, Callbacks
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
@@ -71,6 +72,11 @@ def build_loop(
     control: Control,
 ) -> Loop:
     """The loop over `state` that the settings ask for."""
+    if config.attention_supervision and not pools_its_map(state.model.image_encoders[0]):
+        raise ConfigError(
+            f"attention_supervision needs an image encoder that pools its map, and {config.image_encoder!r} sums up in a "
+            "token of its own; choose another, such as 'resnet18'."
+        )
     mixing = Mixing(config.mixup, config.cutmix) if config.mixup or config.cutmix else None
     of_loss: dict[str, Any] = {
         "label_smoothing": config.label_smoothing,
@@ -86,6 +92,7 @@ def build_loop(
         clip=config.gradient_clip_val,
         compiled=config.compile,
         channels_last=config.channels_last,
+        attention=config.attention_supervision,
     )
     weights = prepared.class_weights
     settings = LoopSettings(
@@ -97,8 +104,18 @@ def build_loop(
         accumulate=config.accumulate_grad_batches,
         row_weights=np.ones(len(prepared.targets)) if weights is None else weights[prepared.targets].astype(float),
         validate_every=config.check_val_every_n_epoch,
+        validate_within=_steps(config.val_check_interval, state.steps_per_epoch),
     )
-    return Loop(state, step, prepared.train, prepared.val, settings, callbacks, control)
+    loop = Loop(state, step, prepared.train, prepared.val, settings, callbacks, control)
+    if config.attention_supervision:
+        loop.validate = validate_with_attention
+    return loop
+
+
+def _steps(count_or_share: float | None, steps_per_epoch: int) -> int | None:
+    if count_or_share is None:
+        return None
+    return int(count_or_share) if count_or_share >= 1 else max(1, round(count_or_share * steps_per_epoch))
 
 
 def callbacks_of(config: TrainingConfig, state: LoopState) -> list[Callback]:
