@@ -25,6 +25,8 @@ def augment(
     if images.ndim == 5:
         return _augmented_volumes(images, settings, generator, part)
     draws = _draws(7, images, generator, part)
+    if not len(images):  # of a part without any, whose numbers are drawn nevertheless
+        return images
     angle, size, side, across, down, contrast, brightness = draws
     moved = bool(settings.rotate or settings.translate or settings.scale or settings.flip)
     if moved:
@@ -50,6 +52,8 @@ def _augmented_volumes(
     volumes: Tensor, settings: Augmentation, generator: torch.Generator, part: tuple[slice, int] | None
 ) -> Tensor:
     draws = _draws(10, volumes, generator, part)
+    if not len(volumes):
+        return volumes
     size, side, contrast, brightness = draws[6:]
     moved = bool(settings.rotate or settings.translate or settings.scale or settings.flip)
     if moved:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -32,7 +32,7 @@ class Batch:
     `(B, F)` float32; codes `(B, K)` int64; present `(B, M)` bool, a column a modality; target `(B,)` int64 or None; rows:
     positions in the cohort; all_present: whether `present` is True everywhere, known without asking the device. features: of
     each view `(B, 1 + T, D)` float32, what an image encoder made of the images earlier, its vector and its T tokens, in place of
-    `images`; of no meaning where absent.
+    `images`; of no meaning where absent. mask `(B, 1, H, W)` float32: 1 where the image was marked, changed as the image was.
 
     instances: where rows have bags, `(B, N)` bool, which places of each bag have an image; `images` are then these alone, one
     after the other, `(I, C, H, W)`.
@@ -49,6 +49,7 @@ class Batch:
     all_present: bool
     instances: Tensor | None = None
     features: tuple[Tensor, ...] = ()
+    mask: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -108,6 +109,7 @@ class BatchSource:
         self._cache = cache
         self._pixels: Tensor | None = None
         self._features: NDArray[np.float32] | None = None
+        self._masks: PixelCache | None = None
         if cache is not None:
             assert slots is not None
             full = float(cache.max_value)
@@ -161,7 +163,11 @@ class BatchSource:
             if self._features is not None:
                 yield self._batch(rows, part, own, (), features=self._features_of(self._features, rows))
             elif self._bags is None:
-                yield self._batch(rows, part, own, self._of_views(rows, part, own, augmentation, generator))
+                before = None if generator is None or self._masks is None else generator.get_state()
+                batch = self._batch(rows, part, own, self._of_views(rows, part, own, augmentation, generator))
+                if self._masks is not None:
+                    batch = replace(batch, mask=self._mask_of(self._masks, rows, augmentation, before))
+                yield batch
             else:
                 draw = None if order is None else np.random.default_rng((*order, number, BAG_STREAM))
                 yield self._batch(rows, part, own, *self._of_bags(rows, own, augmentation, generator, draw))
@@ -180,6 +186,10 @@ class BatchSource:
     def read_features(self, features: NDArray[np.float32]) -> None:
         """Give these in place of images from now on. features: `(S, 1 + T, D)`, for each image of the pixel cache."""
         self._features = features
+
+    def read_masks(self, masks: PixelCache) -> None:
+        """Give also what was marked in the images from now on. masks: a slot a row of the cohort, -1 where nothing was."""
+        self._masks = masks
 
     def read_images(self) -> None:
         """Give images again from now on."""
@@ -225,6 +235,20 @@ class BatchSource:
                 image.masked_fill_(blank.view(-1, *(1 for _ in image.shape[1:])), 0)
             images.append(image)
         return tuple(images)
+
+    def _mask_of(
+        self, masks: PixelCache, rows: NDArray[np.int64], augmentation: Augmentation | None, before: Tensor | None
+    ) -> Tensor:
+        """before: the generator as it was when the images were changed, so that the masks are moved as they were."""
+        slots = masks.slots[rows]
+        marked = (masks.pixels[np.maximum(slots, 0)] > 0) & (slots >= 0)[:, None, None, None]
+        mask = torch.from_numpy(marked).to(self.device, torch.float32)
+        if augmentation is None:
+            return mask
+        assert before is not None
+        again = torch.Generator(self.device)
+        again.set_state(before)
+        return augment(mask, augmentation.model_copy(update={"brightness": 0.0, "contrast": 0.0}), again)
 
     def _features_of(self, features: NDArray[np.float32], rows: NDArray[np.int64]) -> tuple[Tensor, ...]:
         return tuple(torch.from_numpy(features[view.slots[rows]]).to(self.device) for view in self._views)
@@ -288,7 +312,7 @@ class BatchSource:
     ) -> Tensor:
         """The pixels normalised, and changed where the epoch augments. part: as of `augment`."""
         image = pixels.to(torch.float32).mul_(self._factor).add_(self._offset)
-        if augmentation is None or not len(image):
+        if augmentation is None:
             return image
         assert generator is not None
         return augment(image, augmentation, generator, part)

@@ -20,6 +20,7 @@ from medfusion_jupyter.data.cohort_view import html_of
 from medfusion_jupyter.data.column_types import refuse_text
 from medfusion_jupyter.data.errors import CohortError, closest
 from medfusion_jupyter.data.image_columns import ImageColumns
+from medfusion_jupyter.data.image_files import find_images
 from medfusion_jupyter.data.readers.medical_image import ends_of
 from medfusion_jupyter.data.targets import Target, Values, target_of
 from medfusion_jupyter.store import home, open_store
@@ -46,6 +47,8 @@ class Cohort:
     the rows with one value of it become one row with all their images, which count together and in no order.
     window: of CT images, what is black and white: `lung`, `mediastinum`, `soft tissue`, `liver`, `bone`, `brain`, `stroke`, or
     (low, high) in Hounsfield units; by default -1000 to 1000. A model keeps it for what it predicts.
+    mask: column with the path of a picture of what was marked in the image, such as a lesion: 0 is not marked, everything else is
+    (PNG, as large as the image). Empty where nothing was. Only `attention_supervision` looks at it.
     patient: column that tells patients apart; without it each row is a patient of its own.
     numeric, categorical: the columns to learn from. None is guessed: a column may give the target away.
 
@@ -64,8 +67,11 @@ class Cohort:
         patient: str | None = None,
         numeric: Sequence[str] | None = None,
         categorical: Sequence[str] | None = None,
+        mask: str | None = None,
     ) -> None:
-        self._build(table, target, image, image_root, patient, numeric, categorical, bag, window, target_required=True)
+        self._build(
+            table, target, image, image_root, patient, numeric, categorical, bag, window, mask, target_required=True
+        )
 
     def _build(
         self,
@@ -78,6 +84,7 @@ class Cohort:
         categorical: Sequence[str] | None = None,
         bag: bool | str = False,
         window: str | Sequence[float] | None = None,
+        mask: str | None = None,
         *,
         target_required: bool,
     ) -> None:
@@ -87,13 +94,14 @@ class Cohort:
         self.views = image_columns.views_of(image)
         self.bag = bag
         self.window = None if window is None else ends_of(window)
+        self.mask = mask
         self.patient = patient
         self.numeric = _listed(numeric, "numeric")
         self.categorical = _listed(categorical, "categorical")
         self.name: str | None = None
         self.best_auroc: dict[str, float] | None = None
         self.best_c_index: dict[str, float] | None = None
-        of_images = [*self.views.values(), *(c for c in (patient, bag) if isinstance(c, str))]
+        of_images = [*self.views.values(), *(c for c in (patient, bag, mask) if isinstance(c, str))]
         as_text = {*self.target.text_columns, *self.categorical, *of_images}
         if isinstance(table, pd.DataFrame):
             self.frame = table.copy()
@@ -110,7 +118,7 @@ class Cohort:
         if isinstance(bag, str):
             of_row = [*self.target.columns, *([] if patient is None else [patient]), *self.numeric, *self.categorical]
             self.frame = image_columns.rows_as_bags(self.frame, bag, next(iter(self.views.values())), of_row)
-        used = [column for column in (patient, bag) if isinstance(column, str) and column in self.frame]
+        used = [column for column in (patient, bag, mask) if isinstance(column, str) and column in self.frame]
         self._names = {column: tables.names(self.frame[column]) for column in [*used, *self.categorical]}
         for column in self.views.values():
             self._names[column] = image_columns.cells_of(self.frame[column], bags=bool(bag))
@@ -131,6 +139,9 @@ class Cohort:
             self.images = image_columns.find(
                 self.views, self._names, self.image_root, bags=bool(bag), required=target_required
             )
+        self.mask_paths: list[Path | None] = [None] * len(self.frame)
+        if mask in self._names and self.image_root is not None:
+            self.mask_paths = find_images(self.image_root, list(self._names[mask]), mask)
         if self.window is not None and target_required:
             image_columns.refuse_window(self.window, self.image_paths)
 
@@ -140,7 +151,7 @@ class Cohort:
         roles += [("numeric", c) for c in self.numeric]
         roles += [("categorical", c) for c in self.categorical]
         if target_required:
-            roles += [*(("target", c) for c in self.target.columns), ("patient", self.patient)]
+            roles += [*(("target", c) for c in self.target.columns), ("patient", self.patient), ("mask", self.mask)]
         for role, column in roles:
             if column is not None and column not in self.frame.columns:
                 raise CohortError(
@@ -151,9 +162,13 @@ class Cohort:
                 f"bag={self.bag!r} is of one image column, and image names {len(self.views)}. Several columns are views, "
                 "with one image a row each."
             )
+        if self.mask is not None and (len(self.views) != 1 or self.bag is not False):
+            raise CohortError(
+                f"mask={self.mask!r} is of cohorts with one image a row: give one image column, without bag."
+            )
         features = [*self.numeric, *self.categorical]
         for column in features:
-            if column in (*self.target.columns, self.patient, *self.views.values()):
+            if column in (*self.target.columns, self.patient, self.mask, *self.views.values()):
                 raise CohortError(f"The column {column!r} cannot be learned from: it is the {self._role_of(column)}.")
         twice = sorted({column for column in features if features.count(column) > 1})
         if twice:
@@ -162,7 +177,7 @@ class Cohort:
     def _role_of(self, column: str) -> str:
         if column in self.target.columns:
             return "target"
-        return "patient column" if column == self.patient else "image column"
+        return {self.patient: "patient column", self.mask: "mask"}.get(column, "image column")
 
     def _refuse_missing(self, column: str, meaning: str) -> None:
         missing = sum(value is None for value in self._names[column])
@@ -283,6 +298,7 @@ class Cohort:
             "numeric": list(self.numeric),
             "categorical": list(self.categorical),
             **({"bag": self.bag} if self.bag is not False else {}),
+            **({"mask": self.mask} if self.mask is not None else {}),
             **({"window": list(self.window)} if self.window is not None else {}),
         }
 
@@ -295,6 +311,7 @@ class Cohort:
         part._names = {column: values[rows] for column, values in self._names.items()}
         part._numbers = {column: values[rows] for column, values in self._numbers.items()}
         part.images = self.images[:, rows]
+        part.mask_paths = [self.mask_paths[row] for row in rows]
         return part
 
     def split(self, *, test: float = 0.2, val: float = 0.2, seed: int = 0) -> Split:
@@ -339,7 +356,9 @@ class Cohort:
         table = self._used()
         digest.update(json.dumps([self.roles() | {"image_root": None}, list(table.columns), len(table)]).encode())
         digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
-        digest.update(json.dumps([_size(path) for path in self.image_paths]).encode())
+        digest.update(
+            json.dumps([_size(path) for path in [*self.image_paths, *(self.mask_paths if self.mask else [])]]).encode()
+        )
         return digest.hexdigest()[:24]
 
     def save(self, name: str, description: str = "") -> Cohort:
@@ -432,6 +451,7 @@ class Cohort:
     def _of_frame(self, frame: pd.DataFrame, **roles: Any) -> Cohort:
         cohort = Cohort.from_roles(frame.reset_index(drop=True), {**self.roles(), **roles})
         cohort.name = self.name
+        cohort.units |= {column: unit for column, unit in self.units.items() if unit is not None}
         return cohort
 
     def _used(self) -> pd.DataFrame:

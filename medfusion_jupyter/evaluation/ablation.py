@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+import asyncio
+import sys
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from medfusion_jupyter.data import Cohort
 from medfusion_jupyter.evaluation.ablation_view import html_of
 from medfusion_jupyter.nn import fusions
-from medfusion_jupyter.store import FINISHED
+from medfusion_jupyter.store import FINISHED, JobStatus
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.cross_validation import CrossValidation, cross_validate
+from medfusion_jupyter.training.job import LOOK_SECONDS, JobFailed
 
 if TYPE_CHECKING:
     import pandas as pd
 
 IMAGE_ONLY, TABLE_ONLY = "image only", "table only"
-OF_IMAGES = ("image_weights", "cache_features", "cutmix", "channels_last", "gradient_checkpointing")
+OF_IMAGES = (
+    "image_weights",
+    "cache_features",
+    "cutmix",
+    "attention_supervision",
+    "channels_last",
+    "gradient_checkpointing",
+)
 """Settings that a model without images refuses."""
 
 NUMBERS = ("auroc", "low", "high", "above", "above_low", "above_high")
@@ -63,17 +74,41 @@ class Ablation:
             .astype(dict.fromkeys(NUMBERS, float) | {"folds": int})
         )
 
-    def wait(self, timeout: float | None = None) -> Ablation:
-        """Return when nothing is left at work, showing the progress; as `CrossValidation.wait`, timeout for each variant."""
-        for one in self.variants.values():
-            one.wait(timeout)
+    def wait(self) -> Ablation:
+        """Return when nothing is left at work, showing the progress; interrupting the wait leaves it running.
+
+        Raises JobFailed where a variant failed or was interrupted.
+        """
+        for pause in self._until_it_ends():
+            time.sleep(pause)
         return self
 
     def __await__(self) -> Generator[Any, None, Ablation]:
         """As `wait`, without keeping the kernel's loop busy."""
-        for one in self.variants.values():
-            yield from one.__await__()
-        return self
+
+        async def waited() -> Ablation:
+            for pause in self._until_it_ends():
+                await asyncio.sleep(pause)
+            return self
+
+        return waited().__await__()
+
+    def _until_it_ends(self) -> Iterator[float]:
+        """Show the progress of all in one line; gives the seconds to wait before each further look."""
+        from tqdm import tqdm
+
+        with tqdm(total=100.0, file=sys.stdout, bar_format="{percentage:3.0f}%|{bar:24}| {desc}") as bar:
+            while True:
+                records = {name: one.record for name, one in self.variants.items()}
+                ended = [record.status in FINISHED for record in records.values()]
+                bar.n = round(100 * sum(record.progress for record in records.values()) / len(records), 1)
+                bar.set_description_str(f"{sum(ended)} of {len(ended)} variants ended")
+                if all(ended):
+                    break
+                yield LOOK_SECONDS
+        for name, record in records.items():
+            if record.status in (JobStatus.FAILED, JobStatus.INTERRUPTED):
+                raise JobFailed(f"{name!r} ({record.job_id}) {record.status}: {record.error or 'see its folds'}")
 
     def stop(self) -> None:
         """End what is at work and begin nothing more; completed folds stay as they are."""

@@ -194,6 +194,12 @@ class FusionModel(nn.Module):
         outputs: Tensor = self.head(self.fusion(encoded, kept))
         return outputs
 
+    def image_tokens(self, images: Tensor, there: Tensor, all_there: bool = False) -> Tensor:
+        """`(B, C, H, W), (B,) -> (B, h·w, D)`: the map of the image encoder, of each row that is there, 0 elsewhere."""
+        tokens = self._encoded(self.image_encoders[0], images, there, all_there, tokens=True).tokens
+        assert tokens is not None
+        return tokens
+
     def _dropped(self, present: Tensor) -> Tensor:
         """The mask without one modality, drawn for each row that has several. Neverova et al., "ModDrop", TPAMI 2016."""
         drawn = torch.rand(present.shape, device=present.device).masked_fill(~present, -1.0).argmax(dim=1, keepdim=True)
@@ -218,8 +224,11 @@ class FusionModel(nn.Module):
             Encoded(vector, of_view) for vector, of_view in zip(together.vector.chunk(len(images)), tokens, strict=True)
         ]
 
-    def _encoded(self, encoder: ImageEncoder, images: Tensor, there: Tensor, all_there: bool) -> Encoded:
-        tokens = self.fusion.uses_tokens
+    def _encoded(
+        self, encoder: ImageEncoder, images: Tensor, there: Tensor, all_there: bool, *, tokens: bool | None = None
+    ) -> Encoded:
+        """tokens: whether they are wanted; by default as the fusion does."""
+        tokens = self.fusion.uses_tokens if tokens is None else tokens
         if all_there:
             return encode_few(encoder, images, tokens=tokens)
         # only the rows that have an image pass through the encoder: blank ones would shift its batch statistics

@@ -31,7 +31,10 @@ class ComputationSettings(BaseModel):
     ] = 1
     sync_batchnorm: Annotated[
         bool,
-        Field(description="with several GPUs: batch norm over the rows of all of them, not of each one's share alone"),
+        Field(
+            description="with several GPUs: batch norm over the rows of all of them, not of each one's share alone; it needs the "
+            "images of every row"
+        ),
     ] = False
     precision: Annotated[
         Literal["auto", "fp32", "tf32", "bf16", "fp16"],

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from medfusion_jupyter.settings.attention import AttentionSettings
 from medfusion_jupyter.settings.augmentation import Augmentation
 from medfusion_jupyter.settings.checkpoints import CheckpointSettings
 from medfusion_jupyter.settings.computation import ComputationSettings
@@ -48,6 +49,7 @@ class TrainingSettings(
     ComputationSettings,
     ImageSettings,
     ImageEncodingSettings,
+    AttentionSettings,
 ):
     """Settings of `mf.train`. Each is one keyword; the description says what it does, its unit and its range.
 
@@ -100,7 +102,7 @@ class TrainingSettings(
             )
         if self.val + self.test >= 1:
             raise ValueError(f"val={self.val} and test={self.test} leave nothing to train on: together below 1")
-        for name in ("cutmix", "channels_last", "gradient_checkpointing"):
+        for name in ("cutmix", "channels_last", "gradient_checkpointing", "attention_supervision"):
             if getattr(self, name) and self.image_encoder is None:
                 raise ValueError(f"{name}={getattr(self, name)} is of images, and image_encoder is None")
         return self
@@ -176,6 +178,20 @@ class TrainingSettings(
             )
         return self
 
+    @model_validator(mode="after")
+    def _of_attention(self) -> Self:
+        if self.attention_supervision:
+            if self.head not in ("classification", "focal"):
+                raise ValueError(
+                    f"attention_supervision is of classes (head='classification' or 'focal'), and head={self.head!r}"
+                )
+            for name, off in (("mixup", 0.0), ("cutmix", 0.0), ("compile", False), ("devices", 1)):
+                if getattr(self, name) != off:
+                    raise ValueError(
+                        f"attention_supervision cannot be had with {name}={getattr(self, name)}: set {name}={off}"
+                    )
+        return self
+
     def why_features_change(self) -> str | None:
         """What makes the features of an image differ between epochs; None where they stay as they are."""
         if self.image_encoder is None:
@@ -186,6 +202,8 @@ class TrainingSettings(
         thawing = until if isinstance(until, dict) else dict.fromkeys(self.freeze, until) if until else {}
         if any(part.split(".")[0] == "image_encoder" for part in thawing):
             return f"the image encoder learns from an epoch on (unfreeze_epoch={until!r})"
+        if self.attention_supervision:
+            return "attention_supervision looks at the images"
         if any(part.split(".")[0] == "image_encoder" for part in self.unfreeze):
             return f"parts of the image encoder learn (unfreeze={list(self.unfreeze)})"
         for name in ("augment", "mixup", "cutmix"):

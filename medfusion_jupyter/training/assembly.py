@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from medfusion_jupyter.training.attention import pools_its_map, validate_with_attention
 from medfusion_jupyter.training.averaging import WeightAverage, average_of
 from medfusion_jupyter.training.callbacks import Callback, Callbacks
-from medfusion_jupyter.training.config import TrainingConfig
+from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.control import Control
 from medfusion_jupyter.training.devices import autocast, gradient_scaler
 from medfusion_jupyter.training.freezing import Freezing, last_frozen_epochs
@@ -35,6 +36,10 @@ def build_state(prepared: Prepared, config: TrainingConfig, device: str, *, rest
         encoder.recompute = config.gradient_checkpointing
         if config.channels_last:
             encoder.to(memory_format=channels_last(2 + encoder.dimensions))
+    if config.sync_batchnorm:
+        _refuse_absent_images(prepared)
+        # in place, with the parameters and the names that they had: a checkpoint does not know of it
+        torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     return LoopState(
         model=model,
         optimizer=build_optimizer(model, config),
@@ -46,6 +51,18 @@ def build_state(prepared: Prepared, config: TrainingConfig, device: str, *, rest
     )
 
 
+def _refuse_absent_images(prepared: Prepared) -> None:
+    """Every device waits for the statistics of all the others: one whose rows have no image would have none to give."""
+    rows = prepared.train.rows
+    of_images = [name != "table" for name in prepared.architecture.modalities]
+    absent = int((~prepared.train.presence(rows)[:, of_images]).any(axis=1).sum())
+    if absent:
+        raise ConfigError(
+            f"sync_batchnorm needs the images of every row, and {absent} of the {len(rows)} training rows lack one. Leave those "
+            "rows out, or leave sync_batchnorm out: each GPU then normalises over the images of its own rows."
+        )
+
+
 def build_loop(
     state: LoopState,
     prepared: Prepared,
@@ -55,6 +72,11 @@ def build_loop(
     control: Control,
 ) -> Loop:
     """The loop over `state` that the settings ask for."""
+    if config.attention_supervision and not pools_its_map(state.model.image_encoders[0]):
+        raise ConfigError(
+            f"attention_supervision needs an image encoder that pools its map, and {config.image_encoder!r} sums up in a "
+            "token of its own; choose another, such as 'resnet18'."
+        )
     mixing = Mixing(config.mixup, config.cutmix) if config.mixup or config.cutmix else None
     of_loss: dict[str, Any] = {
         "label_smoothing": config.label_smoothing,
@@ -70,6 +92,7 @@ def build_loop(
         clip=config.gradient_clip_val,
         compiled=config.compile,
         channels_last=config.channels_last,
+        attention=config.attention_supervision,
     )
     weights = prepared.class_weights
     settings = LoopSettings(
@@ -81,8 +104,18 @@ def build_loop(
         accumulate=config.accumulate_grad_batches,
         row_weights=np.ones(len(prepared.targets)) if weights is None else weights[prepared.targets].astype(float),
         validate_every=config.check_val_every_n_epoch,
+        validate_within=_steps(config.val_check_interval, state.steps_per_epoch),
     )
-    return Loop(state, step, prepared.train, prepared.val, settings, callbacks, control)
+    loop = Loop(state, step, prepared.train, prepared.val, settings, callbacks, control)
+    if config.attention_supervision:
+        loop.validate = validate_with_attention
+    return loop
+
+
+def _steps(count_or_share: float | None, steps_per_epoch: int) -> int | None:
+    if count_or_share is None:
+        return None
+    return int(count_or_share) if count_or_share >= 1 else max(1, round(count_or_share * steps_per_epoch))
 
 
 def callbacks_of(config: TrainingConfig, state: LoopState) -> list[Callback]:

@@ -92,7 +92,11 @@ def begin_from(checkpoint: Checkpoint, state: LoopState, config: TrainingConfig,
     """As `restore`, for a run of `job_id`: a checkpoint of another job is the beginning of a fork."""
     if checkpoint.description.get("job_id", job_id) != job_id:
         checkpoint = beginning_of_fork(checkpoint, state, config)
-    return restore(checkpoint, state)
+    states = restore(checkpoint, state)
+    # the place lies between two steps, which may have other batches of the same rows now
+    before: int = checkpoint.description["config"].get("accumulate_grad_batches", 1)
+    state.batch = state.batch // before * config.accumulate_grad_batches
+    return states
 
 
 def beginning_of_fork(checkpoint: Checkpoint, state: LoopState, config: TrainingConfig) -> Checkpoint:

@@ -78,6 +78,13 @@ def _refuse_unfit_images(config: TrainingConfig, cohort: Cohort) -> None:
                 f"image_size={config.image_size} is of volumes: give one side, such as image_size=128, and an encoder of images, "
                 "such as resnet18."
             )
+    if config.attention_supervision and (cohort.mask is None or cohort.dimensions != 2):
+        raise ConfigError(
+            f"attention_supervision={config.attention_supervision} needs what was marked in flat images: make the cohort with "
+            "mask='column', the paths of the masks."
+        )
+    if config.attention_supervision and not any(cohort.mask_paths):
+        raise ConfigError(f"None of the masks in the column {cohort.mask!r} is in {cohort.image_root}.")
     defaults = TrainingConfig.model_fields
     for setting in ("bag", "max_images"):
         value = getattr(config, setting)
@@ -117,7 +124,7 @@ def prepare(
     if spec is None:
         spec = _fit(split, config, modalities, pixels)
     batches = partial(spec.source, cohort, pixels, device=device, targets=cohort.target_codes)
-    return Prepared(
+    prepared = Prepared(
         spec=spec,
         architecture=spec.architecture(
             image_encoder=config.image_encoder if has_images else None,
@@ -138,6 +145,16 @@ def prepare(
         targets=cohort.target_codes,
         class_weights=class_weights(split, config),
     )
+    if config.attention_supervision:
+        masks = _masks(cohort, config, cache_dir)
+        prepared.train.read_masks(masks)
+        prepared.val.read_masks(masks)
+    return prepared
+
+
+def _masks(cohort: Cohort, config: TrainingConfig, cache_dir: Path) -> PixelCache:
+    assert isinstance(config.image_size, int)
+    return PixelCache.open(cohort.mask_paths, size=config.image_size, channels=1, cache_dir=cache_dir)
 
 
 def class_weights(split: Split, config: TrainingConfig) -> NDArray[np.float32] | None:

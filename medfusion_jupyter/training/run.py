@@ -89,7 +89,7 @@ class Run:
         except (Abandoned, RunReplaced):
             log.warning("%s goes on in another process; this run of it has ended.", self.job_id)
         except torch.OutOfMemoryError as error:
-            self._end(JobStatus.FAILED, error=_out_of_memory(error, self.config))
+            self._end(JobStatus.FAILED, error=out_of_memory_in_words(error, self.config))
         except Exception as error:
             log.debug("%s failed", self.job_id, exc_info=True)
             self._end(JobStatus.FAILED, error=str(error) or type(error).__name__)
@@ -176,7 +176,6 @@ class Run:
             together.take_part_in(loop)
         if checkpoint is not None:
             callbacks.load_state_dicts(begin_from(checkpoint, state, config, self.job_id))
-            state.batch = _place_among(state.batch, checkpoint, config)
         read_features_once(
             prepared,
             state.model,
@@ -317,19 +316,11 @@ def saved_split(folder: Path, fingerprint: str) -> Split:
     return Split.read(folder / "split.json", cohort)
 
 
-def _place_among(batch: int, checkpoint: Checkpoint, config: TrainingConfig) -> int:
-    """The place `batch` of a checkpoint, which lies between two steps, where a step has other batches of the same rows."""
-    before: int = checkpoint.description["config"].get("accumulate_grad_batches", 1)
-    return batch // before * config.accumulate_grad_batches
-
-
-def _out_of_memory(error: torch.OutOfMemoryError, config: TrainingConfig) -> str:
-    smaller = config.smaller_batch()
-    same = (
-        ""
-        if smaller is None
-        else f"{in_words(smaller)} trains the same steps (on_out_of_memory='smaller_batch' does so by itself); "
-    )
+def out_of_memory_in_words(error: torch.OutOfMemoryError, config: TrainingConfig) -> str:
+    smaller, same = config.smaller_batch(), ""
+    if smaller is not None:
+        by_itself = " (on_out_of_memory='smaller_batch' does so by itself)" if config.devices == 1 else ""
+        same = f"{in_words(smaller)} trains the same steps{by_itself}; "
     return (
         f"The GPU has no memory for batch_size={config.batch_size} at image_size={config.image_size}. {same}a smaller "
         f"image_size or gradient_checkpointing=True needs less, too. ({str(error).splitlines()[0]})"

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from medfusion_jupyter.data.batches import Batch
 from medfusion_jupyter.nn import FusionModel
+from medfusion_jupyter.training.attention import attention_loss, with_attention
 from medfusion_jupyter.training.fixed_features import inputs_of
 from medfusion_jupyter.training.objective import Loss
 
@@ -20,7 +21,7 @@ class Step:
     """The gradients of batches, and the update that they make together.
 
     forward: the model, or what torch.compile made of it; mixed_loss: where batches come mixed; clip: largest norm of the
-    gradients, or None.
+    gradients, or None; attention: weight of the attention that lies outside the masks.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Step:
         clip: float | None = None,
         compiled: bool = False,
         channels_last: bool = False,
+        attention: float = 0.0,
     ) -> None:
         self.forward: Callable[..., Tensor] = torch.compile(model) if compiled else model
         self.optimizer = optimizer
@@ -45,6 +47,8 @@ class Step:
         self.clip = clip
         self.channels_last = channels_last
         self.parameters = list(model.parameters())
+        self.attention = attention
+        self.model = model
         self._plain = scaler is None and clip is None
 
     def backward(
@@ -59,12 +63,15 @@ class Step:
             batch = replace(batch, images=tuple(images))
         assert batch.target is not None
         with self.autocast:
-            outputs = self.forward(*inputs_of(batch))
-            if mixed_with is None:
-                loss = self.loss(outputs, batch.target)
+            if self.attention:
+                assert batch.mask is not None
+                outputs, attention = with_attention(self.model, batch)
+                loss = self.loss(outputs, batch.target) + self.attention * attention_loss(attention, batch.mask)
+            elif mixed_with is None:
+                loss = self.loss(self.forward(*inputs_of(batch)), batch.target)
             else:
                 assert self.mixed_loss is not None
-                loss = self.mixed_loss(outputs, batch.target, *mixed_with)
+                loss = self.mixed_loss(self.forward(*inputs_of(batch)), batch.target, *mixed_with)
             if share is not None:
                 loss = loss * share
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]

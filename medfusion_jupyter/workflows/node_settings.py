@@ -30,9 +30,28 @@ class CsvSettings(NodeSettings):
             "mf.Survival(…).to_json() gives it"
         ),
     ]
-    image: Annotated[Name | None, Field(description="column with the name of each row's image file")] = None
+    image: Annotated[
+        Name | list[Name] | dict[Name, Name] | None,
+        Field(
+            description="column with the name of each row's image file; several columns are views, as a list, or as an object "
+            "that names them"
+        ),
+    ] = None
     image_root: Annotated[
         str | None, Field(description="folder of the images; by default that of the CSV", min_length=1)
+    ] = None
+    bag: Annotated[
+        bool | Name,
+        Field(
+            description="true where a cell names several images with ; between them; or the column, such as that of the study, "
+            "whose rows become one with all their images"
+        ),
+    ] = False
+    window: Annotated[
+        str | tuple[float, float] | None,
+        Field(
+            description="what is black and white of CT: lung, brain and the like, or [low, high] in Hounsfield units"
+        ),
     ] = None
     patient: Annotated[
         Name | None, Field(description="column of the patient's id: rows of one patient stay on one side of a split")

@@ -13,6 +13,21 @@ STORED = """from medfusion_jupyter.store import open_store
 from medfusion_jupyter.workflows.templates import templates
 template = next(one for one in templates() if one.name == "compare-fusions")
 made = open_store().workflows.create("three fusions", **template.graph.to_json())"""
+OWN_NODE = """import medfusion as mf
+from medfusion_jupyter.workflows.catalogue import Output, catalogue
+
+class Words:
+    def _repr_html_(self):
+        return (
+            "<script>window.acted = 1</script><img src=x onerror='window.acted = 2'><b onclick='window.acted = 3'>harmless</b>"
+            "<a href='javascript:window.acted = 4'>link</a><table style='position:fixed'><tr><td>1</td><td>2</td></tr></table>"
+        )
+
+@catalogue().register("mine.words", family="Mine", title="Words of mine", outputs=[Output("words", "words")])
+def words(inputs, settings, context):
+    return {"words": Words()}
+
+wf = mf.Workflow("own")"""
 SAVED_BY_ANOTHER = (
     """workflows = open_store().workflows
 newest = workflows.get(made.id)
@@ -115,7 +130,7 @@ def test_a_workflow_is_built_with_the_mouse_runs_and_survives_a_reload(tab, lab)
         editor.set("train", setting, value)
     editor.press_run()
     editor.node("train", "running").wait_for(timeout=60_000)
-    editor.node("train").get_by_text(re.compile(r"epoch [1-6]/6 .*AUROC 0\.\d{3}")).wait_for(timeout=60_000)
+    editor.node("train").get_by_text(re.compile(r"AUROC 0\.\d{3} · epoch [1-6]/6")).wait_for(timeout=60_000)
     tab.shot("workflow-running")
     editor.node("evaluate", "completed").wait_for(timeout=90_000)
     editor.node("evaluate").get_by_text(re.compile(r"AUROC 0\.\d{3} \[")).wait_for()
@@ -163,7 +178,7 @@ def test_a_stored_workflow_opens_in_a_tab_and_runs_in_a_kernel_of_its_own(tab, l
     editor.press_run()
     editor.saved(2)
     editor.node("concat_training", "running").wait_for(timeout=90_000)
-    editor.node("concat_training").get_by_text(re.compile(r"epoch \d/5 .*AUROC 0\.\d{3}")).wait_for(timeout=60_000)
+    editor.node("concat_training").get_by_text(re.compile(r"AUROC 0\.\d{3} · epoch \d/5")).wait_for(timeout=60_000)
     tab.shot("workflow-tab-running")
     editor.box.locator(".mf-flow-stop").click()
     editor.node("concat_training", "stopped").wait_for(timeout=60_000)
@@ -185,6 +200,20 @@ def test_a_stored_workflow_opens_in_a_tab_and_runs_in_a_kernel_of_its_own(tab, l
     editor.box.locator("[data-version='3']").get_by_role("button", name="version 3").click()
     editor.box.locator(".mf-flow-difference:has-text('+ gated_training')").wait_for()
     tab.shot("workflow-versions")
+
+    # what is not saved is kept in the browser
+    editor.box.get_by_role("button", name="Close versions").click()
+    editor.set("patients", "n", "250")
+    page.wait_for_function(
+        "() => Object.entries(localStorage).some(([key, kept]) => /draft/.test(key) && /250/.test(kept))"
+    )
+    page.reload()
+    page.wait_for_function("window.jupyterapp && window.jupyterapp.restored", timeout=60_000)
+    tab.show_panel()
+    page.locator("#medfusion-panel li[data-workflow-id]").get_by_role("button", name="three fusions").click()
+    editor = Editor(tab)
+    editor.summary("patients", "n 250")
+    editor.box.locator(".mf-flow-status:has-text('unsaved changes')").wait_for()
     errors = [error for error in tab.errors if "409" not in error]
     assert errors == []
 
@@ -211,6 +240,43 @@ def test_a_workflow_file_opens_in_the_editor_and_keeps_what_is_not_known(tab, la
     assert written["title"] == "kept"
     assert {**strange, "position": written["nodes"][1]["position"]} == written["nodes"][1]
     assert written["edges"] == [edge]
+    assert tab.errors == []
+
+
+def test_a_node_of_ones_own_runs_and_nothing_of_its_html_acts(tab, lab):
+    lab.write("own.ipynb", OWN_NODE, "wf.add('mine.words')", "mf.builder(wf)", "wf.add('mine.words', id='by_code')")
+    tab.open("own.ipynb")
+    page = tab.page
+    tab.run_all()
+    editor = Editor(tab)
+    editor.box.get_by_text("Words of mine").first.wait_for()
+    # what code adds afterwards is there too
+    editor.node("by_code").wait_for()
+
+    # the keys of every editor
+    editor.node("by_code").click()
+    for keys, count in (("Control+c", 2), ("Control+v", 3), ("Control+d", 4), ("Delete", 3), ("Control+z", 4)):
+        page.keyboard.press(keys)
+        page.wait_for_function(f"() => document.querySelectorAll('.mf-flow-node').length === {count}")
+    page.keyboard.press("Control+a")
+    page.keyboard.press("Delete")
+    editor.box.get_by_text("An empty workflow").wait_for()
+    # the node under the focus is gone: the keys are the editor's nevertheless
+    page.keyboard.press("d")
+    page.keyboard.press("d")
+    assert _cells(page) == 4
+    for keys, count in (("Control+z", 4), ("Control+z", 3), ("Control+Shift+z", 4), ("Control+z", 3), ("Control+z", 2)):
+        page.keyboard.press(keys)
+        page.wait_for_function(f"() => document.querySelectorAll('.mf-flow-node').length === {count}")
+    editor.press_run()
+    editor.node("words", "completed").wait_for(timeout=60_000)
+    editor.node("words").click()
+    shown = editor.box.locator(".mf-flow-html")
+    shown.get_by_text("harmless").wait_for()
+    tab.shot("workflow-own-node")
+    assert shown.locator("table td").all_inner_texts() == ["1", "2"]
+    assert shown.locator("script, a, style, [onclick], [style], img").count() == 0
+    assert page.evaluate("() => window.acted") is None
     assert tab.errors == []
 
 

@@ -114,5 +114,5 @@ def test_other_folds_are_not_compared(ablate):
 def test_what_is_stopped_begins_nothing_more(ablate):
     found = ablate(["late", "gated"], epochs=200)
     found.stop()
-    found.wait(60)
+    found.wait()
     assert set(found.table["status"]) == {"stopped"}

@@ -167,6 +167,9 @@ def test_rows_of_a_study_become_one_bag(bags, drawn):
     again = mf.Cohort.read(_folder(cohort))
     assert again.fingerprint == cohort.fingerprint
     assert np.array_equal(again.images, cohort.images)
+    older = again.filter("age", at_least=60)
+    assert 0 < len(older) < ROWS
+    assert {path for path in older.image_paths if path} < {path for path in cohort.image_paths if path}
     with pytest.raises(CohortError, match=r"column 'age' has more than one value in 1 of 48 bags of 'study'"):
         bags(
             table.assign(age=[1.0, *range(len(table) - 1)]).assign(

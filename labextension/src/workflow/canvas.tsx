@@ -32,7 +32,7 @@ const GRID: [number, number] = [8, 8];
 /** Below this zoom cards are drawn with less, larger. */
 const FAR = 0.66;
 /** From this many nodes on there is something to find in a map of them. */
-const MAP_FROM = 6;
+const MAP_FROM = 20;
 
 /** The graph, to be moved about, connected and selected with the mouse. active: whether the wheel zooms. */
 export function Canvas(props: { active: boolean }): React.JSX.Element {
@@ -46,7 +46,7 @@ export function Canvas(props: { active: boolean }): React.JSX.Element {
   const issues = useEditor(state => state.issues);
   const selectedEdges = useEditor(state => state.edges);
   const [nodes, changeNodes] = useFlowNodes();
-  const far = useStore(state => state.transform[2] < FAR);
+  const zoom = useStore(state => Math.round(state.transform[2] * 20) / 20);
   const edges = React.useMemo(
     () => flowEdges(graphEdges, selectedEdges, issues),
     [graphEdges, selectedEdges, issues]
@@ -112,7 +112,8 @@ export function Canvas(props: { active: boolean }): React.JSX.Element {
 
   return (
     <div
-      className={far ? 'mf-flow-canvas mf-flow-far' : 'mf-flow-canvas'}
+      className={zoom < FAR ? 'mf-flow-canvas mf-flow-far' : 'mf-flow-canvas'}
+      style={{ '--mf-flow-zoom': zoom } as React.CSSProperties}
       ref={box}
       onDrop={onDrop}
       onDragOver={event => {

@@ -81,7 +81,13 @@ def _pass_on(output: TextIO) -> None:
 
 def _environment(devices: int) -> dict[str, str]:
     package = str(Path(__file__).parents[3])
+    # the name of the machine may lead nowhere, and they need not be heard outside it
+    loopback = next(
+        (name for name, at in psutil.net_if_addrs().items() if any(a.address == "127.0.0.1" for a in at)), "lo"
+    )
     return {
+        "GLOO_SOCKET_IFNAME": loopback,
+        "NCCL_SOCKET_IFNAME": loopback,
         "OMP_NUM_THREADS": str(max(1, (psutil.cpu_count(logical=False) or 1) // devices)),
         **os.environ,
         # decoded images are in memory once, in that of the disk, and not once a process

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from medfusion_jupyter.store import home, open_store
 from medfusion_jupyter.training.assembly import build_loop, build_state, callbacks_of
 from medfusion_jupyter.training.callbacks import Callbacks
@@ -16,12 +18,13 @@ from medfusion_jupyter.training.devices import computing
 from medfusion_jupyter.training.forking import begin_from, input_of
 from medfusion_jupyter.training.generators import seed_all
 from medfusion_jupyter.training.job import split_of
+from medfusion_jupyter.training.parallel.launch import RankFailed
 from medfusion_jupyter.training.parallel.process import end_with, report, speak
 from medfusion_jupyter.training.parallel.ranks import Ranks
 from medfusion_jupyter.training.parallel.runs import FirstRank
 from medfusion_jupyter.training.parallel.together import SharedControl, Together
 from medfusion_jupyter.training.preparation import prepare
-from medfusion_jupyter.training.run import saved_split
+from medfusion_jupyter.training.run import out_of_memory_in_words, saved_split
 
 
 def main(job_id: str, run_token: str, kind: str, parent: str) -> int:
@@ -73,6 +76,8 @@ def follow(ranks: Ranks, plan: dict[str, Any]) -> None:
             loop.run()
         except Abandoned:
             return
+        except torch.OutOfMemoryError as error:
+            raise RankFailed(out_of_memory_in_words(error, config)) from error
 
 
 if __name__ == "__main__":
