@@ -94,7 +94,8 @@ def main() -> None:
             print(f"| {one} | {' | '.join(cells)} |")
     asker.stdin.close()
     job.stop()
-    job.wait()
+    while job.status != "stopped":
+        time.sleep(0.05)
     print(f"\n{ROUNDS} rounds; {environment('torch')}")
 
 
