@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from medfusion_jupyter.data import Cohort, public_cohort, read_medmnist, synthetic_cohort
+from medfusion_jupyter.data import Cohort, public_cohort, read_dicom_folder, read_medmnist, synthetic_cohort
 from medfusion_jupyter.evaluation import evaluate
 from medfusion_jupyter.settings.augmentation import Augmentation
 from medfusion_jupyter.settings.training import TrainingSettings
@@ -29,6 +29,11 @@ LOOK_SECONDS = 0.1
 def csv(inputs: Values, settings: of.CsvSettings, context: Context) -> Values:
     """`source.csv`."""
     return _cohort(Cohort(**settings.model_dump()), context)
+
+
+def dicom_folder(inputs: Values, settings: of.DicomFolderSettings, context: Context) -> Values:
+    """`source.dicom`."""
+    return _cohort(read_dicom_folder(**settings.model_dump()), context)
 
 
 def stored_dataset(inputs: Values, settings: of.DatasetSettings, context: Context) -> Values:
