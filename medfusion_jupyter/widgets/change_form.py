@@ -49,7 +49,7 @@ class ChangeForm(HBox):  # type: ignore[misc]
                 value=self._before[name],
                 description=words,
                 placeholder=f"all, or some of {','.join(self._frozen)}" if name == "unfreeze" else "",
-                layout=Layout(width="320px" if name == "unfreeze" else "190px"),
+                layout=Layout(width="236px" if name == "unfreeze" else "190px"),
                 style={"description_width": "84px"},
             )
             for name, words in there.items()
