@@ -24,7 +24,7 @@ DEVICE_SHARE = 0.25
 @dataclass(frozen=True)
 class Batch:
     """B rows. image `(B, C, H, W)` float32, normalised, 0 where absent; numeric `(B, F)` float32; codes `(B, K)` int64;
-    present `(B, M)` bool, a column a modality; target `(B,)` int64 or None; rows: positions in the cohort; all_present:
+    present `(B, M)` bool, a column a modality; target `(B,)` or `(B, W)` or None; rows: positions in the cohort; all_present:
     whether `present` is True everywhere, known without asking the device.
 
     Where several processes share each batch, image, numeric, codes and present are those of this one's rows alone
@@ -58,7 +58,7 @@ class BatchSource:
         self,
         cache: PixelCache | None,
         table: TableArrays | None,
-        targets: NDArray[np.int64] | None,
+        targets: Tensor | None,
         *,
         rows: NDArray[np.int64],
         batch_size: int,
@@ -84,7 +84,7 @@ class BatchSource:
         )
         self._numeric = None if table is None else torch.from_numpy(table.numeric).to(device)
         self._codes = None if table is None else torch.from_numpy(table.codes).to(device)
-        self._targets = None if targets is None else torch.from_numpy(targets).to(device)
+        self._targets = None if targets is None else targets.to(device)
         self._mask = torch.from_numpy(self._present).to(device)
         self._cache = cache
         self._pixels: Tensor | None = None
@@ -224,9 +224,9 @@ def _pixels_on_device(cache: PixelCache, device: str) -> Tensor | None:
     return kept.get(device)
 
 
-def _chances(targets: NDArray[np.int64] | None, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+def _chances(targets: Tensor | None, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     assert targets is not None
-    of_row = targets[rows]
+    of_row = targets.numpy()[rows]
     chances = 1 / np.bincount(of_row)[of_row]
     normed: NDArray[np.float64] = chances / chances.sum()
     return normed

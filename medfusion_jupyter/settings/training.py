@@ -11,12 +11,12 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator, model_
 from medfusion_jupyter.settings.augmentation import Augmentation
 from medfusion_jupyter.settings.checkpoints import CheckpointSettings
 from medfusion_jupyter.settings.computation import ComputationSettings
-from medfusion_jupyter.settings.limits import WATCHABLE, LimitSettings
+from medfusion_jupyter.settings.limits import LimitSettings
 from medfusion_jupyter.settings.optimisation import OptimisationSettings
 from medfusion_jupyter.settings.regularisation import RegularisationSettings
 from medfusion_jupyter.settings.schedule import ScheduleSettings
 
-__all__ = ["WATCHABLE", "ConfigError", "TrainingSettings"]
+__all__ = ["ConfigError", "TrainingSettings"]
 
 ONLY_WITH = {
     "momentum": ("optimizer", "sgd"),
@@ -63,7 +63,13 @@ class TrainingSettings(
         "mlp"
     )
     fusion: Annotated[str, Field(description="registered fusion")] = "gated"
-    head: Annotated[str, Field(description="registered head, which owns the loss")] = "classification"
+    head: Annotated[
+        str,
+        Field(
+            description="registered head, which owns the loss; auto is that of the target: classification, multilabel, ordinal, "
+            "regression, or cox of survival"
+        ),
+    ] = "auto"
     image_size: Annotated[
         int, Field(ge=8, le=1024, description="side in pixels to which images are scaled, 8 to 1024")
     ] = 128

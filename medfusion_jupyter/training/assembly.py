@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 
 from medfusion_jupyter.nn import FusionModel
@@ -13,6 +12,7 @@ from medfusion_jupyter.training.callbacks import Callback, Callbacks
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.control import Control
 from medfusion_jupyter.training.devices import autocast, gradient_scaler
+from medfusion_jupyter.training.fitting import fitted
 from medfusion_jupyter.training.freezing import Freezing, last_frozen_epochs
 from medfusion_jupyter.training.loop import Loop, LoopSettings
 from medfusion_jupyter.training.mixing import Mixing
@@ -26,8 +26,13 @@ from medfusion_jupyter.training.stopping import BestEpoch, EarlyStopping, MaxTim
 
 
 def build_state(prepared: Prepared, config: TrainingConfig, device: str) -> LoopState:
-    """A new model with its optimiser, at the start of its run. Draws the weights from torch's generator."""
-    model = FusionModel(prepared.architecture).to(device)
+    """A new model with its optimiser, at the start of its run. Draws the weights from torch's generator.
+
+    Its head knows the targets of the training part; a checkpoint that is restored brings what its own head knew.
+    """
+    model = FusionModel(prepared.architecture)
+    model.head.fit(prepared.targets[torch.from_numpy(prepared.train.rows)])
+    model.to(device)
     if model.image_encoder is not None:
         if model.image_encoder.dimensions != 2:
             raise ConfigError(
@@ -73,7 +78,10 @@ def build_loop(
         compiled=config.compile,
         channels_last=config.channels_last,
     )
-    weights = prepared.class_weights
+    if prepared.class_weights is None:
+        row_weights = state.model.head.row_counts(prepared.targets).numpy().astype(float)
+    else:
+        row_weights = prepared.class_weights[prepared.targets.numpy()].astype(float)
     settings = LoopSettings(
         seed=config.seed,
         autocast=step.autocast,
@@ -81,7 +89,7 @@ def build_loop(
         augment=config.augment,
         mixing=mixing,
         accumulate=config.accumulate_grad_batches,
-        row_weights=np.ones(len(prepared.targets)) if weights is None else weights[prepared.targets].astype(float),
+        row_weights=row_weights,
         validate_every=config.check_val_every_n_epoch,
     )
     return Loop(state, step, prepared.train, prepared.val, settings, callbacks, control)
@@ -89,6 +97,7 @@ def build_loop(
 
 def callbacks_of(config: TrainingConfig, state: LoopState) -> list[Callback]:
     """The callbacks that the settings ask for, those that judge an epoch after those that shape it."""
+    config = fitted(config, state.model.head.task)
     callbacks: list[Callback] = []
     if config.freeze:
         callbacks.append(Freezing(state.model, last_frozen_epochs(config)))

@@ -9,17 +9,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
-from medfusion_jupyter.data import Cohort, PixelCache, TableEncoder
+from medfusion_jupyter.data import Cohort, PixelCache, TableEncoder, Target, target_of
 from medfusion_jupyter.data.batches import BatchSource
-from medfusion_jupyter.nn import Architecture
+from medfusion_jupyter.nn import Architecture, heads
 
 
 @dataclass(frozen=True)
 class InputSpec:
     """Roles of the columns, classes, and the encodings that were fit on the training part.
 
-    roles: as `Cohort.roles()`; classes: names in the order of the outputs; image_size: pixels a side; channels: 1 or 3;
+    roles: as `Cohort.roles()`; classes: names of classes, grades or labels in the order of the outputs, none of a number or a
+    time; image_size: pixels a side; channels: 1 or 3;
     mean, std: of each channel in units of the full range (0 to 1); table: the fitted TableEncoder, or None.
     """
 
@@ -31,6 +33,11 @@ class InputSpec:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     table: TableEncoder | None
+
+    @property
+    def target(self) -> Target:
+        """What the model learned."""
+        return target_of(self.roles["target"])
 
     def pixels(self, cohort: Cohort, cache_dir: Path) -> PixelCache | None:
         """The decoded images of `cohort`, where the model looks at images."""
@@ -46,7 +53,7 @@ class InputSpec:
         *,
         batch_size: int,
         device: str,
-        targets: NDArray[np.int64] | None = None,
+        targets: Tensor | None = None,
         balanced: bool = False,
     ) -> BatchSource:
         """Batches of those rows of `cohort`, encoded as in training. balanced: see BatchSource."""
@@ -73,7 +80,7 @@ class InputSpec:
             table_encoder=table_encoder,
             fusion=fusion,
             head=head,
-            num_classes=len(self.classes),
+            num_classes=len(self.classes) or getattr(heads(head), "outputs", 1),
             channels=self.channels,
             image_size=self.image_size,
             num_features=0 if self.table is None else self.table.num_features,

@@ -129,7 +129,7 @@ BUILTIN = (
         "evaluate",
         "Evaluation",
         "Evaluate",
-        "AUROC and accuracy with 95 % intervals.",
+        "The metrics of the target, each with its 95 % interval.",
         _run("evaluate_model"),
         inputs=(
             Input("model", "model"),
