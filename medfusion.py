@@ -29,7 +29,8 @@ if TYPE_CHECKING:
         synthetic_interaction,
         synthetic_survival,
     )
-    from medfusion_jupyter.evaluation import evaluate
+    from medfusion_jupyter.evaluation import Ablation, ablation, evaluate, load_ablation
+    from medfusion_jupyter.settings.augmentation import Augmentation
     from medfusion_jupyter.training import (
         Callback,
         CrossValidation,
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
         train,
     )
     from medfusion_jupyter.widgets import builder, datasets, jobs, models, monitor, workflows
+    from medfusion_jupyter.workflows.own_node import node
+    from medfusion_jupyter.workflows.workflow import Workflow, load_workflow
 
 _ROOM_OF = {
     "Cohort": "medfusion_jupyter.data",
@@ -73,16 +76,25 @@ _ROOM_OF = {
     "load_model": "medfusion_jupyter.training",
     "resume": "medfusion_jupyter.training",
     "train": "medfusion_jupyter.training",
+    "Ablation": "medfusion_jupyter.evaluation",
+    "ablation": "medfusion_jupyter.evaluation",
     "evaluate": "medfusion_jupyter.evaluation",
+    "load_ablation": "medfusion_jupyter.evaluation",
     "builder": "medfusion_jupyter.widgets",
     "monitor": "medfusion_jupyter.widgets",
     "jobs": "medfusion_jupyter.widgets",
     "models": "medfusion_jupyter.widgets",
     "datasets": "medfusion_jupyter.widgets",
     "workflows": "medfusion_jupyter.widgets",
+    "Augmentation": "medfusion_jupyter.settings.augmentation",
+    "Workflow": "medfusion_jupyter.workflows.workflow",
+    "node": "medfusion_jupyter.workflows.own_node",
+    "load_workflow": "medfusion_jupyter.workflows.workflow",
 }
 
 __all__ = [
+    "Ablation",
+    "Augmentation",
     "Callback",
     "Cohort",
     "CrossValidation",
@@ -92,6 +104,8 @@ __all__ = [
     "Ordinal",
     "Regression",
     "Survival",
+    "Workflow",
+    "ablation",
     "builder",
     "cross_validate",
     "datasets",
@@ -101,11 +115,14 @@ __all__ = [
     "find_lr",
     "infer_columns",
     "jobs",
+    "load_ablation",
     "load_cross_validation",
     "load_job",
     "load_model",
+    "load_workflow",
     "models",
     "monitor",
+    "node",
     "public_cohort",
     "public_cohorts",
     "read_image",

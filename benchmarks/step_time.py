@@ -90,7 +90,7 @@ def same_loop_by_hand():
         began = time.perf_counter()
         for batch in batches.epoch((0, next(epochs)), None, None):
             optimizer.zero_grad(set_to_none=True)
-            out = net(batch.image, batch.numeric, batch.codes, batch.present, True)
+            out = net(batch.images[0], batch.numeric, batch.codes, batch.present, True)
             F.cross_entropy(out, batch.target).backward()
             optimizer.step()
         return time.perf_counter() - began

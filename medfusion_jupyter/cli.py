@@ -29,6 +29,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     jobs.add_argument("--status", help="only those in this state, such as running or interrupted")
     jobs.add_argument("--limit", type=int, default=20, help="at most so many (default: 20)")
     jobs.set_defaults(run=_jobs)
+    worker = commands.add_parser(
+        "worker", help="train what is queued, without a Jupyter server, until it is interrupted"
+    )
+    worker.add_argument("--jobs-at-once", type=int, default=0, help="at most so many (default: one a GPU, or one)")
+    worker.set_defaults(run=_worker)
+    _add_steering_commands(commands)
     _add_database_commands(commands)
     arguments = parser.parse_args(argv)
     run = arguments.run
@@ -38,6 +44,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for the interpreter's last flush)
         return 0
     return status
+
+
+def _add_steering_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from medfusion_jupyter.steering import WHAT_THEY_DO
+
+    status = commands.add_parser("status", help="print one line on a job")
+    status.add_argument("job", help="its id, such as job_0012")
+    status.set_defaults(run=_status)
+    for name, what_it_does in WHAT_THEY_DO.items():
+        command = commands.add_parser(name, help=what_it_does)
+        command.add_argument("job", help="its id, such as job_0012")
+        if name == "set":
+            command.add_argument("changes", nargs="+", metavar="name=value", help="a setting and its new value")
+        command.set_defaults(run=_steer, changes=())
 
 
 def _add_database_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -75,6 +95,53 @@ def _lab(arguments: argparse.Namespace) -> int:
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command += ["--allow-root"]
     os.execv(sys.executable, [*command, *arguments.jupyter])
+    return 0
+
+
+def _worker(arguments: argparse.Namespace) -> int:
+    import logging
+
+    from medfusion_jupyter.server.worker import Worker
+    from medfusion_jupyter.store import home, open_store
+
+    if arguments.jobs_at_once < 0:
+        print("medfusion worker: --jobs-at-once is 1 or more, or 0 for one a GPU.", file=sys.stderr)
+        return 2
+    logging.basicConfig(format="%(asctime)s %(message)s")
+    logging.getLogger("medfusion").setLevel(logging.INFO)
+    logging.getLogger("medfusion").info("Works off the queue of %s; Ctrl-C stops its jobs and ends it.", home())
+    Worker(open_store(), arguments.jobs_at_once).run()
+    return 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from medfusion_jupyter.steering import in_one_line
+    from medfusion_jupyter.store import StoreError, open_store
+
+    try:
+        print(in_one_line(open_store().jobs.get(arguments.job)))
+    except StoreError as refused:
+        print(f"medfusion status: {refused}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _steer(arguments: argparse.Namespace) -> int:
+    from medfusion_jupyter.steering import ask
+    from medfusion_jupyter.store import FINISHED, StoreError, open_store
+
+    command, job_id = arguments.command, arguments.job
+    try:
+        if command == "resume" and open_store().jobs.get(job_id).status in FINISHED:
+            open_store().queue.add(job_id)
+            print(
+                f"{job_id} is queued: a Jupyter server of this MEDFUSION_HOME, or `medfusion worker`, goes on with it."
+            )
+        else:
+            print(ask(job_id, command, arguments.changes))
+    except (StoreError, ValueError) as refused:
+        print(f"medfusion {command}: {refused}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`%medfusion`: the store's jobs and models from a notebook's prompt."""
+"""`%medfusion` and `%%medfusion`: the store's jobs, models and workflows from a notebook's prompt."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 from IPython.core.error import UsageError
-from IPython.core.magic import Magics, line_magic, magics_class
+from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 
+from medfusion_jupyter.steering import WHAT_THEY_DO, ask, in_one_line
 from medfusion_jupyter.store import StoreError
 
 if TYPE_CHECKING:
@@ -18,21 +19,36 @@ if TYPE_CHECKING:
     from medfusion_jupyter.store import JobSummary
 
 LISTS = ("jobs", "models", "datasets", "workflows")
-OF_A_JOB = ("monitor", "pause", "resume", "stop", "status")
-SUBCOMMANDS = (*LISTS, *OF_A_JOB, "help")
+OF_A_JOB = ("monitor", "status", *WHAT_THEY_DO)
+SUBCOMMANDS = (*LISTS, *OF_A_JOB, "run", "help")
 HELP = """\
-%medfusion jobs | models | datasets | workflows     what the store holds, newest first
-%medfusion monitor [JOB]                            the live monitor of a job
-%medfusion status  [JOB]                            one line on a job
-%medfusion pause | resume | stop [JOB]              as the monitor's buttons; resume also goes on with an interrupted job
-%medfusion help                                     this text
+%medfusion jobs | models | datasets | workflows         what the store holds, newest first
+%medfusion monitor [JOB]                                the live monitor of a job
+%medfusion status  [JOB]                                one line on a job
+%medfusion pause | resume | stop | checkpoint [JOB]     as the monitor's buttons; resume also goes on with an interrupted job
+%medfusion set [JOB] lr=1e-4 epochs=40 patience=none    change a job that runs; also encoder_lr, min_delta and unfreeze
+%medfusion run WORKFLOW                                 runs a stored workflow in the background
+%%medfusion workflow                                    saves and runs the workflow that the cell describes in YAML
+%medfusion help                                         this text
 JOB is an id such as job_0012; without one the newest active job is meant."""
 OFFERED_JOBS = 20
 
 
 @magics_class
 class MedFusionMagics(Magics):
-    """The line magic `%medfusion`."""
+    """The line magic `%medfusion` and the cell magic `%%medfusion`."""
+
+    @cell_magic("medfusion")  # type: ignore[arg-type]
+    def medfusion_cell(self, line: str, cell: str) -> Any:
+        """Run what the cell describes in YAML: `%%medfusion workflow`."""
+        if line.split() != ["workflow"]:
+            raise UsageError(f"%%medfusion {line} is not there: %%medfusion workflow runs a workflow in YAML.")
+        from medfusion_jupyter.workflows.workflow import Workflow
+
+        try:
+            return Workflow.from_yaml(cell).run()
+        except (StoreError, RuntimeError, ValueError) as refused:
+            raise UsageError(str(refused)) from None
 
     @line_magic
     def medfusion(self, line: str) -> Any:
@@ -43,33 +59,41 @@ class MedFusionMagics(Magics):
             near = difflib.get_close_matches(command, SUBCOMMANDS, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise UsageError(f"There is no %medfusion {command}.{hint} There are: {', '.join(SUBCOMMANDS)}.")
-        allowed = 1 if command in OF_A_JOB else 0
-        if len(arguments) > allowed:
+        if command == "run" and len(arguments) != 1:
+            raise UsageError(f"%medfusion run takes the name of one workflow after it, not {line!r}.")
+        changes = [word for word in arguments if "=" in word] if command == "set" else []
+        named = [word for word in arguments if word not in changes]
+        allowed = 1 if command in (*OF_A_JOB, "run") else 0
+        if len(named) > allowed:
             raise UsageError(
                 f"%medfusion {command} takes {'one job' if allowed else 'nothing'} after it, not {line!r}."
             )
         try:
-            return self._answer(command, arguments[0] if arguments else None)
+            return self._answer(command, named[0] if named else None, changes)
         except (StoreError, RuntimeError, ValueError) as refused:
             raise UsageError(str(refused)) from None
 
-    def _answer(self, command: str, job_id: str | None) -> Any:
+    def _answer(self, command: str, name: str | None, changes: list[str]) -> Any:
         if command == "help":
             print(HELP)
             return None
+        if command == "run":
+            from medfusion_jupyter.workflows.workflow import load_workflow
+
+            return load_workflow(str(name)).run()
         if command in LISTS:
             from medfusion_jupyter.widgets import lists
 
             return getattr(lists, command)()
-        job = _job(job_id, command)
+        job = _job(name, command)
         if command == "monitor":
             from medfusion_jupyter.widgets import monitor
 
             return monitor(job.job_id)
         if command == "status":
-            print(_line(job))
+            print(in_one_line(job))
             return None
-        return _steer(command, job)
+        return _steer(command, job, changes)
 
 
 def _job(job_id: str | None, command: str) -> JobSummary:
@@ -87,8 +111,8 @@ def _job(job_id: str | None, command: str) -> JobSummary:
     raise UsageError(f"No job is active. Name one: %medfusion {command} JOB; %medfusion jobs lists them.")
 
 
-def _steer(command: str, job: JobSummary) -> Any:
-    from medfusion_jupyter.store import FINISHED, open_store
+def _steer(command: str, job: JobSummary, changes: list[str]) -> Any:
+    from medfusion_jupyter.store import FINISHED
 
     if command == "resume" and job.status in FINISHED:
         from medfusion_jupyter.training import load_cross_validation, resume  # runs of this kernel: now torch is needed
@@ -96,25 +120,13 @@ def _steer(command: str, job: JobSummary) -> Any:
         if job.num_folds is not None:
             return load_cross_validation(job.job_id).resume()
         return resume(job.job_id)
-    store = open_store()
-    store.jobs.request(job.job_id, command)
-    store.writer.wake()
-    print(f"{job.job_id}: {command} is asked for; it obeys after the batch under way.")
+    print(ask(job.job_id, command, changes))
     return None
-
-
-def _line(job: JobSummary) -> str:
-    where, at = f"epoch {job.current_epoch}/{job.total_epochs}", f" at epoch {job.best_epoch}"
-    if job.num_folds is not None:
-        where, at = f"{job.folds_done} of {job.num_folds} folds done", ""
-    best = f", best {job.watched_metric} {job.best_value:.3f}{at}" if job.best_value else ""
-    error = f": {job.error}" if job.error else ""
-    return f"{job.job_id} {job.name}: {job.status}, {where}{best}{error}"
 
 
 @context_matcher()  # type: ignore[untyped-decorator]
 def _matcher(context: CompletionContext) -> SimpleMatcherResult:
-    """Subcommands after `%medfusion`, then ids of jobs."""
+    """Subcommands after `%medfusion`, then ids of jobs, and after `set` the settings."""
     words = context.line_with_cursor[: context.cursor_position].lstrip().split(" ")
     if words[0].removeprefix("%") != "medfusion" or len(words) < 2:
         return {"completions": []}
@@ -126,6 +138,14 @@ def _matcher(context: CompletionContext) -> SimpleMatcherResult:
         from medfusion_jupyter.store import open_store
 
         offered = [job.job_id for job in open_store().jobs.list(limit=OFFERED_JOBS).items]
+    elif given == ["run"]:
+        from medfusion_jupyter.store import open_store
+
+        offered = [workflow.name for workflow in open_store().workflows.list(limit=OFFERED_JOBS).items]
+    if given[:1] == ["set"]:
+        from medfusion_jupyter.settings.live import LIVE
+
+        offered += [f"{name}=" for name in LIVE if not any(word.startswith(f"{name}=") for word in given)]
     found = [SimpleCompletion(text, type="medfusion") for text in offered if text.startswith(token)]
     # names of the notebook's variables have no place here
     return {"completions": found, "suppress": bool(offered)}

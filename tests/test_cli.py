@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 import medfusion_jupyter.cli as cli
 from medfusion_jupyter.store import open_store
 from medfusion_jupyter.store.migrate import HEAD
@@ -16,7 +18,7 @@ def test_help_names_the_commands():
         check=False,
     )
     assert out.returncode == 0
-    for command in ("lab", "demo", "jobs", "db"):
+    for command in ("lab", "demo", "jobs", "worker", "set", "checkpoint", "db"):
         assert command in out.stdout
 
 
@@ -41,6 +43,49 @@ def test_jobs_lists_what_the_store_has(capsys):
 def test_an_unknown_status_is_answered_with_the_known_ones(capsys):
     assert cli.main(["jobs", "--status", "runing"]) == 2
     assert "running" in capsys.readouterr().err
+
+
+@pytest.fixture
+def running(store, here):
+    """A job whose run has begun, in this process."""
+    job = store.jobs.create(
+        "first", model_config={}, data_config={}, training_config={}, total_epochs=5, watched_metric="val/auroc"
+    )
+    store.jobs.claim(job.job_id, run_token="t", **here)
+    for status in ("initializing", "running"):
+        store.jobs.update_status(job.job_id, status, run_token="t")
+    return store.jobs.get(job.job_id)
+
+
+def test_a_job_is_steered_from_the_terminal(running, store, capsys):
+    for words in (["pause"], ["checkpoint"], ["stop"], ["set", "lr=1e-4", "epochs=40"]):
+        assert cli.main([words[0], running.job_id, *words[1:]]) == 0
+    assert "lr=0.0001, epochs=40 is asked for; it obeys" in capsys.readouterr().out
+    with store.writing() as session:
+        taken = [(one.command, one.arguments) for one in store.jobs.take_commands_in(session, running.pk, "t")]
+    assert taken == [("pause", None), ("checkpoint", None), ("stop", None), ("set", {"lr": 1e-4, "epochs": 40})]
+    assert cli.main(["status", running.job_id]) == 0
+    assert "job_0001 first: running, epoch 0/5" in capsys.readouterr().out
+
+
+def test_what_cannot_be_asked_of_a_job_is_said_in_words(running, store, capsys):
+    for words, said in (
+        (["set", "job_0001", "batch_size=8"], "medfusion set: batch_size cannot be changed in a run; lr, "),
+        (["set", "job_0001", "lr=99"], "less than or equal to 10"),
+        (["resume", "job_0001"], "'resume' is possible when it is paused"),
+        (["pause", "job_0999"], "no job 'job_0999'"),
+        (["status", "job_0999"], "no job 'job_0999'"),
+    ):
+        assert cli.main(words) == 1
+        assert said in capsys.readouterr().err
+    assert cli.main(["worker", "--jobs-at-once", "-1"]) == 2
+
+
+def test_resuming_an_ended_job_queues_it(running, store, capsys):
+    store.jobs.update_status(running.job_id, "interrupted", run_token="t")
+    assert cli.main(["resume", running.job_id]) == 0
+    assert "job_0001 is queued" in capsys.readouterr().out
+    assert [job.job_id for job in store.queue.waiting()] == ["job_0001"]
 
 
 def test_lab_refuses_a_folder_that_is_not_there(capsys):

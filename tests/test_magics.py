@@ -50,6 +50,20 @@ def test_commands_reach_the_store(shell, job, capsys):
     assert open_store().jobs.get(job.job_id).status == "stopped"
 
 
+def test_a_job_that_runs_is_changed_and_saved(shell, job, here, capsys):
+    store = open_store()
+    store.jobs.claim(job.job_id, run_token="t", **here)
+    for status in ("initializing", "running"):
+        store.jobs.update_status(job.job_id, status, run_token="t")
+    shell.run_line_magic("medfusion", "set lr=1e-4 patience=none")
+    shell.run_line_magic("medfusion", "set job_0001 epochs=9")
+    shell.run_line_magic("medfusion", "checkpoint")
+    assert "job_0001: lr=0.0001, patience=None is asked for" in capsys.readouterr().out
+    with store.writing() as session:
+        taken = [(one.command, one.arguments) for one in store.jobs.take_commands_in(session, job.pk, "t")]
+    assert taken == [("set", {"lr": 1e-4, "patience": None}), ("set", {"epochs": 9}), ("checkpoint", None)]
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -58,6 +72,8 @@ def test_commands_reach_the_store(shell, job, capsys):
         ("resume job_0001", "'resume' is possible when it is paused"),
         ("stop a b", "takes one job"),
         ("jobs all", "takes nothing"),
+        ("set job_0001", "Nothing to change is given"),
+        ("set job_0001 momentum=0.1", "momentum cannot be changed in a run"),
     ],
 )
 def test_what_cannot_be_is_said_in_words(shell, job, line, words):
@@ -76,6 +92,8 @@ def test_completion_offers_subcommands_and_then_jobs(shell, job):
     assert shell.complete("", "%medfusion ", 11)[1] == sorted(SUBCOMMANDS)
     assert shell.complete("", "%medfusion monitor ", 19)[1] == ["job_0001"]
     assert shell.complete("jo", "%medfusion stop jo", 18)[1] == ["job_0001"]
+    assert shell.complete("pa", "%medfusion set job_0001 pa", 26)[1] == ["patience="]
+    assert "lr=" not in shell.complete("", "%medfusion set job_0001 lr=1e-3 ", 32)[1]
 
 
 def test_a_cross_validation_is_one_job(shell, job, capsys):
@@ -94,3 +112,41 @@ def test_a_cross_validation_is_one_job(shell, job, capsys):
     assert f"{whole.job_id} cv: pending, 0 of 2 folds done" in capsys.readouterr().out
     shell.run_line_magic("medfusion", f"stop {whole.job_id}")
     assert [str(fold.status) for fold in open_store().jobs.folds(whole.job_id)] == ["stopped", "stopped"]
+
+
+CELL = """\
+name: small
+nodes:
+- {id: patients, type: source.synthetic, settings: {n: 40, image_size: 16}}
+- {id: parts, type: cohort.split}
+edges:
+- patients.cohort -> parts.cohort
+"""
+
+
+def test_a_cell_in_yaml_is_a_workflow_that_runs_and_runs_again_by_its_name(shell):
+    run = shell.run_cell_magic("medfusion", "workflow", CELL).wait(60)
+    assert (run.status, len(run.output("parts").train)) == ("completed", 24)
+    again = shell.run_line_magic("medfusion", "run small").wait(60)
+    assert set(again.nodes["status"]) == {"cached"}
+    assert list(shell.run_line_magic("medfusion", "workflows")["runs"]) == [2]
+
+
+@pytest.mark.parametrize(
+    ("line", "cell", "words"),
+    [
+        ("workflow", CELL.replace("cohort.split", "cohort.spilt"), "Did you mean 'cohort.split'"),
+        ("workflow", "nodes: [", "no YAML"),
+        ("workflows", CELL, "%%medfusion workflow runs"),
+    ],
+)
+def test_a_cell_that_is_no_workflow_is_refused_in_words(shell, line, cell, words):
+    with pytest.raises(UsageError, match=words):
+        shell.run_cell_magic("medfusion", line, cell)
+
+
+def test_a_run_needs_the_name_of_a_workflow(shell):
+    with pytest.raises(UsageError, match="name of one workflow"):
+        shell.run_line_magic("medfusion", "run")
+    with pytest.raises(UsageError, match="no workflow 'none'"):
+        shell.run_line_magic("medfusion", "run none")

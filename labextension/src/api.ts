@@ -142,23 +142,25 @@ export class Api {
     );
   }
 
-  private async _request<Answer>(
-    path: string,
-    init: RequestInit = {}
-  ): Promise<Answer> {
-    const url = URLExt.join(this.settings.baseUrl, 'medfusion/api', path);
-    const response = await ServerConnection.makeRequest(
-      url,
-      init,
-      this.settings
-    );
-    const body = await response.json().catch(() => null);
-    if (!response.ok) {
-      throw new RefusedError(
-        response.status,
-        body?.message ?? response.statusText
-      );
-    }
-    return body;
+  private _request<Answer>(path: string, init?: RequestInit): Promise<Answer> {
+    return request(this.settings, path, init);
   }
+}
+
+/** Ask the server's REST interface. What it refuses is a RefusedError with its words. */
+export async function request<Answer>(
+  settings: ServerConnection.ISettings,
+  path: string,
+  init: RequestInit = {}
+): Promise<Answer> {
+  const url = URLExt.join(settings.baseUrl, 'medfusion/api', path);
+  const response = await ServerConnection.makeRequest(url, init, settings);
+  const body = await response.json().catch(() => null);
+  if (!response.ok) {
+    throw new RefusedError(
+      response.status,
+      body?.message ?? response.statusText
+    );
+  }
+  return body;
 }

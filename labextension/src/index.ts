@@ -17,6 +17,9 @@ import { Feed } from './feed';
 import { medfusionIcon } from './icon';
 import { PanelModel } from './model';
 import { MedFusionPanel } from './panel';
+import { WorkflowApi } from './workflow/workflowApi';
+import { WorkflowList } from './workflowList';
+import { WorkflowCommands, workflowPlugin } from './workflowPlugin';
 
 const QUICKSTART = '01-quickstart.ipynb';
 const QUICKSTART_FOLDERS = ['', 'notebooks'];
@@ -46,11 +49,17 @@ function activate(
   const trans = (translator ?? nullTranslator).load('medfusion_jupyter');
   const { commands, serviceManager } = app;
   const settings = serviceManager.serverSettings;
-  const model = new PanelModel(new Api(settings), new Feed(settings), () =>
+  const feed = new Feed(settings);
+  const model = new PanelModel(new Api(settings), feed, () =>
     findQuickstart(serviceManager.contents)
   );
+  const workflows = new WorkflowList(new WorkflowApi(settings), feed);
   const panel = new MedFusionPanel({
     model,
+    workflows,
+    openWorkflow: workflow_id =>
+      void commands.execute(WorkflowCommands.open, { workflow_id }),
+    newWorkflow: () => void commands.execute(WorkflowCommands.create),
     trans,
     ask: (command, jobId) =>
       void commands.execute(`medfusion:${command}-job`, { job_id: jobId }),
@@ -141,4 +150,4 @@ async function findQuickstart(
   return null;
 }
 
-export default plugin;
+export default [plugin, workflowPlugin];

@@ -276,6 +276,7 @@ function Facts({ job, now, trans }: IJobRowProps): React.JSX.Element {
           (job.best_epoch === null ? '' : ` at epoch ${job.best_epoch}`)
     ],
     [trans.__('folds'), job.num_folds === null ? null : place(job, trans)],
+    [trans.__('forked from'), job.fold === null ? job.parent_job_id : null],
     [trans.__('started'), ago(job.started_at, now)],
     [trans.__('took'), job.duration === null ? null : span(job.duration)],
     [trans.__('device'), job.device],

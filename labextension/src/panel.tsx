@@ -12,9 +12,14 @@ import { medfusionIcon } from './icon';
 import { Jobs } from './jobs';
 import { PanelModel } from './model';
 import { Models } from './models';
+import { WorkflowList } from './workflowList';
+import { Workflows } from './workflowSection';
 
 export interface IPanelOptions {
   model: PanelModel;
+  workflows: WorkflowList;
+  openWorkflow: (id: number) => void;
+  newWorkflow: () => void;
   trans: TranslationBundle;
   ask: (command: string, jobId: string) => void;
   openNotebook: (path: string) => void;
@@ -34,9 +39,18 @@ export class MedFusionPanel extends SidePanel {
       <Jobs model={model} trans={trans} ask={ask} openNotebook={openNotebook} />
     );
     const models = ReactWidget.create(<Models model={model} trans={trans} />);
+    const workflows = ReactWidget.create(
+      <Workflows
+        list={_options.workflows}
+        trans={trans}
+        open={_options.openWorkflow}
+        create={_options.newWorkflow}
+      />
+    );
     jobs.title.label = trans.__('Jobs');
     models.title.label = trans.__('Models');
-    for (const section of [jobs, models]) {
+    workflows.title.label = trans.__('Workflows');
+    for (const section of [jobs, models, workflows]) {
       section.addClass('jp-MedFusion-section');
       this.addWidget(section);
     }
@@ -53,6 +67,7 @@ export class MedFusionPanel extends SidePanel {
 
   override dispose(): void {
     document.removeEventListener('visibilitychange', this._onVisibility);
+    this._options.workflows.dispose();
     this._options.model.dispose();
     super.dispose();
   }

@@ -76,7 +76,7 @@ test('each setting has the input of its kind', () => {
 });
 
 test('ranges are said as a person says them', () => {
-  assert.equal(field('n').range, '20 to 1000000');
+  assert.equal(field('n').range, '20 to 1,000,000');
   assert.equal(field('lr').range, 'above 0 to 10');
   assert.equal(field('patience').range, '1 or more');
   assert.equal(field('seed').range, '0 or more');

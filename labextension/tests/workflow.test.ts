@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { arranged, placed } from '../src/workflow/arrange';
+import {
+  arranged,
+  NODE_HEIGHT,
+  NODE_WIDTH,
+  placed
+} from '../src/workflow/arrange';
 import { Catalogue, INodeType } from '../src/workflow/catalogue';
 import {
   connectionProblem,
@@ -225,7 +230,8 @@ test('a layout goes from left to right and puts no node on another', () => {
   for (const [k, one] of boxes.entries()) {
     for (const other of boxes.slice(k + 1)) {
       assert.ok(
-        Math.abs(one.x - other.x) >= 224 || Math.abs(one.y - other.y) >= 112
+        Math.abs(one.x - other.x) >= NODE_WIDTH ||
+          Math.abs(one.y - other.y) >= NODE_HEIGHT
       );
     }
   }
@@ -257,7 +263,7 @@ test('a node says how its run goes in one line', () => {
     current_metrics: { 'val/auroc': 0.8741 },
     seconds_left: 180
   };
-  assert.equal(runLine(run, job), 'epoch 12/20 · AUROC 0.874 · 3 min left');
+  assert.equal(runLine(run, job), 'AUROC 0.874 · epoch 12/20 · 3 min left');
   assert.equal(progressOf(run, job), 0.6);
   assert.equal(progressOf(run, undefined), null);
   const ended = {

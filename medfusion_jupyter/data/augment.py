@@ -15,15 +15,18 @@ from medfusion_jupyter.settings.augmentation import Augmentation
 def augment(
     images: Tensor, settings: Augmentation, generator: torch.Generator, part: tuple[slice, int] | None = None
 ) -> Tensor:
-    """Changed copies of normalised images `(B, C, H, W)`. generator: on the device of the images.
+    """Changed copies of normalised images `(B, C, H, W)`, or volumes `(B, C, D, H, W)`. generator: on the device of the images.
+
+    Volumes are turned around their three axes, each by an angle of its own; left and right change places along W.
 
     part: where the images are some of a batch, which ones and how many it has: all numbers of that batch are drawn, so that a row
     is changed alike however it is shared.
     """
-    count = len(images) if part is None else part[1]
-    # all of a batch in one draw, between -1 and 1: as many numbers whatever the settings are
-    draws = torch.rand(7, count, generator=generator, device=images.device).mul_(2).sub_(1)
-    draws = draws if part is None else draws[:, part[0]]
+    if images.ndim == 5:
+        return _augmented_volumes(images, settings, generator, part)
+    draws = _draws(7, images, generator, part)
+    if not len(images):  # of a part without any, whose numbers are drawn nevertheless
+        return images
     angle, size, side, across, down, contrast, brightness = draws
     moved = bool(settings.rotate or settings.translate or settings.scale or settings.flip)
     if moved:
@@ -35,14 +38,59 @@ def augment(
         matrix = torch.stack([cos * mirror, -sin, across, sin * mirror, cos, down], dim=1).view(-1, 2, 3)
         grid = _affine_grid(matrix, images.shape[2], images.shape[3])
         images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    if settings.brightness or settings.contrast:
-        factor = (1 + contrast * settings.contrast).view(-1, 1, 1, 1)
-        shift = (brightness * settings.brightness).view(-1, 1, 1, 1)
-        mean = images.mean(dim=(1, 2, 3), keepdim=True)
-        # (x - mean) * factor + mean + shift, in place where they are a copy already; addcmul with a value an image is several
-        # times slower on a CPU
-        images = torch.mul(images, factor, out=images if moved else None).add_(mean * (1 - factor) + shift)
-    return images
+    return _intensity(images, settings, contrast, brightness, copied=moved)
+
+
+def _draws(count: int, images: Tensor, generator: torch.Generator, part: tuple[slice, int] | None) -> Tensor:
+    """`(count, B)` between -1 and 1, all of a batch in one draw: as many numbers whatever the settings are."""
+    whole = len(images) if part is None else part[1]
+    draws = torch.rand(count, whole, generator=generator, device=images.device).mul_(2).sub_(1)
+    return draws if part is None else draws[:, part[0]]
+
+
+def _augmented_volumes(
+    volumes: Tensor, settings: Augmentation, generator: torch.Generator, part: tuple[slice, int] | None
+) -> Tensor:
+    draws = _draws(10, volumes, generator, part)
+    if not len(volumes):
+        return volumes
+    size, side, contrast, brightness = draws[6:]
+    moved = bool(settings.rotate or settings.translate or settings.scale or settings.flip)
+    if moved:
+        mirror = 1 - 2 * (side < 2 * settings.flip - 1).to(volumes.dtype)
+        turn = _turns(draws[:3] * math.radians(settings.rotate)) / (1 + size * settings.scale)[:, None, None]
+        # grid coordinates run from -1 to 1 along each side: in voxels a volume is no cube, and is turned as it lies
+        sides = torch.tensor(volumes.shape[:1:-1], dtype=volumes.dtype, device=volumes.device)
+        turn = turn * sides[None, None, :] / sides[None, :, None]
+        turn = torch.cat([turn[:, :1] * mirror[:, None, None], turn[:, 1:]], dim=1)
+        shift = draws[3:6].t()[:, :, None] * 2 * settings.translate
+        grid = F.affine_grid(torch.cat([turn, shift], dim=2), list(volumes.shape), align_corners=False)
+        volumes = F.grid_sample(volumes, grid, padding_mode="border", align_corners=False)
+    return _intensity(volumes, settings, contrast, brightness, copied=moved)
+
+
+def _turns(angles: Tensor) -> Tensor:
+    """`(3, B) -> (B, 3, 3)`: rotations in the planes of (W, H), (W, D) and (H, D), one after the other."""
+    turns = torch.eye(3, dtype=angles.dtype, device=angles.device).expand(angles.shape[1], 3, 3)
+    for angle, (one, other) in zip(angles, ((0, 1), (0, 2), (1, 2)), strict=True):
+        plane = torch.eye(3, dtype=angles.dtype, device=angles.device).repeat(len(angle), 1, 1)
+        plane[:, one, one] = plane[:, other, other] = torch.cos(angle)
+        plane[:, one, other], plane[:, other, one] = -torch.sin(angle), torch.sin(angle)
+        turns = turns @ plane
+    return turns
+
+
+def _intensity(images: Tensor, settings: Augmentation, contrast: Tensor, brightness: Tensor, *, copied: bool) -> Tensor:
+    """Contrast and brightness changed by draws `(B,)`. copied: whether the images may be changed in place."""
+    if not (settings.brightness or settings.contrast):
+        return images
+    of_image = (-1, *(1 for _ in images.shape[1:]))
+    factor = (1 + contrast * settings.contrast).view(of_image)
+    shift = (brightness * settings.brightness).view(of_image)
+    mean = images.mean(dim=tuple(range(1, images.ndim)), keepdim=True)
+    # (x - mean) * factor + mean + shift, in place where they are a copy already; addcmul with a value an image is several
+    # times slower on a CPU
+    return torch.mul(images, factor, out=images if copied else None).add_(mean * (1 - factor) + shift)
 
 
 def _affine_grid(matrix: Tensor, height: int, width: int) -> Tensor:

@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medfusion_jupyter.data import tables
+from medfusion_jupyter.data import image_columns, tables
 from medfusion_jupyter.data.cohort_view import html_of
 from medfusion_jupyter.data.column_types import refuse_text
 from medfusion_jupyter.data.errors import CohortError, closest
-from medfusion_jupyter.data.image_files import find_images, why_unreadable
-from medfusion_jupyter.data.readers import suffixes
+from medfusion_jupyter.data.image_columns import ImageColumns
+from medfusion_jupyter.data.image_files import find_images
+from medfusion_jupyter.data.readers.medical_image import ends_of
 from medfusion_jupyter.data.targets import Target, Values, target_of
 from medfusion_jupyter.store import home, open_store
 from medfusion_jupyter.store.durable_files import write_json, write_text
@@ -39,8 +40,15 @@ class Cohort:
     findings, each 0, 1 or unknown; or `mf.Ordinal(column, classes=[…])` for grades, `mf.Regression(column)` for a number,
     `mf.Survival(time=…, event=…)` for the time to an event. Every row has one.
     image: column with the image's path relative to image_root (PNG, JPEG, TIFF,
-    BMP, DICOM, NIfTI of one slice, `.npy`, `.npz`; the suffix may be left out).
+    BMP, DICOM, NIfTI, `.npy`, `.npz`; the suffix may be left out). Several columns are views, each a modality that may be absent:
+    `["frontal", "lateral"]`, or `{"frontal": "column", …}` to name them.
     image_root: folder of the images; by default that of the CSV, or the working directory for a DataFrame.
+    bag: True where a cell names several images, as a list or with `;` between them; or a column, such as that of the study:
+    the rows with one value of it become one row with all their images, which count together and in no order.
+    window: of CT images, what is black and white: `lung`, `mediastinum`, `soft tissue`, `liver`, `bone`, `brain`, `stroke`, or
+    (low, high) in Hounsfield units; by default -1000 to 1000. A model keeps it for what it predicts.
+    mask: column with the path of a picture of what was marked in the image, such as a lesion: 0 is not marked, everything else is
+    (PNG, as large as the image). Empty where nothing was. Only `attention_supervision` looks at it.
     patient: column that tells patients apart; without it each row is a patient of its own.
     numeric, categorical: the columns to learn from. None is guessed: a column may give the target away.
 
@@ -52,36 +60,49 @@ class Cohort:
         table: str | os.PathLike[str] | pd.DataFrame,
         *,
         target: str | Sequence[str] | Mapping[str, Any] | Target,
-        image: str | None = None,
+        image: ImageColumns = None,
         image_root: str | os.PathLike[str] | None = None,
+        bag: bool | str = False,
+        window: str | tuple[float, float] | None = None,
         patient: str | None = None,
         numeric: Sequence[str] | None = None,
         categorical: Sequence[str] | None = None,
+        mask: str | None = None,
     ) -> None:
-        self._build(table, target, image, image_root, patient, numeric, categorical, target_required=True)
+        self._build(
+            table, target, image, image_root, patient, numeric, categorical, bag, window, mask, target_required=True
+        )
 
     def _build(
         self,
         table: str | os.PathLike[str] | pd.DataFrame,
         target: str | Sequence[str] | Mapping[str, Any] | Target,
-        image: str | None,
-        image_root: str | os.PathLike[str] | None,
-        patient: str | None,
-        numeric: Sequence[str] | None,
-        categorical: Sequence[str] | None,
+        image: ImageColumns = None,
+        image_root: str | os.PathLike[str] | None = None,
+        patient: str | None = None,
+        numeric: Sequence[str] | None = None,
+        categorical: Sequence[str] | None = None,
+        bag: bool | str = False,
+        window: str | Sequence[float] | None = None,
+        mask: str | None = None,
         *,
         target_required: bool,
     ) -> None:
         self.target = target_of(target)
         self._target: Values | None = None
-        self.image = image
+        self.image = image_columns.as_written(image)
+        self.views = image_columns.views_of(image)
+        self.bag = bag
+        self.window = None if window is None else ends_of(window)
+        self.mask = mask
         self.patient = patient
         self.numeric = _listed(numeric, "numeric")
         self.categorical = _listed(categorical, "categorical")
         self.name: str | None = None
         self.best_auroc: dict[str, float] | None = None
         self.best_c_index: dict[str, float] | None = None
-        as_text = {*self.target.text_columns, *self.categorical, *(c for c in (image, patient) if c is not None)}
+        of_images = [*self.views.values(), *(c for c in (patient, bag, mask) if isinstance(c, str))]
+        as_text = {*self.target.text_columns, *self.categorical, *of_images}
         if isinstance(table, pd.DataFrame):
             self.frame = table.copy()
             tables.refuse_repeated(list(self.frame.columns), "The DataFrame")
@@ -94,8 +115,13 @@ class Cohort:
         self._check_columns(target_required)
         if not len(self.frame):
             raise CohortError("The table has column names but no rows.")
-        used = [column for column in (image, patient) if column is not None and column in self.frame]
+        if isinstance(bag, str):
+            of_row = [*self.target.columns, *([] if patient is None else [patient]), *self.numeric, *self.categorical]
+            self.frame = image_columns.rows_as_bags(self.frame, bag, next(iter(self.views.values())), of_row)
+        used = [column for column in (patient, bag, mask) if isinstance(column, str) and column in self.frame]
         self._names = {column: tables.names(self.frame[column]) for column in [*used, *self.categorical]}
+        for column in self.views.values():
+            self._names[column] = image_columns.cells_of(self.frame[column], bags=bool(bag))
         self._numbers = {column: tables.numbers(self.frame[column], column) for column in self.numeric}
         self.units = {column: tables.unit_of(self.frame[column], column) for column in self.numeric}
         if target_required:
@@ -107,25 +133,42 @@ class Cohort:
         if patient in self._names:
             self._refuse_missing(patient, "patient: give each row the id of its patient")
         self.image_root: Path | None = None
-        self.image_paths: list[Path | None] = [None] * len(self.frame)
-        if image is not None:
+        self.images = np.full((0, len(self.frame), 1), None, dtype=object)
+        if self.views:
             self.image_root = Path(folder if image_root is None else image_root).expanduser().absolute()
-            self._find_images(image, self.image_root, required=target_required)
+            self.images = image_columns.find(
+                self.views, self._names, self.image_root, bags=bool(bag), required=target_required
+            )
+        self.mask_paths: list[Path | None] = [None] * len(self.frame)
+        if mask in self._names and self.image_root is not None:
+            self.mask_paths = find_images(self.image_root, list(self._names[mask]), mask)
+        if self.window is not None and target_required:
+            image_columns.refuse_window(self.window, self.image_paths)
 
     def _check_columns(self, target_required: bool) -> None:
         there = [str(column) for column in self.frame.columns]
-        roles = [("image", self.image), *(("numeric", c) for c in self.numeric)]
+        roles: list[tuple[str, str | None]] = [("image", c) for c in self.views.values()]
+        roles += [("numeric", c) for c in self.numeric]
         roles += [("categorical", c) for c in self.categorical]
         if target_required:
-            roles += [*(("target", c) for c in self.target.columns), ("patient", self.patient)]
+            roles += [*(("target", c) for c in self.target.columns), ("patient", self.patient), ("mask", self.mask)]
         for role, column in roles:
             if column is not None and column not in self.frame.columns:
                 raise CohortError(
                     f"There is no column {column!r} ({role}).{closest(str(column), there)} The columns are: {', '.join(there)}."
                 )
+        if self.bag is not False and len(self.views) != 1:
+            raise CohortError(
+                f"bag={self.bag!r} is of one image column, and image names {len(self.views)}. Several columns are views, "
+                "with one image a row each."
+            )
+        if self.mask is not None and (len(self.views) != 1 or self.bag is not False):
+            raise CohortError(
+                f"mask={self.mask!r} is of cohorts with one image a row: give one image column, without bag."
+            )
         features = [*self.numeric, *self.categorical]
         for column in features:
-            if column in (*self.target.columns, self.image, self.patient):
+            if column in (*self.target.columns, self.patient, self.mask, *self.views.values()):
                 raise CohortError(f"The column {column!r} cannot be learned from: it is the {self._role_of(column)}.")
         twice = sorted({column for column in features if features.count(column) > 1})
         if twice:
@@ -134,7 +177,7 @@ class Cohort:
     def _role_of(self, column: str) -> str:
         if column in self.target.columns:
             return "target"
-        return {self.image: "image column", self.patient: "patient column"}[column]
+        return {self.patient: "patient column", self.mask: "mask"}.get(column, "image column")
 
     def _refuse_missing(self, column: str, meaning: str) -> None:
         missing = sum(value is None for value in self._names[column])
@@ -149,31 +192,6 @@ class Cohort:
         empty += [name for name in self.categorical if all(value is None for value in self._names[name])]
         if empty and len(self) > 1:
             warnings.warn(f"Columns without any value, not learned from: {', '.join(empty)}.", stacklevel=4)
-
-    def _find_images(self, column: str, root: Path, *, required: bool) -> None:
-        if not root.is_dir():
-            raise CohortError(f"The folder image_root={str(root)!r} does not exist.")
-        values = self._names[column]
-        self.image_paths = find_images(root, list(values), column)
-        there = [path for path in self.image_paths if path is not None]
-        if required and not there:
-            example = next((value for value in values if value is not None), None)
-            raise CohortError(
-                f"None of the {len(self)} images of column {column!r} is in {root}. The first value is {example!r}; files may "
-                f"be {', '.join(suffixes())}."
-            )
-        if required and all(why_unreadable(path) for path in there):
-            raise CohortError(
-                f"None of the {len(there)} image files in {root} can be decoded. The first: {why_unreadable(there[0])}"
-            )
-        missing = len(self) - len(there)
-        if missing:
-            rows = [row for row, path in enumerate(self.image_paths) if path is None]
-            shown = ", ".join(map(str, rows[:5])) + (", …" if missing > 5 else "")
-            warnings.warn(
-                f"{missing} of {len(self)} rows have no image in {root}; they count as without image (rows {shown}, from 0).",
-                stacklevel=4,
-            )
 
     @classmethod
     def from_roles(
@@ -195,7 +213,7 @@ class Cohort:
 
     def __repr__(self) -> str:
         shares = "not known" if self._target is None else self.target.described(self._target)
-        images = f", {sum(path is not None for path in self.image_paths)} images" if self.image else ""
+        images = f", {sum(path is not None for path in self.image_paths)} images" if self.views else ""
         return (
             f"<Cohort {self.name or self.target.name}: {len(self)} rows of {self.num_patients} patients{images}, "
             f"{len(self.numeric)} numeric and {len(self.categorical)} categorical columns, {self.target.name}: {shares}>"
@@ -211,6 +229,22 @@ class Cohort:
     def names(self, column: str) -> NDArray[np.object_]:
         """Values of a column of names as text, None where missing."""
         return self._names[column]
+
+    @property
+    def image_paths(self) -> list[Path | None]:
+        """The file of each place for an image, None where it is empty: those of a view follow one another, row by row."""
+        paths: list[Path | None] = self.images.ravel().tolist()
+        return paths
+
+    @property
+    def image_rows(self) -> NDArray[np.int64]:
+        """The row of each of `image_paths`."""
+        return np.broadcast_to(np.arange(len(self))[None, :, None], self.images.shape).ravel()
+
+    @functools.cached_property
+    def dimensions(self) -> int:
+        """2 for images and 3 for volumes, by the first file that can be read."""
+        return image_columns.dimensions_of(self.image_paths)
 
     @property
     def has_target(self) -> bool:
@@ -263,6 +297,9 @@ class Cohort:
             "patient": self.patient,
             "numeric": list(self.numeric),
             "categorical": list(self.categorical),
+            **({"bag": self.bag} if self.bag is not False else {}),
+            **({"mask": self.mask} if self.mask is not None else {}),
+            **({"window": list(self.window)} if self.window is not None else {}),
         }
 
     def subset(self, rows: NDArray[np.int64]) -> Cohort:
@@ -273,7 +310,8 @@ class Cohort:
         part._target = None if self._target is None else self._target[rows]
         part._names = {column: values[rows] for column, values in self._names.items()}
         part._numbers = {column: values[rows] for column, values in self._numbers.items()}
-        part.image_paths = [self.image_paths[row] for row in rows]
+        part.images = self.images[:, rows]
+        part.mask_paths = [self.mask_paths[row] for row in rows]
         return part
 
     def split(self, *, test: float = 0.2, val: float = 0.2, seed: int = 0) -> Split:
@@ -318,7 +356,9 @@ class Cohort:
         table = self._used()
         digest.update(json.dumps([self.roles() | {"image_root": None}, list(table.columns), len(table)]).encode())
         digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
-        digest.update(json.dumps([_size(path) for path in self.image_paths]).encode())
+        digest.update(
+            json.dumps([_size(path) for path in [*self.image_paths, *(self.mask_paths if self.mask else [])]]).encode()
+        )
         return digest.hexdigest()[:24]
 
     def save(self, name: str, description: str = "") -> Cohort:
@@ -352,6 +392,7 @@ class Cohort:
             "roles": self.roles(),
             "classes": self.classes,
             "class_distribution": self.class_counts,
+            "units": self.units,
         }
         if not (folder / TABLE).exists():
             write_text(folder / TABLE, self._used().to_csv(index=False))
@@ -368,6 +409,48 @@ class Cohort:
         cohort = cls.from_roles(folder / TABLE, card["roles"])
         cohort.name, cohort.best_auroc = card["name"], card["best_auroc"]
         cohort.best_c_index = card.get("best_c_index")
+        cohort.units |= card.get("units", {})  # the table that is kept has numbers alone
+        return cohort
+
+    @classmethod
+    def load(cls, name: str) -> Cohort:
+        """The cohort that was kept under `name` by `save`. Raises UnknownId with the newest names, CohortError."""
+        return cls.read(open_store().datasets.get_by_name(name).data_path)
+
+    def filter(
+        self,
+        column: str,
+        *,
+        at_least: float | None = None,
+        at_most: float | None = None,
+        one_of: Sequence[str] | None = None,
+        keep_missing: bool = False,
+    ) -> Cohort:
+        """The rows whose value in a column of the table is within bounds, or one of some, as text.
+
+        keep_missing: rows without a value too. Raises CohortError for a column that is not there, and where no row is left.
+        """
+        from medfusion_jupyter.data.filtering import rows_where
+
+        rows = rows_where(self, column, at_least=at_least, at_most=at_most, one_of=one_of, keep_missing=keep_missing)
+        return self._of_frame(self.frame.iloc[rows])
+
+    def derive(self, name: str, formula: str) -> Cohort:
+        """The cohort with one more numeric column to learn from, made of others: `cohort.derive("ratio", "crp / ldh")`.
+
+        formula: of numeric columns of the table, numbers, + - * / ** and log, log10, exp, sqrt, abs, minimum, maximum. A result
+        that is no number, such as x / 0, counts as missing. Whoever predicts later needs the column in the new table too.
+        Raises CohortError for a formula that cannot be read, and a name that is taken.
+        """
+        from medfusion_jupyter.data.formula import computed
+
+        if name in self.frame.columns:
+            raise CohortError(f"There is a column {name!r} already: give the new one another name.")
+        return self._of_frame(self.frame.assign(**{name: computed(formula, self.frame)}), numeric=[*self.numeric, name])
+
+    def _of_frame(self, frame: pd.DataFrame, **roles: Any) -> Cohort:
+        cohort = Cohort.from_roles(frame.reset_index(drop=True), {**self.roles(), **roles})
+        cohort.name = self.name
         return cohort
 
     def _used(self) -> pd.DataFrame:
@@ -375,7 +458,7 @@ class Cohort:
         return pd.DataFrame({**target, **self._names, **self._numbers})
 
 
-_COMPUTED = ("patient_codes", "fingerprint")
+_COMPUTED = ("dimensions", "patient_codes", "fingerprint")
 
 
 def _listed(columns: Sequence[str] | None, role: str) -> list[str]:

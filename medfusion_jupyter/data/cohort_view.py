@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from medfusion_jupyter.data.image_files import UNREADABLE, decode, kind_of
+from medfusion_jupyter.data.image_files import UNREADABLE, Window, decode, is_volume, kind_of
+from medfusion_jupyter.data.volumes import middle_slice
 
 if TYPE_CHECKING:
     from medfusion_jupyter.data.cohort import Cohort
     from medfusion_jupyter.data.split import Split
 
 THUMBNAILS = 8
+VOLUMES = 4
 SIDE = 88
 BARS = "▁▂▃▄▅▆▇█"
 STYLE = """<style>
@@ -27,6 +29,11 @@ STYLE = """<style>
 .mf-cohort .mf-bar { display: inline-block; height: 9px; background: var(--jp-brand-color1, #1976d2); margin-right: 6px; }
 .mf-cohort figure { display: inline-block; margin: 0 6px 6px 0; text-align: center; }
 .mf-cohort img { width: 88px; height: 88px; object-fit: cover; image-rendering: auto; border-radius: 3px; }
+.mf-cohort figure span { position: relative; display: inline-block; }
+.mf-cohort .mf-more { position: absolute; right: 3px; bottom: 3px; padding: 0 4px; border-radius: 3px; color: #fff;
+  background: rgba(0, 0, 0, 0.65); font-size: 11px; }
+.mf-cohort .mf-absent { width: 88px; height: 88px; line-height: 88px; vertical-align: top; border-radius: 3px;
+  border: 1px dashed var(--jp-border-color1, #bdbdbd); color: var(--jp-ui-font-color2, #666); box-sizing: border-box; }
 .mf-cohort .mf-quiet { color: var(--jp-ui-font-color2, #666); }
 </style>"""
 
@@ -37,11 +44,7 @@ def html_of(cohort: Cohort) -> str:
     facts = [f"{len(cohort):,} rows"]
     if cohort.patient is not None:
         facts.append(f"{cohort.num_patients:,} patients")
-    if cohort.image is not None:
-        readable = sum(path is not None for path in cohort.image_paths)
-        facts.append(
-            f"{readable:,} images" + (f", {len(cohort) - readable:,} missing" if readable < len(cohort) else "")
-        )
+    facts += _images(cohort)
     notes = []
     if cohort.patient is not None and cohort.num_patients < len(cohort):
         most = int(np.bincount(cohort.patient_codes).max())
@@ -139,30 +142,58 @@ def _histogram(values: np.ndarray) -> str:
     return "".join(BARS[round(7 * count / counts.max())] for count in counts)
 
 
+def _images(cohort: Cohort) -> list[str]:
+    """How many images there are of each view, or in bags."""
+    what = "volumes" if cohort.dimensions == 3 else "images"
+    counts = (cohort.images != np.asarray(None)).sum(axis=2)
+    said = []
+    for view, of_row in zip(cohort.views, counts, strict=True):
+        missing = int((of_row == 0).sum())
+        name = "" if view == "image" else f"{html.escape(view)}: "
+        bags = f" in bags of up to {of_row.max():,}" if cohort.bag else ""
+        said.append(
+            f"{name}{of_row.sum():,} {what}{bags}"
+            + (f", {missing:,} row{'s' if missing > 1 else ''} without" if missing else "")
+        )
+    return said
+
+
 def _thumbnails(cohort: Cohort) -> str:
-    there = [row for row, path in enumerate(cohort.image_paths) if path is not None]
-    chosen = (
-        [there[k] for k in np.linspace(0, len(there) - 1, min(THUMBNAILS, len(there))).astype(int)] if there else []
-    )
-    figures = ""
-    for row in chosen:
-        path = cohort.image_paths[row]
-        picture = _picture(path) if path is not None else None
+    """Of some rows the image, or those of all views, the first of a bag, the middle slice of a volume."""
+    there = np.flatnonzero((cohort.images != np.asarray(None)).any(axis=(0, 2)))
+    # a volume is read whole to show one slice of it
+    count = (VOLUMES if cohort.dimensions == 3 else THUMBNAILS) // max(1, len(cohort.views))
+    chosen = there[np.linspace(0, len(there) - 1, min(max(1, count), len(there))).astype(int)].tolist()
+    return "".join(_row(cohort, row) for row in chosen)
+
+
+def _row(cohort: Cohort, row: int) -> str:
+    pictures = ""
+    for view, of_bag in zip(cohort.views, cohort.images[:, row], strict=True):
+        files = [path for path in of_bag if path is not None]
+        picture = _picture(files[0], cohort.window) if files else None
+        name = "image" if view == "image" else f"image {view}"
         if picture is not None:
-            label = html.escape(_of_row(cohort, row)) if cohort.has_target else ""
-            figures += (
-                f"<figure><img alt='image of row {row}' src='data:image/jpeg;base64,{picture}'><br>{label}</figure>"
-            )
-    return figures
+            alt = html.escape(f"{name} of row {row}", quote=True)
+            more = f"<span class='mf-more'>+{len(files) - 1}</span>" if len(files) > 1 else ""
+            pictures += f"<span><img alt='{alt}' src='data:image/jpeg;base64,{picture}'>{more}</span>"
+        elif len(cohort.views) > 1:
+            pictures += f"<span class='mf-absent'>no {html.escape(view)}</span>"
+    label = html.escape(_of_row(cohort, row)) if cohort.has_target else ""
+    return f"<figure>{pictures}<br>{label}</figure>" if "<img" in pictures else ""
 
 
-def _picture(path: Path) -> str | None:
+def _picture(path: Path, window: Window) -> str | None:
     try:
-        coloured, _ = kind_of(path)
-        pixels = decode(path, size=SIDE, channels=3 if coloured else 1, deep=False)
+        coloured = False
+        if is_volume(path):
+            pixels = _square(middle_slice(path, window)[0])
+        else:
+            coloured, _ = kind_of(path)
+            pixels = decode(path, size=SIDE, channels=3 if coloured else 1, deep=False, window=window)
     except UNREADABLE:
         return None
-    if not coloured:
+    if not coloured and window is None:
         # a 12-bit film in a 16-bit file would be black
         low, high = np.percentile(pixels, [0.5, 99.5])
         scaled = (pixels.astype(float) - low) / max(1.0, float(high - low)) * 255
@@ -170,6 +201,13 @@ def _picture(path: Path) -> str | None:
     out = io.BytesIO()
     Image.fromarray(pixels[0] if not coloured else pixels.transpose(1, 2, 0)).save(out, "JPEG", quality=80)
     return base64.b64encode(out.getvalue()).decode()
+
+
+def _square(plane: np.ndarray) -> np.ndarray:
+    """`(H, W)` from 0 to 1 -> `(1, SIDE, SIDE)` uint8."""
+    small = Image.fromarray(plane.astype(np.float32)).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    square: np.ndarray = np.rint(np.asarray(small).clip(0, 1) * 255).astype(np.uint8)[None]
+    return square
 
 
 def _of_row(cohort: Cohort, row: int) -> str:

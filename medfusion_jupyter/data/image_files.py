@@ -23,6 +23,9 @@ UNREADABLE = (OSError, UnidentifiedImageError, SyntaxError, ValueError, EOFError
 LUMA = np.asarray([0.299, 0.587, 0.114], dtype=np.float32)
 """Shares of red, green and blue in grey (ITU-R BT.601), as Pillow takes them."""
 
+Window = tuple[float, float] | None
+"""What is black and white of a CT, in Hounsfield units; None is CT_RANGE."""
+
 DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
 
@@ -73,8 +76,13 @@ def _by_name(folder: Path) -> dict[str, list[str]]:
 
 
 def why_unreadable(path: Path) -> str | None:
-    """What is wrong with a file as a 2D image; None where it decodes."""
+    """What is wrong with a file as an image or a volume; None where it can be read."""
     try:
+        if is_volume(path):
+            reader = reader_of(path)
+            assert reader is not None
+            reader.read(path)
+            return None
         _, deep = kind_of(path)
         decode(path, size=32, channels=1, deep=deep)
     except ImageError as error:
@@ -82,6 +90,12 @@ def why_unreadable(path: Path) -> str | None:
     except UNREADABLE as error:
         return f"{path.name} cannot be read as an image: {error}"
     return None
+
+
+def is_volume(path: Path) -> bool:
+    """Whether a file or folder holds a volume, by its header. Raises one of UNREADABLE."""
+    reader = reader_of(path)
+    return reader is not None and reader.is_volume(path)
 
 
 def kind_of(path: Path) -> tuple[bool, bool]:
@@ -98,13 +112,13 @@ def kind_of(path: Path) -> tuple[bool, bool]:
 @dataclass(frozen=True)
 class Header:
     """What a file says of its image. kind: as `PNG`; size: (height, width) in pixels; spacing: mm between rows and between
-    columns, None where the file does not say."""
+    columns, of a volume between slices before them, None where the file does not say."""
 
     kind: str
     size: tuple[int, int]
     coloured: bool
     deep: bool
-    spacing: tuple[float, float] | None
+    spacing: tuple[float, ...] | None
 
 
 def header_of(path: Path) -> Header:
@@ -118,12 +132,18 @@ def header_of(path: Path) -> Header:
         return Header(image.format or "", (image.height, image.width), coloured, deep, None)
 
 
-def decode(path: Path, *, size: int, channels: int, deep: bool) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def decode(
+    path: Path, *, size: int, channels: int, deep: bool, window: Window = None
+) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Pixels `(channels, size, size)`, uint8, or uint16 where `deep`; the image fills the square. Raises one of UNREADABLE."""
     reader = reader_of(path)
     if reader is not None:
         reader.plane(path)  # refuses a volume before it is read
-        return _resized(reader.read(path), size, channels, deep)
+        return _resized(in_window(reader.read(path), window, path), size, channels, deep)
+    if window is not None:
+        raise ImageError(
+            f"{path.name} is a picture, whose window was chosen when it was saved; window= is of CT in Hounsfield units."
+        )
     with Image.open(path) as image:
         _refuse_pages(path, image)
         if image.format == "JPEG":
@@ -150,10 +170,21 @@ def _deep(image: Image.Image, size: int, channels: int, deep: bool) -> NDArray[n
     return out.astype(np.uint16) if deep else out.astype(np.uint8)
 
 
+def in_window(image: MedicalImage, window: Window, path: Path) -> MedicalImage:
+    """A measured image as it is seen in training: through `window`, or its own; a CT must mean the same in every image.
+
+    NIfTI and arrays do not say their unit; a window takes them to be in Hounsfield units.
+    """
+    if window is not None:
+        if image.unit != "HU" and image.kind not in ("NIfTI", "NumPy"):
+            raise ImageError(
+                f"{path.name} ({image.kind}) is not in Hounsfield units; window= is of CT. Leave the window out, or the file."
+            )
+        return replace(image, window=window)
+    return replace(image, window=CT_RANGE) if image.unit == "HU" else image
+
+
 def _resized(image: MedicalImage, size: int, channels: int, deep: bool) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """A measured image through the window that is used for training: one of a CT must mean the same in every image."""
-    if image.unit == "HU":
-        image = replace(image, window=CT_RANGE)
     planes = image.shown()
     if channels == 1 and len(planes) == 3:
         planes = (planes * LUMA[:, None, None]).sum(axis=0, keepdims=True)

@@ -5,34 +5,40 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medfusion_jupyter.data.cache_memory import cache_memory
 from medfusion_jupyter.data.errors import CohortError
-from medfusion_jupyter.data.image_files import UNREADABLE, decode, kind_of
+from medfusion_jupyter.data.image_files import UNREADABLE, Window, decode, kind_of
 from medfusion_jupyter.data.stored_arrays import alone, read_array, write_array
+from medfusion_jupyter.data.volumes import decode_volume
 
-FORMAT = 2
+FORMAT = 3
 STATISTICS_FROM = 2000
 """Mean and standard deviation are taken from so many images at most; their error is then far below a percent."""
-DECODED_AHEAD = 512
-"""So many decoded images wait at most to be written."""
+DECODED_BYTES = 32 * 2**20
+"""Decoded images of so many bytes at most wait to be written."""
+SPACING_RANGE = 1.25
+"""Volumes whose spacing along an axis differs by more than this factor are warned about where they are not resampled in mm."""
+
+Size = int | tuple[int, int, int]
+Spacing = float | tuple[float, float, float] | None
 
 
 @dataclass(frozen=True, eq=False)
 class PixelCache:
-    """Decoded images.
+    """Decoded images, or volumes.
 
-    pixels: `(S, C, size, size)` uint8 or uint16; slots: for each of the paths that were asked for its index in `pixels`, -1
-    where there is no readable image. key: tells these pixels from others.
+    pixels: `(S, C, size, size)` uint8 or uint16, `(S, C, D, H, W)` uint16 for volumes; slots: of the shape of the paths that were
+    asked for, for each its index in `pixels`, -1 where there is no readable image. key: tells these pixels from others.
     """
 
     pixels: NDArray[np.uint8] | NDArray[np.uint16]
@@ -41,17 +47,30 @@ class PixelCache:
 
     @classmethod
     def open(
-        cls, paths: Sequence[Path | None], *, size: int, channels: int | None = None, cache_dir: Path
+        cls,
+        paths: Sequence[Path | None] | NDArray[np.object_],
+        *,
+        size: Size,
+        channels: int | None = None,
+        spacing: Spacing = None,
+        window: Window = None,
+        cache_dir: Path,
     ) -> PixelCache:
         """The images of `paths` at `size` pixels a side, decoded now or taken from an earlier time.
 
-        channels: 1 or 3; None takes 3 where any image has colours. A file counts as the same while its size and its times
-        of change stay. Unreadable files are warned about by number, and count as absent. What is larger than
-        `cache_memory()` is mapped from the disk. Raises CohortError where the cache cannot be written.
+        size: of volumes (D, H, W); spacing: mm to which volumes are resampled before they are cut or filled to that size, None
+        stretches them. channels: 1 or 3; None takes 3 where any image has colours. window: what is black and white of a CT. A
+        file counts as the same while its size and its times of change stay. Unreadable files are warned about by number, and
+        count as absent. What is larger than `cache_memory()` is mapped from the disk. Raises CohortError where the cache
+        cannot be written.
         """
-        files = list(dict.fromkeys(path for path in paths if path is not None))
+        asked = np.asarray(paths, dtype=object)
+        flat: list[Path | None] = asked.ravel().tolist()
+        files = list(dict.fromkeys(path for path in flat if path is not None))
+        how = How(size, channels, spacing, window)
         in_memory = cache_memory()
-        key = hashlib.sha256(json.dumps([FORMAT, size, channels, [_stat(path) for path in files]]).encode()).hexdigest()
+        described = json.dumps([FORMAT, *how, [_stat(path) for path in files]])
+        key = hashlib.sha256(described.encode()).hexdigest()
         array, card = cache_dir / f"{key[:40]}.npy", cache_dir / f"{key[:40]}.json"
         found = read_array(array, card, in_memory)
         if found is None:
@@ -59,32 +78,32 @@ class PixelCache:
                 # another process may have made it while this one waited
                 found = read_array(array, card, in_memory)
                 if found is None:
-                    _make(files, array, card, size, channels)
+                    _make(files, array, card, how)
                     found = read_array(array, card, in_memory)
         if found is None:
             raise CohortError(
                 f"The decoded images in {array} do not read back as they were written: the disk or its file system is at "
                 "fault. Set MEDFUSION_HOME to a folder on another disk."
             )
-        pixels, unreadable = found[0], found[1]["unreadable"]
+        pixels, about = found
+        unreadable: list[int] = about["unreadable"]
         if unreadable:
             warnings.warn(
-                f"{len(unreadable)} of {len(files)} image files cannot be decoded; their rows count as without image.",
+                f"{len(unreadable)} of {len(files)} image files cannot be decoded; their rows count as without image. "
+                f"Of the first it is said: {about['why'][0]}",
                 stacklevel=2,
             )
+        if about["spacings"] and spacing is None:
+            _warn_of_mixed_spacing(about["spacings"])
         slot_of: dict[Path | None, int] = {path: slot for slot, path in enumerate(files)}
         slot_of |= {None: -1} | {files[slot]: -1 for slot in unreadable}
-        return cls(pixels, np.asarray([slot_of[path] for path in paths], dtype=np.int64), key)
+        slots = np.asarray([slot_of[path] for path in flat], dtype=np.int64)
+        return cls(pixels, slots.reshape(asked.shape), key)
 
     @property
     def channels(self) -> int:
         """1 or 3."""
         return int(self.pixels.shape[1])
-
-    @property
-    def size(self) -> int:
-        """Pixels a side."""
-        return int(self.pixels.shape[2])
 
     @property
     def max_value(self) -> int:
@@ -99,9 +118,10 @@ class PixelCache:
         squares = np.zeros(self.channels)
         for start in range(0, len(chosen), 64):
             part = self.pixels[chosen[start : start + 64]].astype(np.float64) / self.max_value
-            total += part.sum(axis=(0, 2, 3))
-            squares += (part**2).sum(axis=(0, 2, 3))
-        count = len(chosen) * self.size**2
+            places = (0, *range(2, part.ndim))
+            total += part.sum(axis=places)
+            squares += (part**2).sum(axis=places)
+        count = len(chosen) * int(np.prod(self.pixels.shape[2:]))
         mean = total / count
         # images of one colour have no spread: they are then centred only
         std = np.sqrt(np.maximum(squares / count - mean**2, 0))
@@ -117,26 +137,58 @@ def _stat(path: Path) -> list[Any]:
     return [str(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 
-def _make(files: Sequence[Path], array: Path, card: Path, size: int, channels: int | None) -> None:
+class How(NamedTuple):
+    """How images are decoded: as of `PixelCache.open`."""
+
+    size: Size
+    channels: int | None
+    spacing: Spacing
+    window: Window
+
+
+class Decoded(NamedTuple):
+    """pixels: None where the file cannot be decoded, `why` then says why; spacing: that of a volume, in mm."""
+
+    pixels: NDArray[Any] | None
+    why: str = ""
+    spacing: tuple[float, ...] | None = None
+
+
+def _make(files: Sequence[Path], array: Path, card: Path, how: How) -> None:
     """Decode all files in threads (Pillow decodes without Python's lock) and put array and card in place, the card last."""
     with ThreadPoolExecutor() as pool:
-        kinds = [kind for kind in pool.map(_kind, files) if kind is not None]
-        if channels is None:
-            channels = 3 if any(colours for colours, _ in kinds) else 1
-        deep = any(deep for _, deep in kinds)
-        blank = np.zeros((channels, size, size), np.uint16 if deep else np.uint8)
+        decode_one: Callable[[Path], Decoded]
+        if isinstance(how.size, int):
+            kinds = [kind for kind in pool.map(_kind, files) if kind is not None]
+            channels = how.channels or (3 if any(colours for colours, _ in kinds) else 1)
+            deep = any(deep for _, deep in kinds)
+            blank = np.zeros((channels, how.size, how.size), np.uint16 if deep else np.uint8)
+            decode_one = partial(_decode, size=how.size, channels=channels, deep=deep, window=how.window)
+        else:
+            blank = np.zeros((1, *how.size), np.uint16)
+            decode_one = partial(_decode_volume, size=how.size, spacing=how.spacing, window=how.window)
         unreadable: list[int] = []
+        reasons: list[str] = []
+        spacings: list[list[float]] = []
 
         def decoded() -> Iterator[NDArray[Any]]:
-            found = _in_order(pool, files, size=size, channels=blank.shape[0], deep=deep)
-            for slot, pixels in enumerate(found if files else [blank]):
-                if pixels is None:
+            found = _in_order(pool, files, decode_one, ahead=max(4, DECODED_BYTES // blank.nbytes))
+            for slot, one in enumerate(found if files else [Decoded(blank)]):
+                if one.pixels is None:
                     unreadable.append(slot)
-                yield blank if pixels is None else pixels
+                    reasons[:] = reasons or [one.why]
+                elif one.spacing is not None:
+                    seen = np.asarray([*spacings, one.spacing])
+                    spacings[:] = [
+                        seen.min(axis=0).tolist(),
+                        seen.max(axis=0).tolist(),
+                    ]  # the least and the most, by axis
+                yield blank if one.pixels is None else one.pixels
 
         try:
-            # what is unreadable is known when all are written
-            write_array(array, card, (max(1, len(files)), *blank.shape), blank.dtype, decoded(), unreadable=unreadable)
+            # what is unreadable, and the spacings, are known when all are written
+            about: dict[str, Any] = {"unreadable": unreadable, "why": reasons, "spacings": spacings}
+            write_array(array, card, (max(1, len(files)), *blank.shape), blank.dtype, decoded(), **about)
         except OSError as error:
             raise CohortError(
                 f"The decoded images ({blank.nbytes * len(files) / 1e6:.0f} MB) could not be written to {array.parent}: "
@@ -144,17 +196,32 @@ def _make(files: Sequence[Path], array: Path, card: Path, size: int, channels: i
             ) from error
 
 
-def _in_order(pool: ThreadPoolExecutor, files: Sequence[Path], **how: Any) -> Iterator[NDArray[Any] | None]:
-    """Each file decoded, None where it cannot be."""
-    for first in range(0, len(files), DECODED_AHEAD):
-        yield from pool.map(partial(_decode, **how), files[first : first + DECODED_AHEAD])
+def _in_order(
+    pool: ThreadPoolExecutor, files: Sequence[Path], decode_one: Callable[[Path], Decoded], ahead: int
+) -> Iterator[Decoded]:
+    """Each file decoded."""
+    for first in range(0, len(files), ahead):
+        yield from pool.map(decode_one, files[first : first + ahead])
 
 
-def _decode(path: Path, **how: Any) -> NDArray[Any] | None:
+def _decode(path: Path, **how: Any) -> Decoded:
     try:
-        return decode(path, **how)
-    except UNREADABLE:
-        return None
+        return Decoded(decode(path, **how))
+    except UNREADABLE as error:
+        return Decoded(None, _without_name(error, path))
+
+
+def _decode_volume(path: Path, **how: Any) -> Decoded:
+    try:
+        pixels, spacing = decode_volume(path, **how)
+        return Decoded(pixels, spacing=spacing)
+    except UNREADABLE as error:
+        return Decoded(None, _without_name(error, path))
+
+
+def _without_name(error: Exception, path: Path) -> str:
+    """A file may be named after a patient."""
+    return str(error).replace(str(path), "the file").replace(path.name, "the file")
 
 
 def _kind(path: Path) -> tuple[bool, bool] | None:
@@ -162,3 +229,19 @@ def _kind(path: Path) -> tuple[bool, bool] | None:
         return kind_of(path)
     except UNREADABLE:
         return None
+
+
+def _warn_of_mixed_spacing(spacings: list[list[float]]) -> None:
+    lowest, highest = spacings
+    if any(high > SPACING_RANGE * low for low, high in zip(lowest, highest, strict=True)):
+        spans = ", ".join(
+            f"{low:.3g} to {high:.3g} mm {axis}"
+            for low, high, axis in zip(
+                lowest, highest, ("between slices", "between rows", "between columns"), strict=True
+            )
+        )
+        warnings.warn(
+            f"The spacing of the volumes is mixed: {spans}. Each is stretched to image_size, so the same organ has another size "
+            "from one to the next; set spacing, in mm, to resample them all alike.",
+            stacklevel=3,
+        )

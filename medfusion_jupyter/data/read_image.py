@@ -23,9 +23,9 @@ def read_image(
 ) -> MedicalImage:
     """Read an image or a volume: DICOM (a file, or the folder of a series), NIfTI, PNG, JPEG, TIFF, BMP, `.npy`, `.npz`.
 
-    window: a CT preset (`lung`, `mediastinum`, `soft tissue`, `liver`, `bone`, `brain`, `stroke`) or (centre, width); by
-    default the file's own. spacing: mm to resample to, one number or one an axis. See MedicalImage for shapes, units and
-    orientation. Raises ImageError, which names the file, what is wrong and what to do.
+    window: a CT preset (`lung`, `mediastinum`, `soft tissue`, `liver`, `bone`, `brain`, `stroke`) or (low, high): what is black
+    and white; by default the file's own. spacing: mm to resample to, one number or one an axis. See MedicalImage for shapes,
+    units and orientation. Raises ImageError, which names the file, what is wrong and what to do.
     """
     path = Path(path).expanduser()
     if not path.exists():

@@ -30,6 +30,12 @@ def unit_in_name(name: str) -> str | None:
     return found["unit"].strip() if found else None
 
 
+def same_unit(one: str, other: str) -> bool:
+    """Whether two units are written alike, whatever the case and the sign of micro."""
+    micro = str.maketrans({"μ": "u", "µ": "u"})
+    return one.translate(micro).casefold().replace(" ", "") == other.translate(micro).casefold().replace(" ", "")
+
+
 def measured(column: pd.Series, name: str) -> tuple[NDArray[np.float64], str | None]:
     """Values of a column of text and the unit they are written with; NaN where missing, -inf and inf beyond a detection limit.
 

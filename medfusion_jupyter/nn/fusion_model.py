@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from medfusion_jupyter.nn.bags import aggregators
 from medfusion_jupyter.nn.encoded import Encoded
 from medfusion_jupyter.nn.fusions import fusions
 from medfusion_jupyter.nn.heads import Head, heads
-from medfusion_jupyter.nn.image_encoders import build_image_encoder, encode_few
+from medfusion_jupyter.nn.image_encoders import ImageEncoder, Size, build_image_encoder, encode_few
 from medfusion_jupyter.nn.multi_task import MultiTask, Task
 from medfusion_jupyter.nn.table_encoders import table_encoders
 
@@ -25,10 +26,11 @@ class Architecture:
     `image_encoder` or `table_encoder` is None where the model does not use that modality; not both.
     `num_features` and `cardinalities` are those of the table's encoding: F numbers and K categories.
 
-    aggregator: where a row has several images, what makes one vector of theirs; views: how many named views these are, in an
-    order that means something, or 0 for a bag whose order means nothing. modality_dropout: in training, the chance that a row
-    with several modalities loses one of them, 0 to below 1. tasks: several heads in place of `head`, which is then
-    "multi_task".
+    image_size: pixels a side, or those of (D, H, W) for volumes. views: names of the images of a row, each a modality, in an
+    order that means something; none is one image, the modality `image`. shared_encoder: whether the views pass through one image
+    encoder or each through its own. aggregator: where the one image of a row is a bag of several, in no order, what makes one
+    vector of theirs. modality_dropout: in training, the chance that a row with several modalities loses one of them, 0 to
+    below 1. tasks: several heads in place of `head`, which is then "multi_task".
     """
 
     image_encoder: str | None
@@ -37,11 +39,12 @@ class Architecture:
     head: str
     num_classes: int
     channels: int = 1
-    image_size: int = 64
+    image_size: Size = 64
     num_features: int = 0
     cardinalities: tuple[int, ...] = ()
     aggregator: str | None = None
-    views: int = 0
+    views: tuple[str, ...] = ()
+    shared_encoder: bool = True
     modality_dropout: float = 0.0
     tasks: tuple[Task, ...] = ()
 
@@ -50,8 +53,10 @@ class Architecture:
             raise ValueError("A model needs at least one modality: image_encoder and tabular_encoder are both None.")
         if not 0 <= self.modality_dropout < 1:
             raise ValueError(f"modality_dropout={self.modality_dropout} is a chance: give 0 to below 1.")
-        if self.views and self.aggregator is None:
-            raise ValueError(f"views={self.views} need an aggregator, which makes one vector of theirs.")
+        if self.views and (self.aggregator is not None or self.image_encoder is None):
+            raise ValueError(
+                f"views={self.views} go with an image encoder and without an aggregator, which is for the images of a bag."
+            )
         if bool(self.tasks) != (self.head == "multi_task"):
             raise ValueError(
                 f"head={self.head!r} with {len(self.tasks)} tasks: tasks go with head='multi_task', and it with them."
@@ -60,8 +65,8 @@ class Architecture:
     @property
     def modalities(self) -> tuple[str, ...]:
         """The modalities in the order of the presence mask's columns."""
-        used = (("image", self.image_encoder), ("table", self.table_encoder))
-        return tuple(name for name, encoder in used if encoder is not None)
+        images = self.views or ("image",)
+        return (*(images if self.image_encoder else ()), *(("table",) if self.table_encoder else ()))
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -69,32 +74,36 @@ class Architecture:
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> Architecture:
         tasks = tuple(Task(**task) for task in saved.get("tasks", ()))
-        return cls(**{**saved, "cardinalities": tuple(saved["cardinalities"]), "tasks": tasks})
+        size = saved["image_size"]
+        tuples = {
+            "cardinalities": tuple(saved["cardinalities"]),
+            "views": tuple(saved.get("views") or ()),
+            "image_size": size if isinstance(size, int) else tuple(size),
+        }
+        return cls(**{**saved, **tuples, "tasks": tasks})
 
 
 class FusionModel(nn.Module):
     """Images `(B, C, H, W)` and a table to outputs `(B, K)`, where either may be absent for any row."""
 
     def __init__(self, architecture: Architecture, *, image_weights: str | PathLike[str] | None = None) -> None:
-        """image_weights: what the image encoder starts from, as of `build_image_encoder`."""
+        """image_weights: what the image encoders start from, as of `build_image_encoder`."""
         super().__init__()
         self.architecture = architecture
         widths: list[int] = []
-        self.image_encoder = None
+        self.image_encoder: ImageEncoder | nn.ModuleDict | None = None
         self.table_encoder = None
         self.aggregator = None
         if architecture.image_encoder is not None:
-            self.image_encoder = build_image_encoder(
-                architecture.image_encoder,
-                channels=architecture.channels,
-                size=architecture.image_size,
-                weights=image_weights,
-            )
-            widths.append(self.image_encoder.out_features)
+            if architecture.shared_encoder or not architecture.views:
+                self.image_encoder = self._built_encoder(image_weights)
+            else:
+                self.image_encoder = nn.ModuleDict(
+                    {_key(view): self._built_encoder(image_weights) for view in architecture.views}
+                )
+            widths += [self.image_encoders[0].out_features] * len(architecture.views or ("image",))
             if architecture.aggregator is not None:
                 self.aggregator = aggregators(architecture.aggregator)(in_features=widths[0])
-            if architecture.views:
-                self.view_embeddings = nn.Parameter(torch.zeros(architecture.views, widths[0]))
         if architecture.table_encoder is not None:
             self.table_encoder = table_encoders(architecture.table_encoder)(
                 num_features=architecture.num_features, cardinalities=architecture.cardinalities
@@ -102,7 +111,7 @@ class FusionModel(nn.Module):
             widths.append(self.table_encoder.out_features)
         self.absent = nn.ParameterDict(
             {
-                name: nn.Parameter(torch.zeros(width))
+                _key(name): nn.Parameter(torch.zeros(width))
                 for name, width in zip(architecture.modalities, widths, strict=True)
             }
         )
@@ -113,9 +122,23 @@ class FusionModel(nn.Module):
         else:
             self.head = heads(architecture.head)(in_features=features, num_classes=architecture.num_classes)
 
+    def _built_encoder(self, weights: str | PathLike[str] | None) -> ImageEncoder:
+        name = self.architecture.image_encoder
+        assert name is not None
+        return build_image_encoder(
+            name, channels=self.architecture.channels, size=self.architecture.image_size, weights=weights
+        )
+
+    @property
+    def image_encoders(self) -> list[ImageEncoder]:
+        """The image encoders that there are: none, one, or one a view."""
+        if isinstance(self.image_encoder, nn.ModuleDict):
+            return cast(list[ImageEncoder], list(self.image_encoder.values()))
+        return [] if self.image_encoder is None else [self.image_encoder]
+
     def forward(
         self,
-        image: Tensor | None,
+        images: Tensor | Encoded | Sequence[Tensor | Encoded] | None,
         numeric: Tensor | None,
         codes: Tensor | None,
         present: Tensor,
@@ -124,14 +147,17 @@ class FusionModel(nn.Module):
     ) -> Tensor:
         """Outputs of the head, `(B, K)`.
 
-        image: `(B, C, H, W)` float, normalised; `(B, N, C, H, W)` where there is an aggregator; numeric: `(B, F)` float;
-        codes: `(B, K)` int64; each None where the model does not use that modality. present: `(B, M)` bool, columns in the
-        order of `architecture.modalities`. all_present: the caller knows that the mask is True everywhere, which saves asking
-        the device. instances: `(B, N)` bool, which of the N images are there, with an aggregator; None where all of a present
-        row are.
+        images: `(B, C, H, W)` float, normalised, `(B, C, D, H, W)` for volumes; a sequence of these where there are views; with
+        an aggregator the images of all bags one after the other, `(I, C, H, W)`. Without an aggregator also what the image
+        encoder made of them earlier. numeric: `(B, F)` float; codes: `(B, K)` int64;
+        each None where the model does not use that modality. present: `(B, M)` bool, columns in the order of
+        `architecture.modalities`. all_present: the caller knows that the mask is True everywhere, which saves asking the
+        device. instances: with an aggregator, `(B, N)` bool with I times True: the places of the images in their bags.
         """
         if self.aggregator is not None:
-            present, instances = self._of_bags(image, present, instances)
+            assert instances is not None
+            # a row without any image has none, whatever the mask says
+            present = torch.cat([instances.any(dim=1, keepdim=True), present[:, 1:]], dim=1)
             all_present = False
         kept = present
         if self.training and self.architecture.modality_dropout:
@@ -140,23 +166,39 @@ class FusionModel(nn.Module):
             all_kept = all_present
         encoded: list[Encoded] = []
         if self.image_encoder is not None:
-            assert image is not None
-            if self.aggregator is None:
-                one = self._images(image, present[:, 0], all_present)
-            else:
+            assert images is not None
+            # a NamedTuple is a sequence too
+            given = [images] if isinstance(images, Tensor | Encoded) else list(images)
+            encoded = [one for one in given if isinstance(one, Encoded)]
+            of_views = [one for one in given if isinstance(one, Tensor)]
+            self._check_shapes(of_views)
+            if not of_views:
+                pass
+            elif self.aggregator is not None:
                 assert instances is not None
-                one = self._bags(image, instances)
-            encoded.append(one if all_kept else one.with_absent(kept[:, 0], self.absent["image"]))
+                encoded = [self._bags(of_views[0], instances)]
+            else:
+                encoded = self._views(of_views, present, all_present)
         if self.table_encoder is not None:
             assert numeric is not None
             assert codes is not None
             if self.fusion.uses_tokens:
-                one = self.table_encoder.encode(numeric, codes)
+                encoded.append(self.table_encoder.encode(numeric, codes))
             else:
-                one = Encoded(self.table_encoder(numeric, codes))
-            encoded.append(one if all_kept else one.with_absent(kept[:, -1], self.absent["table"]))
+                encoded.append(Encoded(self.table_encoder(numeric, codes)))
+        if not all_kept:
+            encoded = [
+                one.with_absent(kept[:, column], self.absent[_key(name)])
+                for column, (name, one) in enumerate(zip(self.architecture.modalities, encoded, strict=True))
+            ]
         outputs: Tensor = self.head(self.fusion(encoded, kept))
         return outputs
+
+    def image_tokens(self, images: Tensor, there: Tensor, all_there: bool = False) -> Tensor:
+        """`(B, C, H, W), (B,) -> (B, h·w, D)`: the map of the image encoder, of each row that is there, 0 elsewhere."""
+        tokens = self._encoded(self.image_encoders[0], images, there, all_there, tokens=True).tokens
+        assert tokens is not None
+        return tokens
 
     def _dropped(self, present: Tensor) -> Tensor:
         """The mask without one modality, drawn for each row that has several. Neverova et al., "ModDrop", TPAMI 2016."""
@@ -166,52 +208,63 @@ class FusionModel(nn.Module):
         column = torch.arange(present.shape[1], device=present.device)
         return present & ~(loses & (column == drawn))
 
-    def _images(self, image: Tensor, there: Tensor, all_there: bool) -> Encoded:
-        assert self.image_encoder is not None
-        self._check_shape(image, 2 + self.image_encoder.dimensions)
-        tokens = self.fusion.uses_tokens
+    def _views(self, images: list[Tensor], present: Tensor, all_present: bool) -> list[Encoded]:
+        """Each view, through the encoder of all or its own."""
+        encoders = self.image_encoders
+        if len(images) == len(encoders):
+            return [
+                self._encoded(encoder, view, present[:, column], all_present)
+                for column, (encoder, view) in enumerate(zip(encoders, images, strict=True))
+            ]
+        # one pass of all views: batch norm sees them together
+        there = present[:, : len(images)].t().reshape(-1)
+        together = self._encoded(encoders[0], torch.cat(images), there, all_present)
+        tokens = [None] * len(images) if together.tokens is None else together.tokens.chunk(len(images))
+        return [
+            Encoded(vector, of_view) for vector, of_view in zip(together.vector.chunk(len(images)), tokens, strict=True)
+        ]
+
+    def _encoded(
+        self, encoder: ImageEncoder, images: Tensor, there: Tensor, all_there: bool, *, tokens: bool | None = None
+    ) -> Encoded:
+        """tokens: whether they are wanted; by default as the fusion does."""
+        tokens = self.fusion.uses_tokens if tokens is None else tokens
         if all_there:
-            return encode_few(self.image_encoder, image, tokens=tokens)
+            return encode_few(encoder, images, tokens=tokens)
         # only the rows that have an image pass through the encoder: blank ones would shift its batch statistics
         rows = there.nonzero().squeeze(1)
         if rows.numel() == 0:
-            nothing = self.absent["image"].expand(len(image), -1)
+            nothing = images.new_zeros(len(images), encoder.out_features)
             return Encoded(nothing, nothing.unsqueeze(1) if tokens else None)
-        encoded = encode_few(self.image_encoder, image.index_select(0, rows), tokens=tokens)
-        vector, found = _laid_out(encoded.vector, rows, len(image)), encoded.tokens
-        return Encoded(vector, None if found is None else _laid_out(found, rows, len(image)))
+        encoded = encode_few(encoder, images.index_select(0, rows), tokens=tokens)
+        vector, found = _laid_out(encoded.vector, rows, len(images)), encoded.tokens
+        return Encoded(vector, None if found is None else _laid_out(found, rows, len(images)))
 
-    def _of_bags(self, image: Tensor | None, present: Tensor, instances: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """The mask, where a row without any image of its bag has none, and which images are there."""
-        assert image is not None
-        assert self.image_encoder is not None
-        self._check_shape(image, 3 + self.image_encoder.dimensions)
-        if instances is None:
-            instances = torch.ones(image.shape[:2], dtype=torch.bool, device=image.device)
-        instances = instances & present[:, :1]
-        return torch.cat([instances.any(dim=1, keepdim=True), present[:, 1:]], dim=1), instances
-
-    def _bags(self, image: Tensor, instances: Tensor) -> Encoded:
+    def _bags(self, images: Tensor, instances: Tensor) -> Encoded:
         """The images of each row as one vector; they are its tokens."""
-        assert self.image_encoder is not None
         assert self.aggregator is not None
-        rows = instances.flatten().nonzero().squeeze(1)
-        if rows.numel() == 0:
-            vectors = self.absent["image"].expand(*image.shape[:2], -1)
+        encoder = self.image_encoders[0]
+        if len(images):
+            places = instances.flatten().nonzero().squeeze(1)
+            vectors = _laid_out(encode_few(encoder, images).vector, places, instances.numel())
         else:
-            encoded = encode_few(self.image_encoder, image.flatten(0, 1).index_select(0, rows))
-            vectors = _laid_out(encoded.vector, rows, instances.numel()).view(*image.shape[:2], -1)
-        if self.architecture.views:
-            vectors = vectors + self.view_embeddings.to(vectors.dtype)
+            vectors = images.new_zeros(instances.numel(), encoder.out_features)
+        vectors = vectors.view(*instances.shape, -1)
         return Encoded(self.aggregator(vectors, instances), vectors, instances)
 
-    def _check_shape(self, image: Tensor, dimensions: int) -> None:
-        if image.ndim != dimensions:
-            name = self.architecture.image_encoder
-            raise ValueError(
-                f"image_encoder={name!r} with aggregator={self.architecture.aggregator!r} takes images of {dimensions} "
-                f"dimensions, the batch counted; these have {image.ndim}: {tuple(image.shape)}."
-            )
+    def _check_shapes(self, images: list[Tensor]) -> None:
+        dimensions = 2 + self.image_encoders[0].dimensions
+        for image in images:
+            if image.ndim != dimensions:
+                raise ValueError(
+                    f"image_encoder={self.architecture.image_encoder!r} takes images of {dimensions} dimensions, the batch "
+                    f"counted; these have {image.ndim}: {tuple(image.shape)}."
+                )
+
+
+def _key(modality: str) -> str:
+    """The name of what a modality has of its own: a view may be named as an attribute of a module is."""
+    return modality if modality in ("image", "table") else f"view_{modality}"
 
 
 def _laid_out(encoded: Tensor, rows: Tensor, count: int) -> Tensor:

@@ -14,6 +14,9 @@ from torch.utils.checkpoint import checkpoint
 from medfusion_jupyter.nn.encoded import Encoded, positions_as_tokens
 from medfusion_jupyter.nn.registry import Registry
 
+Size = int | tuple[int, int, int]
+"""Pixels a side of an image, or of each of (D, H, W) of a volume."""
+
 
 class ImageEncoder(nn.Module):
     """The contract of an image encoder; of volumes too, where `(B, C, D, H, W)` stands for `(B, C, H, W)`.
@@ -119,9 +122,9 @@ class LightCNN(ImageEncoder):
 
 
 def build_image_encoder(
-    name: str, *, channels: int, size: int, weights: str | PathLike[str] | None = None
+    name: str, *, channels: int, size: Size, weights: str | PathLike[str] | None = None
 ) -> ImageEncoder:
-    """Build an image encoder for images of `channels` and `size` pixels a side.
+    """Build an image encoder for images of `channels` and `size` pixels a side; (D, H, W) for volumes.
 
     weights: None starts from random weights; "default" takes torchvision's best; else a file of torchvision's weights
     (.safetensors, or a torch file that holds tensors alone). Raises UnknownPart for an unknown name, ValueError where
@@ -145,20 +148,21 @@ def build_image_encoder(
     return encoder
 
 
-def _check_size(encoder: Any, name: str, size: int) -> None:
-    if size < encoder.smallest:
-        small = f"{name}_3x3"
-        way_out = f"choose {small!r}" if small in image_encoders else "choose 'light_cnn'"
-        raise ValueError(
-            f"image_encoder={name!r} needs images of at least {encoder.smallest} pixels a side, image_size is {size}. "
-            f"Raise image_size or {way_out}."
-        )
-    if size % encoder.multiple_of:
-        above = -(-size // encoder.multiple_of) * encoder.multiple_of
-        raise ValueError(
-            f"image_encoder={name!r} needs images whose side is a multiple of {encoder.multiple_of} pixels, "
-            f"image_size is {size}. Set image_size={above}."
-        )
+def _check_size(encoder: Any, name: str, size: Size) -> None:
+    for side in (size,) if isinstance(size, int) else size:
+        if side < encoder.smallest:
+            small = f"{name}_3x3" if f"{name}_3x3" in image_encoders else "light_cnn"
+            small = small if getattr(encoder, "dimensions", 2) == 2 else "light_cnn_3d"
+            raise ValueError(
+                f"image_encoder={name!r} needs images of at least {encoder.smallest} pixels a side, image_size is {size}. "
+                f"Raise image_size or choose {small!r}."
+            )
+        if side % encoder.multiple_of:
+            above = -(-side // encoder.multiple_of) * encoder.multiple_of
+            raise ValueError(
+                f"image_encoder={name!r} needs images whose side is a multiple of {encoder.multiple_of} pixels, "
+                f"image_size is {size}. Set image_size={above}."
+            )
 
 
 def normalises_over_batch(module: nn.Module) -> bool:

@@ -310,6 +310,10 @@ class FromTorchvision:
         return self.family.multiple_of
 
     @property
+    def dimensions(self) -> int:
+        return self.family.dimensions
+
+    @property
     def sized(self) -> bool:
         return self.family.sized
 

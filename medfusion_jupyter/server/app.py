@@ -23,7 +23,17 @@ from medfusion_jupyter.server.models import (
     VersionList,
 )
 from medfusion_jupyter.server.system import API, Audit, Document, Info, Live, Ready, Resources
-from medfusion_jupyter.server.training import CheckpointList, Command, EventList, Job, JobChange, JobList, Series, Start
+from medfusion_jupyter.server.training import (
+    CheckpointList,
+    Command,
+    EventList,
+    Fork,
+    Job,
+    JobChange,
+    JobList,
+    Series,
+    Start,
+)
 from medfusion_jupyter.server.workflows import (
     NodeTypeList,
     Validation,
@@ -49,10 +59,11 @@ ROUTES: list[tuple[str, type]] = [
     (rf"{API}/training/list", JobList),
     (rf"{API}/training/start", Start),
     (rf"{API}/training/status/{JOB}", Job),
-    (rf"{API}/training/(?P<command>pause|resume|stop)/{JOB}", Command),
+    (rf"{API}/training/(?P<command>pause|resume|stop|checkpoint)/{JOB}", Command),
     (rf"{API}/training/{JOB}", JobChange),
     (rf"{API}/training/{JOB}/metrics", Series),
     (rf"{API}/training/{JOB}/checkpoints", CheckpointList),
+    (rf"{API}/training/{JOB}/fork", Fork),
     (rf"{API}/training/{JOB}/events", EventList),
     (rf"{API}/models", ModelList),
     (rf"{API}/models/search", ModelSearch),

@@ -1,10 +1,13 @@
-"""What the launcher starts in a kernel of its own: a training job, or an execution of a workflow."""
+"""What is started in a process of its own, a kernel or not: a training job, or an execution of a workflow."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from medfusion_jupyter.store.location import home
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store import Execution, Job, Store
@@ -32,6 +35,13 @@ class Launchable:
         from medfusion_jupyter.store import Execution
 
         return _execution(launched) if isinstance(launched, Execution) else _job(launched)
+
+    def environment(self, gpu_names: Sequence[str]) -> dict[str, str]:
+        """That of the process which runs the code. gpu_names: what CUDA_VISIBLE_DEVICES may be set to, by number."""
+        environment = {**os.environ, "MEDFUSION_HOME": str(home())}
+        if self.gpu is not None and self.gpu < len(gpu_names):
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpu_names[self.gpu : self.gpu + self.devices])
+        return environment
 
 
 def _job(job: Job) -> Launchable:

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from medfusion_jupyter.server.launchable import Launchable
+from medfusion_jupyter.server.queue_watch import BELL_SECONDS, WAITING_SECONDS, bell, seconds_to_wait
 from medfusion_jupyter.server.resources import visible_gpus
 from medfusion_jupyter.store.errors import StoreError
-from medfusion_jupyter.store.location import home, queue_bell
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store import Store
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("medfusion")
 Answer = TypeVar("Answer")
 
-BELL_SECONDS = 0.5
-WAITING_SECONDS = 5.0
-"""How often the queue is looked at while a job waits in it: the one that has its place may belong to a server that is gone."""
 READY_SECONDS = 120.0
 ALIVE_SECONDS = 1.0
 
@@ -76,7 +72,7 @@ class Launcher:
         loop = asyncio.get_running_loop()
         look_again: float | None = None
         while not self._closing:
-            now_rung = _bell()
+            now_rung = bell()
             due = look_again is not None and loop.time() >= look_again
             if now_rung != rung or due or self._woken.is_set():
                 rung = now_rung
@@ -105,18 +101,14 @@ class Launcher:
             run = asyncio.get_running_loop().create_task(self._run(Launchable.of(next_one), names))
             self._runs.add(run)
             run.add_done_callback(self._runs.discard)
-        return await self._ask(_seconds_to_wait)
+        return await self._ask(seconds_to_wait)
 
     async def _run(self, launched: Launchable, gpu_names: list[str]) -> None:
         kernel_id, session_id = None, None
         try:
-            environment = {**os.environ, "MEDFUSION_HOME": str(home())}
-            if launched.gpu is not None and launched.gpu < len(gpu_names):
-                own = gpu_names[launched.gpu : launched.gpu + launched.devices]
-                environment["CUDA_VISIBLE_DEVICES"] = ",".join(own)
             # independent: a server that is killed does not take the kernel with it
             kernel_id = await self._kernels.start_kernel(
-                kernel_name=self._kernel_name or None, env=environment, independent=True
+                kernel_name=self._kernel_name or None, env=launched.environment(gpu_names), independent=True
             )
             log.info("%s runs in the kernel %s", launched.label, kernel_id)
             session = await self._sessions.create_session(
@@ -189,27 +181,3 @@ async def _reply(client: Any, asked: str) -> Any:
 def _process(manager: Any) -> int | None:
     # None of a kernel on another machine, which a provisioner started
     return getattr(manager.provisioner, "pid", None)
-
-
-def _bell() -> int | None:
-    try:
-        return queue_bell().stat().st_mtime_ns
-    except OSError:
-        return None
-
-
-def _seconds_to_wait(store: Store) -> float | None:
-    from medfusion_jupyter.store.tables import now
-
-    # this first: it marks what has a kernel that died with its server, and so frees its place
-    store.jobs.mark_interrupted()
-    store.executions.mark_interrupted()
-    if store.queue.executions_waiting():
-        return WAITING_SECONDS
-    waiting = store.queue.waiting()
-    if not waiting:
-        return None
-    times = [job.not_before for job in waiting]
-    if any(time is None or time <= now() for time in times):
-        return WAITING_SECONDS
-    return min(max(0.0, (time - now()).total_seconds()) for time in times if time is not None)

@@ -217,11 +217,31 @@ class JobTexts(Body):
         return self.model_dump(exclude_none=True)
 
 
+class NewFork(Body):
+    """A job to queue that begins from a checkpoint of another one; by default from the newest.
+
+    config: settings of `mf.train` that differ from the parent's. What shapes the weights cannot be changed, nor the split.
+    """
+
+    epoch: Annotated[int | None, Field(ge=0, lt=2**31, description="the checkpoint that was made after this epoch")] = (
+        None
+    )
+    step: Annotated[int | None, Field(ge=0, lt=2**63, description="the checkpoint that was made at this step")] = None
+    config: Annotated[
+        dict[str, Any], Field(description="settings of mf.train; what is left out is as in the parent")
+    ] = {}
+    name: Name | None = None
+    description: Description = ""
+    priority: Priority = 0
+    not_before: NotBefore | None = None
+
+
 class JobChanges(Body):
     """Changes of a job; what is left out stays.
 
     seen: what name and description were, each needed to change it.
-    priority, not_before: while it waits in the queue. lr, epochs, patience: while it runs; they hold from the next batch on.
+    priority, not_before: while it waits in the queue. The settings from `lr` on: while it runs, with the ranges of mf.train; they
+    hold from the next step on. `patience: null` never ends the run early.
     """
 
     seen: JobTexts = JobTexts()
@@ -230,8 +250,22 @@ class JobChanges(Body):
     priority: Priority | None = None
     not_before: NotBefore | None = None
     lr: Annotated[float | None, Field(gt=0, le=10, description="peak learning rate")] = None
+    encoder_lr: Annotated[
+        float | None, Field(gt=0, le=10, description="that of the encoders, where they have one of their own")
+    ] = None
     epochs: Annotated[int | None, Field(ge=1, le=100_000)] = None
-    patience: Annotated[int | None, Field(ge=1, le=100_000)] = None
+    patience: Annotated[int | None, Field(ge=1, le=2**31)] = None
+    min_delta: Annotated[float | None, Field(ge=0, allow_inf_nan=False)] = None
+    unfreeze: Annotated[
+        Literal["all"] | list[Annotated[str, Field(max_length=200)]] | None,
+        Field(description="parts of what is frozen that shall learn, or all"),
+    ] = None
+
+    def of_run(self) -> dict[str, Any]:
+        """The settings of the run that are given."""
+        names = {"lr", "encoder_lr", "epochs", "patience", "min_delta", "unfreeze"} & self.model_fields_set
+        given = self.model_dump(include=names)
+        return {name: value for name, value in given.items() if value is not None or name == "patience"}
 
     @model_validator(mode="after")
     def _of_what_was_seen(self) -> JobChanges:
@@ -243,8 +277,7 @@ class JobChanges(Body):
     @model_validator(mode="after")
     def _of_one_state(self) -> JobChanges:
         waits = self.priority is not None or self.not_before is not None
-        runs = self.lr is not None or self.epochs is not None or self.patience is not None
-        if waits and runs:
+        if waits and self.of_run():
             raise ValueError(
                 "a job waits or runs: change its turn in the queue or settings of its run, not both at once"
             )

@@ -10,7 +10,7 @@ from medfusion_jupyter.store.status import RESUMABLE
 
 if TYPE_CHECKING:
     from medfusion_jupyter.server.launcher import Launcher
-    from medfusion_jupyter.server.requests import EventQuery, JobChanges, JobQuery, NewJob, SeriesQuery
+    from medfusion_jupyter.server.requests import EventQuery, JobChanges, JobQuery, NewFork, NewJob, SeriesQuery
     from medfusion_jupyter.store import Job as JobRecord
     from medfusion_jupyter.store import Store
 
@@ -83,6 +83,47 @@ class Start(TrainingHandler):
         self.reply(job.to_json())
 
 
+class Fork(TrainingHandler):
+    @operation(
+        "Queue a job that begins from a checkpoint of this one, with other settings",
+        body="NewFork",
+        answer="Job",
+        status=201,
+        errors=(409,),
+    )
+    async def post(self, job_id: str, body: NewFork) -> None:
+        from medfusion_jupyter.settings.forking import changes_between, settings_of_fork
+        from medfusion_jupyter.settings.training import ConfigError, TrainingSettings
+
+        person = self.person
+
+        def work(store: Store) -> JobRecord:
+            parent = store.jobs.get(job_id)
+            chosen = store.checkpoints.choose(job_id, epoch=body.epoch, step=body.step)
+            try:
+                keywords = settings_of_fork(
+                    parent.training_config, body.config, epoch=chosen.epoch, within_epoch=not chosen.finishes_epoch
+                )
+                settings = TrainingSettings.of({**keywords, "name": body.name, "description": body.description})
+            except ConfigError as refused:
+                raise ApiError(422, "invalid", str(refused), "config") from None
+            training_config = settings.model_dump(mode="json")
+            made = store.jobs.fork(
+                job_id,
+                chosen,
+                training_config=training_config,
+                changes=changes_between(parent.training_config, training_config),
+                name=settings.name,
+                description=settings.description,
+                by=person,
+            )
+            return store.queue.add(made.job_id, priority=body.priority, not_before=body.not_before, by=person)
+
+        job = await self.ask(work)
+        self.launcher.wake()
+        self.reply(job.to_json())
+
+
 class Job(TrainingHandler):
     @operation("One job", answer="Job")
     async def get(self, job_id: str) -> None:
@@ -98,14 +139,23 @@ class JobChange(TrainingHandler):
         errors=(409,),
     )
     async def patch(self, job_id: str, body: JobChanges) -> None:
+        from medfusion_jupyter.settings.live import live_changes
+        from medfusion_jupyter.settings.training import ConfigError
+
         person = self.person
-        settings = body.model_dump(include={"lr", "epochs", "patience"}, exclude_none=True)
+        wanted = body.of_run()
 
         def work(store: Store) -> dict[str, Any]:
+            changes = {}
+            if wanted:
+                try:
+                    changes = live_changes(store.jobs.get(job_id).training_config, wanted)
+                except ConfigError as refused:
+                    raise ApiError(422, "invalid", str(refused), next(iter(wanted))) from None
             if body.priority is not None or body.not_before is not None:
                 store.queue.reschedule(job_id, priority=body.priority, not_before=body.not_before, by=person)
-            if settings:
-                store.jobs.request(job_id, "set", settings, by=person)
+            if changes:
+                store.jobs.request(job_id, "set", changes, by=person)
             if body.name is not None or body.description is not None:
                 store.jobs.update(
                     job_id, seen=body.seen.texts(), name=body.name, description=body.description, by=person
@@ -126,7 +176,7 @@ class JobChange(TrainingHandler):
 
 class Command(TrainingHandler):
     @operation(
-        "Ask the run of a job to pause, resume or stop; a job that ended before its time is queued to go on",
+        "Ask the run of a job to pause, resume, stop or save; a job that ended before its time is queued to go on",
         answer="Job",
         errors=(409,),
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, Field, field_validator
 
 
 class CheckpointSettings(BaseModel):
     """Checkpoints beside those of every epoch, and those that are kept beside the last one."""
+
+    heading: ClassVar[str] = "Checkpoints"
 
     checkpoint_minutes: Annotated[
         float | None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
@@ -10,7 +10,16 @@ from pydantic import BaseModel, Field
 class ComputationSettings(BaseModel):
     """Device, precision and memory."""
 
+    heading: ClassVar[str] = "Computation"
+
     batch_size: Annotated[int, Field(ge=2, le=65_536, description="rows a batch, 2 or more")] = 32
+    on_out_of_memory: Annotated[
+        Literal["fail", "smaller_batch"],
+        Field(
+            description="fail: end and say what would help; smaller_batch: go on from the last checkpoint with half the "
+            "batch_size (or the next smaller part) and as many more accumulate_grad_batches, so that a step has the same rows"
+        ),
+    ] = "fail"
     device: Annotated[str, Field(description="auto, cpu, cuda or cuda:N")] = "auto"
     devices: Annotated[
         int,
@@ -22,7 +31,10 @@ class ComputationSettings(BaseModel):
     ] = 1
     sync_batchnorm: Annotated[
         bool,
-        Field(description="with several GPUs: batch norm over the rows of all of them, not of each one's share alone"),
+        Field(
+            description="with several GPUs: batch norm over the rows of all of them, not of each one's share alone; it needs the "
+            "images of every row"
+        ),
     ] = False
     precision: Annotated[
         Literal["auto", "fp32", "tf32", "bf16", "fp16"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, Field, field_validator
 
@@ -11,6 +11,8 @@ from medfusion_jupyter.settings.watched import WATCHABLE
 
 class LimitSettings(BaseModel):
     """Epochs, time and patience, and how much is validated how often."""
+
+    heading: ClassVar[str] = "Length and validation"
 
     epochs: Annotated[int, Field(ge=1, le=100_000, description="passes over the training part")] = 20
     watch: Annotated[

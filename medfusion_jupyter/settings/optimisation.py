@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, Field
+
+MOST_BATCHES_A_STEP = 4096
 
 
 class OptimisationSettings(BaseModel):
     """The optimiser, its rates, and what is done to the gradients before it."""
+
+    heading: ClassVar[str] = "Optimiser"
 
     optimizer: Annotated[
         Literal["adamw", "adam", "sgd", "nadam", "radam", "adafactor"],
@@ -36,7 +40,9 @@ class OptimisationSettings(BaseModel):
     accumulate_grad_batches: Annotated[
         int,
         Field(
-            ge=1, le=4096, description="batches whose gradients make one step, exactly as one batch of all their rows"
+            ge=1,
+            le=MOST_BATCHES_A_STEP,
+            description="batches whose gradients make one step, exactly as one batch of all their rows",
         ),
     ] = 1
     gradient_clip_val: Annotated[

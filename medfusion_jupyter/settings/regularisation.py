@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 PARTS = ("image_encoder", "tabular_encoder", "fusion", "head")
 
 
 class RegularisationSettings(BaseModel):
     """The loss, the drawing and mixing of rows, the average of the weights, and what is frozen."""
+
+    heading: ClassVar[str] = "Loss and regularisation"
 
     label_smoothing: Annotated[
         float, Field(ge=0, lt=1, description="share of each target spread evenly over all classes, 0 to below 1")
@@ -46,6 +48,15 @@ class RegularisationSettings(BaseModel):
             description="alpha of CutMix; 0 is off, 1 is usual. With mixup too, each batch takes one of them",
         ),
     ] = 0.0
+    modality_dropout: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="chance that a row with several modalities loses one of them in a training step, 0 to below 1: the model "
+            "learns to do with either",
+        ),
+    ] = 0.0
     ema_decay: Annotated[
         float | None,
         Field(
@@ -67,6 +78,22 @@ class RegularisationSettings(BaseModel):
             description="epoch, 2 or later, from which frozen parts learn: one for all, or a dict by part; None never"
         ),
     ] = None
+    unfreeze: Annotated[
+        tuple[str, ...],
+        Field(
+            description="parts of what freeze names that learn nevertheless, such as image_encoder.stem, or 'all'; in a run that "
+            "goes on they are thawed by job.set(unfreeze=…)"
+        ),
+    ] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_thawed(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("unfreeze") != "all":
+            return values
+        if not values.get("freeze"):
+            raise ValueError("unfreeze='all', and nothing is frozen")
+        return {**values, "unfreeze": tuple(values["freeze"])}
 
     @field_validator("class_weights")
     @classmethod

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
 
 class ScheduleSettings(BaseModel):
     """The course of the learning rate below its peak `lr`."""
+
+    heading: ClassVar[str] = "Learning rate"
 
     schedule: Annotated[
         Literal["constant", "step", "cosine", "onecycle", "plateau"],

@@ -8,11 +8,14 @@ from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from medfusion_jupyter.settings.attention import AttentionSettings
 from medfusion_jupyter.settings.augmentation import Augmentation
 from medfusion_jupyter.settings.checkpoints import CheckpointSettings
 from medfusion_jupyter.settings.computation import ComputationSettings
+from medfusion_jupyter.settings.image_encoding import ImageEncodingSettings
+from medfusion_jupyter.settings.images import ImageSettings, Side
 from medfusion_jupyter.settings.limits import LimitSettings
-from medfusion_jupyter.settings.optimisation import OptimisationSettings
+from medfusion_jupyter.settings.optimisation import MOST_BATCHES_A_STEP, OptimisationSettings
 from medfusion_jupyter.settings.regularisation import RegularisationSettings
 from medfusion_jupyter.settings.schedule import ScheduleSettings
 
@@ -29,7 +32,7 @@ ONLY_WITH = {
 }
 """Settings that mean something with one value of another alone."""
 
-OF_SEVERAL_TYPES = ("class_weights", "unfreeze_epoch")
+OF_SEVERAL_TYPES = ("class_weights", "unfreeze_epoch", "image_size", "spacing")
 """Settings for which pydantic gives one error a type that they might have had."""
 
 
@@ -44,6 +47,9 @@ class TrainingSettings(
     ScheduleSettings,
     OptimisationSettings,
     ComputationSettings,
+    ImageSettings,
+    ImageEncodingSettings,
+    AttentionSettings,
 ):
     """Settings of `mf.train`. Each is one keyword; the description says what it does, its unit and its range.
 
@@ -71,7 +77,11 @@ class TrainingSettings(
         ),
     ] = "auto"
     image_size: Annotated[
-        int, Field(ge=8, le=1024, description="side in pixels to which images are scaled, 8 to 1024")
+        Side | tuple[Side, Side, Side],
+        Field(
+            description="side in pixels to which images are scaled, 8 to 1024; for volumes (depth, height, width) in voxels, "
+            "such as (32, 64, 64)"
+        ),
     ] = 128
     augment: Annotated[
         Augmentation | None,
@@ -91,9 +101,14 @@ class TrainingSettings(
     def _parts_and_shares(self) -> Self:
         if self.image_encoder is None and self.tabular_encoder is None:
             raise ValueError("image_encoder and tabular_encoder are both None: a model needs one of them")
+        if self.spacing is not None and isinstance(self.image_size, int):
+            raise ValueError(
+                f"spacing={self.spacing} is of volumes, and image_size={self.image_size} of images: give volumes "
+                "image_size=(depth, height, width)"
+            )
         if self.val + self.test >= 1:
             raise ValueError(f"val={self.val} and test={self.test} leave nothing to train on: together below 1")
-        for name in ("cutmix", "channels_last", "gradient_checkpointing"):
+        for name in ("cutmix", "channels_last", "gradient_checkpointing", "attention_supervision"):
             if getattr(self, name) and self.image_encoder is None:
                 raise ValueError(f"{name}={getattr(self, name)} is of images, and image_encoder is None")
         return self
@@ -130,6 +145,8 @@ class TrainingSettings(
             raise ValueError(
                 f"devices={self.devices} takes the first GPUs, and device={self.device!r} names one: use 'cuda'"
             )
+        if self.devices > 1 and self.on_out_of_memory != "fail":
+            raise ValueError(f"on_out_of_memory={self.on_out_of_memory!r} is of one device, and devices={self.devices}")
         if self.batch_size < 2 * self.devices:
             raise ValueError(
                 f"batch_size={self.batch_size} is too small for devices={self.devices}: each takes 2 rows of it or more"
@@ -144,11 +161,77 @@ class TrainingSettings(
             for name in self.unfreeze_epoch:
                 if name not in self.freeze:
                     raise ValueError(f"unfreeze_epoch names {name!r}, which freeze does not: {list(self.freeze)}")
+        for name in self.unfreeze:
+            if not any(name == frozen or name.startswith(f"{frozen}.") for frozen in self.freeze):
+                raise ValueError(
+                    f"unfreeze names {name!r}, which is not in what freeze names: {', '.join(self.freeze) or 'nothing'}"
+                )
         for name in self.freeze:
             part = name.split(".")[0]
             if part in ("image_encoder", "tabular_encoder") and getattr(self, part) is None:
                 raise ValueError(f"freeze names {name!r}, and {part} is None")
         return self
+
+    @model_validator(mode="after")
+    def _of_the_image_encoder(self) -> Self:
+        if self.image_weights is not None and self.image_encoder is None:
+            raise ValueError(f"image_weights={self.image_weights!r} are of images, and image_encoder is None")
+        if self.cache_features and self.devices > 1:
+            raise ValueError(f"cache_features=True is of one device, and devices={self.devices}")
+        if self.cache_features and (reason := self.why_features_change()) is not None:
+            raise ValueError(
+                f"cache_features=True: the features of an image are not the same in every epoch, for {reason}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _of_attention(self) -> Self:
+        if self.attention_supervision:
+            if self.head not in ("auto", "classification", "focal"):
+                raise ValueError(
+                    f"attention_supervision is of classes (head='classification' or 'focal'), and head={self.head!r}"
+                )
+            for name, off in (("mixup", 0.0), ("cutmix", 0.0), ("compile", False), ("devices", 1)):
+                if getattr(self, name) != off:
+                    raise ValueError(
+                        f"attention_supervision cannot be had with {name}={getattr(self, name)}: set {name}={off}"
+                    )
+        return self
+
+    def why_features_change(self) -> str | None:
+        """What makes the features of an image differ between epochs; None where they stay as they are."""
+        if self.image_encoder is None:
+            return "image_encoder is None"
+        if "image_encoder" not in self.freeze:
+            return "the image encoder learns; set freeze=['image_encoder']"
+        until = self.unfreeze_epoch
+        thawing = until if isinstance(until, dict) else dict.fromkeys(self.freeze, until) if until else {}
+        if any(part.split(".")[0] == "image_encoder" for part in thawing):
+            return f"the image encoder learns from an epoch on (unfreeze_epoch={until!r})"
+        if self.attention_supervision:
+            return "attention_supervision looks at the images"
+        if any(part.split(".")[0] == "image_encoder" for part in self.unfreeze):
+            return f"parts of the image encoder learn (unfreeze={list(self.unfreeze)})"
+        for name in ("augment", "mixup", "cutmix"):
+            if getattr(self, name):
+                return f"{name} changes the images; set {name}={False if name == 'augment' else 0}"
+        return None
+
+    def smaller_batch(self) -> dict[str, Any] | None:
+        """The settings that give each step, and each validation, the same rows in the fewest smaller batches.
+
+        None where there are none: a batch has 2 rows or more, and `accumulate_grad_batches` its range.
+        """
+        parts = next((n for n in range(2, self.batch_size // 2 + 1) if self.batch_size % n == 0), None)
+        if parts is None:
+            return None
+        smaller: dict[str, Any] = {
+            "batch_size": self.batch_size // parts,
+            "accumulate_grad_batches": self.accumulate_grad_batches * parts,
+        }
+        if self.limit_val_batches is not None and self.limit_val_batches >= 1:
+            smaller["limit_val_batches"] = self.limit_val_batches * parts
+        return smaller if smaller["accumulate_grad_batches"] <= MOST_BATCHES_A_STEP else None
 
     def parts(self) -> dict[str, str | None]:
         """Names of the parts that the model is made of."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, select, update
 
+from medfusion_jupyter.store.errors import BadValue
 from medfusion_jupyter.store.job_moves import owned_job
 from medfusion_jupyter.store.job_record import moment
 from medfusion_jupyter.store.tables import CheckpointRow, JobRow
@@ -105,6 +106,26 @@ class Checkpoints:
                 )
                 for row in session.scalars(query)
             ]
+
+    def choose(self, job_id: str, *, epoch: int | None = None, step: int | None = None) -> Checkpoint:
+        """The newest checkpoint of a job; with `epoch` the one made after that epoch, with `step` the one of that step.
+
+        Raises BadValue, naming those there are, where it has no such one.
+        """
+        there = self.list(job_id)
+        found = [
+            one
+            for one in there
+            if (epoch is None or (one.epoch == epoch and (step is not None or one.finishes_epoch)))
+            and (step is None or one.step == step)
+        ]
+        if not found:
+            asked = " ".join(
+                f"{name}={value}" for name, value in (("epoch", epoch), ("step", step)) if value is not None
+            )
+            known = "; ".join(f"epoch={one.epoch} step={one.step}" for one in there) or "none yet"
+            raise BadValue(f"{job_id} has no checkpoint {asked or 'to begin from'}. It has: {known}.")
+        return found[-1]
 
     def best(self, job_id: str) -> Checkpoint | None:
         """The checkpoint of the best epoch, or of the last one where none was validated yet; None before the first."""

@@ -63,7 +63,8 @@ def analyzed(folder: Path) -> dict[str, Any]:
     for row in _rows(folder):
         for name, value in row.items():
             columns.setdefault(name, []).append(value or "")
-    numeric, secret = set(roles.get("numeric") or ()), {roles.get("patient"), roles.get("image")}
+    images = _image_columns(roles)
+    numeric, secret = set(roles.get("numeric") or ()), {roles.get("patient"), roles.get("bag"), *images}
     out = []
     for name, values in columns.items():
         there = [value for value in values if value]
@@ -79,9 +80,11 @@ def analyzed(folder: Path) -> dict[str, Any]:
             told["values"] = dict(Counter(there).most_common())
         out.append(told)
     found = {"rows": len(next(iter(columns.values()), [])), "columns": out}
-    image, root = roles.get("image"), roles.get("image_root")
-    if image in columns and root:
-        found["images"] = _images(columns[image], Path(root))
+    root = roles.get("image_root")
+    if images and root:
+        cells = [cell for column in images for cell in columns.get(column, ())]
+        names = [name.strip() for cell in cells for name in cell.split(";")] if roles.get("bag") else cells
+        found["images"] = _images(names, Path(root))
     return found
 
 
@@ -125,10 +128,18 @@ def _images(names: list[str], root: Path) -> dict[str, int]:
     return {"named": named, "found": there, "absent": named - there}
 
 
+def _image_columns(roles: dict[str, Any]) -> list[str]:
+    """The image column, or those of the views."""
+    image = roles.get("image")
+    return list(image.values()) if isinstance(image, dict) else [] if image is None else [image]
+
+
 def _role(name: str, roles: dict[str, Any]) -> str:
     if name in _target_columns(roles["target"]):
         return "target"
-    for role in ("image", "patient"):
+    if name in _image_columns(roles):
+        return "image"
+    for role in ("patient", "bag"):
         if roles.get(role) == name:
             return role
     return "numeric" if name in (roles.get("numeric") or ()) else "categorical"
@@ -141,7 +152,9 @@ def _card(folder: Path) -> dict[str, Any]:
         right = (
             all(isinstance(column, str) and column for column in _target_columns(roles["target"]))
             and (isinstance(roles["target"], str) or _is_distribution(card["classes"], card["class_distribution"]))
-            and all(isinstance(roles.get(role), str | None) for role in ("patient", "image", "image_root"))
+            and all(isinstance(roles.get(role), str | None) for role in ("patient", "image_root"))
+            and all(isinstance(column, str) for column in _image_columns(roles))
+            and isinstance(roles.get("bag"), str | bool | None)
             and all(isinstance(name, str) for name in roles.get("numeric") or ())
             and isinstance(card.get("fingerprint"), str | None)
         )

@@ -26,9 +26,10 @@ class BadValue(StoreError, ValueError):
 class IllegalTransition(StoreError):
     """A move that the job's status does not allow."""
 
-    def __init__(self, job_id: str, *, current: str, wanted: str, allowed: Collection[str]) -> None:
+    def __init__(self, job_id: str, *, current: str, wanted: str, allowed: Collection[str], instead: str = "") -> None:
+        """instead: a sentence that says what to do."""
         when = f"possible when it is {' or '.join(allowed)}" if allowed else "never possible"
-        super().__init__(f"{job_id} is {current}: {wanted!r} is {when}.")
+        super().__init__(f"{job_id} is {current}: {wanted!r} is {when}. {instead}".rstrip())
         self.job_id = job_id
         self.current = current
         self.wanted = wanted

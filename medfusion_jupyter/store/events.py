@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,14 +64,22 @@ class Events:
             return session.scalar(select(func.max(EventRow.id))) or 0
 
     def list(
-        self, after: int = 0, *, limit: int = 500, entity: str | None = None, entity_id: str | None = None
+        self,
+        after: int = 0,
+        *,
+        limit: int = 500,
+        entity: str | None = None,
+        entity_id: str | None = None,
+        kinds: Collection[str] | None = None,
     ) -> list[Event]:
-        """Events with an id above `after` in the order they happened, `limit` at most."""
+        """Events with an id above `after` in the order they happened, `limit` at most; of all kinds, or of these."""
         query = select(EventRow).where(EventRow.id > after).order_by(EventRow.id).limit(limit)
         if entity is not None:
             query = query.where(EventRow.entity == entity)
         if entity_id is not None:
             query = query.where(EventRow.entity_id == entity_id)
+        if kinds is not None:
+            query = query.where(EventRow.kind.in_(sorted(kinds)))
         with self._store.reading() as session:
             return [Event.of(row) for row in session.scalars(query)]
 

@@ -84,11 +84,13 @@ class ExecutionRuns:
             return NodeRun.of(node)
 
     def note_node(self, execution_id: int, node_id: str, output: Mapping[str, Any], *, run_token: str) -> None:
-        """Keep the summary of what a running node gives, in place of the one before. Raises RunReplaced."""
+        """Keep the summary of what a node gives, in place of the one before. Raises RunReplaced."""
         with self._store.writing() as session:
             execution, node = self._node(session, execution_id, node_id, run_token)
             node.output = dict(output)
-            data = {"execution_id": execution_id, "node_id": node_id, "output": node.output}
+            # a preview may hold pictures: it is in the node's row, not in the trail
+            told = {name: value for name, value in node.output.items() if name != "preview"}
+            data = {"execution_id": execution_id, "node_id": node_id, "output": told}
             events.record(session, "noted", "node", str(node.id), data, execution.created_by)
 
     def finish(self, execution_id: int, status: str, *, run_token: str, error: str | None = None) -> Execution:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +12,13 @@ from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store import events
 from medfusion_jupyter.store.errors import BadValue, IllegalTransition, InUse
-from medfusion_jupyter.store.job_moves import count, find_job, folds_of
-from medfusion_jupyter.store.job_record import Job, public_id
+from medfusion_jupyter.store.job_moves import add_job, count, find_job, folds_of
+from medfusion_jupyter.store.job_record import Job
 from medfusion_jupyter.store.job_runs import JobRuns, keep_latest
 from medfusion_jupyter.store.location import home
 from medfusion_jupyter.store.status import ACTIVE, ASKABLE, FINISHED, JobStatus
 from medfusion_jupyter.store.stored_files import discarding
 from medfusion_jupyter.store.tables import CheckpointRow, JobRow, ModelAliasRow, ModelRow
-from medfusion_jupyter.store.texts import valid_name
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store.database import Store
@@ -61,28 +59,21 @@ class JobFolds(JobRuns):
 def add_folds(session: Session, whole: JobRow, plans: Sequence[FoldPlan]) -> None:
     """Store the pending folds of a cross-validation, numbered from 1."""
     for number, plan in enumerate(plans, start=1):
-        row = JobRow(
-            job_id=uuid.uuid4().hex,  # until the primary key is known
-            name=valid_name("name", plan.name),
+        add_job(
+            session,
+            name=plan.name,
             description=whole.description,
             model_config=whole.model_config,
             data_config=dict(plan.data_config),
             training_config=dict(plan.training_config),
             versions=whole.versions,
-            status=JobStatus.PENDING,
             total_epochs=plan.total_epochs,
             watched_metric=plan.watched_metric,
-            current_metrics={},
-            history=[],
             dataset_fingerprint=whole.dataset_fingerprint,
             parent_job_id=whole.id,
             fold=number,
             created_by=whole.created_by,
         )
-        session.add(row)
-        session.flush()
-        row.job_id = public_id(row.id)
-        events.record(session, "created", "job", row.job_id, {"name": row.name, "status": row.status}, row.created_by)
 
 
 def folds_to_ask(session: Session, whole: JobRow, command: str) -> list[JobRow]:

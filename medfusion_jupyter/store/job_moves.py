@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import statistics
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +13,10 @@ from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store import events
 from medfusion_jupyter.store.errors import IllegalTransition, RunReplaced, UnknownId
+from medfusion_jupyter.store.job_record import public_id
 from medfusion_jupyter.store.status import ACTIVE, FINISHED, MOVES, JobStatus
 from medfusion_jupyter.store.tables import JobCountRow, JobRow, now
+from medfusion_jupyter.store.texts import valid_name, valid_text
 
 _FOLLOWED = (
     "job_id",
@@ -29,6 +32,26 @@ _FOLLOWED = (
     "error",
 )
 """What of a fold its cross-validation follows."""
+
+
+def add_job(session: Session, **columns: Any) -> JobRow:
+    """Store a pending job; `columns` are those of its row. Raises BadValue for a name or text that cannot be kept."""
+    columns["name"] = valid_name("name", columns["name"])
+    columns["description"] = valid_text("description", columns.get("description", ""))
+    row = JobRow(
+        job_id=uuid.uuid4().hex,  # until the primary key is known
+        status=JobStatus.PENDING,
+        current_metrics={},
+        history=[],
+        **columns,
+    )
+    session.add(row)
+    session.flush()
+    row.job_id = public_id(row.id)
+    if row.fold is None:
+        count(session, JobStatus.PENDING, 1)
+    events.record(session, "created", "job", row.job_id, {"name": row.name, "status": row.status}, row.created_by)
+    return row
 
 
 def find_job(session: Session, job_id: str, *, lock: bool = False) -> JobRow:

@@ -106,7 +106,11 @@ class JobSummary:
 
 @dataclass(frozen=True)
 class Job(JobSummary):
-    """A row of `training_jobs`. workflow_execution_id: of which it is a node; run_token: names the run that owns the job."""
+    """A row of `training_jobs`. workflow_execution_id: of which it is a node; run_token: names the run that owns the job.
+
+    fork: of one that began from a checkpoint of parent_job_id, its `epoch` and `step`, and `changes` as {"from": …, "to": …} by
+    setting.
+    """
 
     workflow_execution_id: int | None
     data_config: dict[str, Any]
@@ -116,6 +120,7 @@ class Job(JobSummary):
     checkpoint_path: str | None
     pid: int | None
     run_token: str | None
+    fork: dict[str, Any] | None
 
 
 _FIELDS = {cls: tuple(field.name for field in fields(cls)) for cls in (JobSummary, Job)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -179,16 +179,21 @@ class JobRuns:
             job = owned_job(session, job_id, run_token)
             job.best_epoch, job.best_value = epoch, value
 
-    def truncate(self, job_id: str, *, run_token: str, epoch: int, step: int) -> list[str]:
+    def truncate(
+        self, job_id: str, *, run_token: str, epoch: int, step: int, checkpoint_path: str | None = None
+    ) -> list[str]:
         """Forget what was recorded after `epoch` and `step`: the run goes on from there.
 
-        Gives the files of the checkpoints that were forgotten.
+        checkpoint_path: the checkpoint that it goes on from; a fork may count its steps anew. Gives the files of the checkpoints
+        that were forgotten.
         """
         with self._store.writing() as session:
             job = owned_job(session, job_id, run_token)
             job.history = [row for row in job.history if row["epoch"] <= epoch]
             job.current_epoch, job.current_step = epoch, step
             session.execute(delete(MetricRow).where(MetricRow.job_id == job.id, MetricRow.step > step))
+            origin = CheckpointRow.job_id == job.id, CheckpointRow.checkpoint_path == checkpoint_path
+            session.execute(update(CheckpointRow).where(*origin).values(step=step))
             later = or_(CheckpointRow.epoch > epoch, and_(CheckpointRow.epoch == epoch, CheckpointRow.step > step))
             forgotten = delete(CheckpointRow).where(CheckpointRow.job_id == job.id, later)
             return list(session.scalars(forgotten.returning(CheckpointRow.checkpoint_path)))
@@ -204,6 +209,12 @@ class JobRuns:
         for row in rows:
             row.taken_at = now()
         return [Command(row.command, row.arguments) for row in rows]
+
+
+def commands_wait(session: Session, pks: Sequence[int]) -> bool:
+    """Whether one of these jobs was given a command that its run has not taken."""
+    waits = select(JobCommandRow.id).where(JobCommandRow.job_id.in_(pks), JobCommandRow.taken_at.is_(None)).limit(1)
+    return session.scalar(waits) is not None
 
 
 def keep_latest(session: Session, pk: int, metrics: Mapping[str, Any]) -> None:

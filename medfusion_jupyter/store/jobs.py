@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,14 +12,15 @@ from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store import events
 from medfusion_jupyter.store.errors import BadValue, Conflict, IllegalTransition, InUse
-from medfusion_jupyter.store.job_folds import FoldPlan, JobFolds, add_folds, delete_with_folds, folds_to_ask
+from medfusion_jupyter.store.job_folds import FoldPlan, add_folds, delete_with_folds, folds_to_ask
+from medfusion_jupyter.store.job_forks import JobForks
 from medfusion_jupyter.store.job_list import counts_of_jobs, jobs_at_work, page_of_jobs
-from medfusion_jupyter.store.job_moves import count, find_job, move
+from medfusion_jupyter.store.job_moves import add_job, count, find_job, move
 from medfusion_jupyter.store.job_record import Job, JobSummary, public_id
 from medfusion_jupyter.store.location import home
 from medfusion_jupyter.store.paging import Page
 from medfusion_jupyter.store.people import current_person
-from medfusion_jupyter.store.status import ACTIVE, ASKABLE, CHANGEABLE, FINISHED, JobStatus
+from medfusion_jupyter.store.status import ACTIVE, ASKABLE, FINISHED, JobStatus
 from medfusion_jupyter.store.stored_files import discarding
 from medfusion_jupyter.store.tables import CheckpointRow, JobCommandRow, JobRow, ModelRow
 from medfusion_jupyter.store.texts import FINGERPRINT_LENGTH, valid_metric, valid_name, valid_text
@@ -29,9 +29,9 @@ from medfusion_jupyter.store.vanished import SILENT_SECONDS, Watch
 MAX_EPOCHS = 2**31 - 1
 
 
-class Jobs(JobFolds):
+class Jobs(JobForks):
     """Repository of training jobs. What only the run that owns a job may write is in `JobRuns`, the folds in
-    `JobFolds`, the queue in `JobQueue`."""
+    `JobFolds`, forks in `JobForks`, the queue in `JobQueue`."""
 
     def create(
         self,
@@ -56,19 +56,16 @@ class Jobs(JobFolds):
         folds: of a cross-validation, each stored as a pending job in the same transaction; `folds(job_id)` gives them.
         """
         with self._store.writing() as session:
-            row = JobRow(
-                job_id=uuid.uuid4().hex,  # until the primary key is known
-                name=valid_name("name", name),
-                description=valid_text("description", description),
+            row = add_job(
+                session,
+                name=name,
+                description=description,
                 model_config=dict(model_config),
                 data_config=dict(data_config),
                 training_config=dict(training_config),
                 versions=dict(versions or {}),
-                status=JobStatus.PENDING,
                 total_epochs=_valid_epochs(total_epochs),
                 watched_metric=valid_metric("watched_metric", watched_metric),
-                current_metrics={},
-                history=[],
                 dataset_fingerprint=None
                 if dataset_fingerprint is None
                 else valid_text("dataset_fingerprint", dataset_fingerprint, FINGERPRINT_LENGTH),
@@ -78,12 +75,6 @@ class Jobs(JobFolds):
                 folds_done=0 if folds else None,
                 created_by=by or current_person(),
             )
-            session.add(row)
-            session.flush()
-            row.job_id = public_id(row.id)
-            count(session, JobStatus.PENDING, 1)
-            events.record(session, "created", "job", row.job_id, {"name": name, "status": row.status}, row.created_by)
-            session.flush()
             add_folds(session, row, folds)
             return Job.of(row)
 
@@ -226,8 +217,8 @@ class Jobs(JobFolds):
         by = by or current_person()
         if command not in ASKABLE:
             raise BadValue(f"There is no command {command!r}; choose one of {', '.join(ASKABLE)}.")
-        if command == "set" and (not arguments or not arguments.keys() <= CHANGEABLE):
-            raise BadValue(f"set={arguments!r}: name some of {', '.join(sorted(CHANGEABLE))}.")
+        if command == "set" and not arguments:
+            raise BadValue("set: name the settings to change, with their values.")
         self.mark_interrupted()
         with self._store.writing() as session:
             row = find_job(session, job_id, lock=True)
@@ -237,6 +228,23 @@ class Jobs(JobFolds):
                 raise IllegalTransition(row.job_id, current=row.status, wanted=command, allowed=allowed)
             for asked in [row] if row.num_folds is None else folds_to_ask(session, row, command):
                 _ask(session, asked, command, arguments, by)
+            session.flush()
+            return Job.of(row)
+
+    def extend(self, job_id: str, epochs: int, *, by: str | None = None) -> Job:
+        """Change the number of epochs of a finished job, for a run that goes on with it.
+
+        Raises IllegalTransition for one at work, NotYours, and BadValue.
+        """
+        by = by or current_person()
+        with self._store.writing() as session:
+            row = find_job(session, job_id, lock=True)
+            self._store.refuse_stranger(row.created_by, by, row.job_id)
+            if JobStatus(row.status) not in FINISHED or row.num_folds is not None:
+                raise IllegalTransition(row.job_id, current=row.status, wanted="extend", allowed=sorted(FINISHED))
+            row.total_epochs = _valid_epochs(epochs)
+            row.training_config = {**row.training_config, "epochs": epochs}
+            events.record(session, "changed", "job", row.job_id, {"epochs": epochs}, by)
             session.flush()
             return Job.of(row)
 

@@ -54,11 +54,16 @@ EXECUTION_FINISHED = frozenset(ExecutionStatus) - EXECUTION_ACTIVE
 
 
 class NodeStatus(StrEnum):
-    """Where a node of an execution stands. `skipped`: a node that it takes from did not complete."""
+    """Where a node of an execution stands.
+
+    `cached`: it gives what an earlier run of it gave, with the same settings and inputs; `skipped`: a node that it takes from
+    did not complete.
+    """
 
     PENDING = "pending"
     RUNNING = "running"
     COMPLETED = "completed"
+    CACHED = "cached"
     FAILED = "failed"
     SKIPPED = "skipped"
     STOPPED = "stopped"
@@ -66,7 +71,7 @@ class NodeStatus(StrEnum):
 
 
 NODE_MOVES: dict[NodeStatus, frozenset[NodeStatus]] = {
-    NodeStatus.PENDING: frozenset({NodeStatus.RUNNING, NodeStatus.SKIPPED}),
+    NodeStatus.PENDING: frozenset({NodeStatus.RUNNING, NodeStatus.CACHED, NodeStatus.SKIPPED}),
     NodeStatus.RUNNING: frozenset({NodeStatus.COMPLETED, NodeStatus.FAILED, NodeStatus.STOPPED}),
 }
 """What a run may move a node of its own to; the end of the execution ends those that are left."""
@@ -78,9 +83,6 @@ COMMANDS: dict[str, frozenset[JobStatus]] = {
     "checkpoint": frozenset({JobStatus.INITIALIZING, JobStatus.RUNNING}),
 }
 """What may be asked of a live job without further words, and in which states."""
-
-CHANGEABLE = frozenset({"lr", "epochs", "patience"})
-"""Settings that the command `set` changes while a run goes on."""
 
 ASKABLE = {**COMMANDS, "set": frozenset({JobStatus.INITIALIZING, JobStatus.RUNNING, JobStatus.PAUSED})}
 """All commands to a run."""

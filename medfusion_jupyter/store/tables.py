@@ -214,6 +214,8 @@ class JobRow(Base):
     fold: Mapped[int | None]
     num_folds: Mapped[int | None]
     folds_done: Mapped[int | None]
+    # of a fork: epoch and step of the checkpoint of parent_job_id that it began from, and the settings that it changed
+    fork: Mapped[dict[str, Any] | None]
 
 
 class JobCountRow(Base):

@@ -10,13 +10,15 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store.errors import BadValue, DatabaseTrouble, StoreError
+from medfusion_jupyter.store.job_runs import commands_wait
 from medfusion_jupyter.store.metrics import Sample, write_samples
 from medfusion_jupyter.store.texts import valid_metric
 
@@ -33,6 +35,15 @@ MAX_STEP = 2**63 - 1
 Beat = Callable[[Session], None]
 
 
+@dataclass(frozen=True, eq=False)
+class Attached:
+    """What the writer's thread calls. job_pk: the job whose commands it takes; waiting: whether once a second is enough."""
+
+    beat: Beat
+    job_pk: int | None
+    waiting: Callable[[], bool]
+
+
 class WriteBehind:
     """Collects samples from any thread; its own thread writes them while there is something to write for."""
 
@@ -40,7 +51,7 @@ class WriteBehind:
         self._store = store
         self._pending: deque[Sample] = deque()
         self._batch: list[Sample] = []
-        self._beats: list[Beat] = []
+        self._attached: list[Attached] = []
         self._committing = threading.Lock()
         self._starting = threading.Lock()
         self._wake = threading.Event()
@@ -58,13 +69,20 @@ class WriteBehind:
         if self._thread is None:
             self._start()
 
-    def attach(self, beat: Beat) -> Callable[[], None]:
-        """Call `beat(session)` in the writer's thread within its transaction, each second at least; returns its detach."""
-        self._beats.append(beat)
+    def attach(
+        self, beat: Beat, *, job_pk: int | None = None, waiting: Callable[[], bool] = lambda: False
+    ) -> Callable[[], None]:
+        """Call `beat(session)` in the writer's thread within its transaction, each second at least; returns its detach.
+
+        job_pk: of a job: a command to it, from whatever process, calls its beat within BATCH_SECONDS. waiting: where it says
+        True, samples of others do not call it.
+        """
+        attached = Attached(beat, job_pk, waiting)
+        self._attached.append(attached)
         self._start()
 
         def detach() -> None:
-            self._beats.remove(beat)
+            self._attached.remove(attached)
 
         return detach
 
@@ -77,7 +95,7 @@ class WriteBehind:
         until = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
-                self._commit(with_beats=False)
+                self._commit()
                 return
             except DatabaseTrouble:
                 if time.monotonic() > until:
@@ -92,7 +110,7 @@ class WriteBehind:
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=5)
         try:
-            self._commit(with_beats=False)
+            self._commit()
         except (SQLAlchemyError, StoreError) as error:
             log.warning("%d samples could not be written at the end: %s", len(self._batch), error)
         atexit.unregister(self.close)
@@ -109,14 +127,14 @@ class WriteBehind:
         while not self._closed:
             asked = self._wake.wait(BATCH_SECONDS)
             self._wake.clear()
-            if not self._beats and not self._waiting() and self._may_end():
+            if not self._attached and not self._waiting() and self._may_end():
                 return
-            due = asked or self._waiting() or time.monotonic() - last_beat >= BEAT_SECONDS
-            if not due:
-                continue
             try:
-                self._commit(with_beats=True)
-                last_beat = time.monotonic()
+                due = asked or time.monotonic() - last_beat >= BEAT_SECONDS or self._command_waits()
+                if not due and not self._waiting():
+                    continue
+                self._commit([one.beat for one in list(self._attached) if due or not one.waiting()])
+                last_beat = time.monotonic() if due else last_beat
                 complained = False
             except Exception as error:  # whatever a beat or the database says, the thread must not end with it
                 # nothing is lost: the samples stay in the queue and the next batch tries again
@@ -127,6 +145,14 @@ class WriteBehind:
                     )
                 complained = True
 
+    def _command_waits(self) -> bool:
+        """Whether a job of this process was given a command: a look that takes no lock, and far less time than a beat."""
+        jobs = [one.job_pk for one in list(self._attached) if one.job_pk is not None]
+        if not jobs:
+            return False
+        with self._store.reading() as session:
+            return commands_wait(session, jobs)
+
     def _waiting(self) -> bool:
         return bool(self._pending or self._batch)
 
@@ -134,16 +160,15 @@ class WriteBehind:
         with self._starting:
             # in this order: who appends looks for the thread after it has appended
             self._thread = None
-            if not self._beats and not self._waiting():
+            if not self._attached and not self._waiting():
                 return True
             self._thread = threading.current_thread()
             return False
 
-    def _commit(self, *, with_beats: bool) -> None:
+    def _commit(self, beats: Sequence[Beat] = ()) -> None:
         with self._committing:
             # a batch that could not be committed is still there, and goes first
             self._batch.extend(self._pending.popleft() for _ in range(len(self._pending)))
-            beats = list(self._beats) if with_beats else []
             if not self._batch and not beats:
                 return
             with self._store.writing() as session:

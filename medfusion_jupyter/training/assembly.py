@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from medfusion_jupyter.nn import FusionModel
+from medfusion_jupyter.training.attention import pools_its_map, validate_with_attention
 from medfusion_jupyter.training.averaging import WeightAverage, average_of
 from medfusion_jupyter.training.callbacks import Callback, Callbacks
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
@@ -20,28 +20,29 @@ from medfusion_jupyter.training.objective import compose_loss, mixed_loss, to_de
 from medfusion_jupyter.training.optimizers import build_optimizer
 from medfusion_jupyter.training.preparation import Prepared
 from medfusion_jupyter.training.schedule import Schedule
+from medfusion_jupyter.training.starting_weights import new_model
 from medfusion_jupyter.training.state import LoopState
-from medfusion_jupyter.training.step import Step
+from medfusion_jupyter.training.step import Step, channels_last
 from medfusion_jupyter.training.stopping import BestEpoch, EarlyStopping, MaxTime, Plateau
 
 
-def build_state(prepared: Prepared, config: TrainingConfig, device: str) -> LoopState:
+def build_state(prepared: Prepared, config: TrainingConfig, device: str, *, restored: bool = False) -> LoopState:
     """A new model with its optimiser, at the start of its run. Draws the weights from torch's generator.
 
-    Its head knows the targets of the training part; a checkpoint that is restored brings what its own head knew.
+    Its head knows the targets of the training part. restored: its weights come from a checkpoint, so that it needs none to start
+    from.
     """
-    model = FusionModel(prepared.architecture)
+    model = new_model(prepared.architecture, None if restored else config.image_weights)
     model.head.fit(prepared.targets[torch.from_numpy(prepared.train.rows)])
     model.to(device)
-    if model.image_encoder is not None:
-        if model.image_encoder.dimensions != 2:
-            raise ConfigError(
-                f"image_encoder={config.image_encoder!r} takes volumes, and the images of a cohort are flat; "
-                "choose one of images, such as resnet18."
-            )
-        model.image_encoder.recompute = config.gradient_checkpointing
+    for encoder in model.image_encoders:
+        encoder.recompute = config.gradient_checkpointing
         if config.channels_last:
-            model.image_encoder.to(memory_format=torch.channels_last)
+            encoder.to(memory_format=channels_last(2 + encoder.dimensions))
+    if config.sync_batchnorm:
+        _refuse_absent_images(prepared)
+        # in place, with the parameters and the names that they had: a checkpoint does not know of it
+        torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     return LoopState(
         model=model,
         optimizer=build_optimizer(model, config),
@@ -53,6 +54,18 @@ def build_state(prepared: Prepared, config: TrainingConfig, device: str) -> Loop
     )
 
 
+def _refuse_absent_images(prepared: Prepared) -> None:
+    """Every device waits for the statistics of all the others: one whose rows have no image would have none to give."""
+    rows = prepared.train.rows
+    of_images = [name != "table" for name in prepared.architecture.modalities]
+    absent = int((~prepared.train.presence(rows)[:, of_images]).any(axis=1).sum())
+    if absent:
+        raise ConfigError(
+            f"sync_batchnorm needs the images of every row, and {absent} of the {len(rows)} training rows lack one. Leave those "
+            "rows out, or leave sync_batchnorm out: each GPU then normalises over the images of its own rows."
+        )
+
+
 def build_loop(
     state: LoopState,
     prepared: Prepared,
@@ -62,6 +75,11 @@ def build_loop(
     control: Control,
 ) -> Loop:
     """The loop over `state` that the settings ask for."""
+    if config.attention_supervision and not pools_its_map(state.model.image_encoders[0]):
+        raise ConfigError(
+            f"attention_supervision needs an image encoder that pools its map, and {config.image_encoder!r} sums up in a "
+            "token of its own; choose another, such as 'resnet18'."
+        )
     mixing = Mixing(config.mixup, config.cutmix) if config.mixup or config.cutmix else None
     of_loss: dict[str, Any] = {
         "label_smoothing": config.label_smoothing,
@@ -77,6 +95,7 @@ def build_loop(
         clip=config.gradient_clip_val,
         compiled=config.compile,
         channels_last=config.channels_last,
+        attention=config.attention_supervision,
     )
     if prepared.class_weights is None:
         row_weights = state.model.head.row_counts(prepared.targets).numpy().astype(float)
@@ -92,7 +111,10 @@ def build_loop(
         row_weights=row_weights,
         validate_every=config.check_val_every_n_epoch,
     )
-    return Loop(state, step, prepared.train, prepared.val, settings, callbacks, control)
+    loop = Loop(state, step, prepared.train, prepared.val, settings, callbacks, control)
+    if config.attention_supervision:
+        loop.validate = validate_with_attention
+    return loop
 
 
 def callbacks_of(config: TrainingConfig, state: LoopState) -> list[Callback]:
@@ -100,7 +122,7 @@ def callbacks_of(config: TrainingConfig, state: LoopState) -> list[Callback]:
     config = fitted(config, state.model.head.task)
     callbacks: list[Callback] = []
     if config.freeze:
-        callbacks.append(Freezing(state.model, last_frozen_epochs(config)))
+        callbacks.append(Freezing(state.model, last_frozen_epochs(config), config.unfreeze))
     if config.ema_decay is not None:
         callbacks.append(WeightAverage(config.ema_decay))
     callbacks += [BestEpoch(config.watch), EarlyStopping(config.watch, config.patience, config.min_delta)]

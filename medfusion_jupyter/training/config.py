@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pydantic import field_validator, model_validator
 
-from medfusion_jupyter.nn import fusions, heads, image_encoders, table_encoders
+from medfusion_jupyter.nn import aggregators, fusions, heads, image_encoders, table_encoders
 from medfusion_jupyter.settings.training import ConfigError, TrainingSettings
 
 __all__ = ["ConfigError", "TrainingConfig"]
@@ -15,7 +15,7 @@ __all__ = ["ConfigError", "TrainingConfig"]
 class TrainingConfig(TrainingSettings):
     """Settings whose encoders, fusion and head are registered, and able to do what is asked of them."""
 
-    @field_validator("image_encoder", "tabular_encoder", "fusion", "head")
+    @field_validator("image_encoder", "tabular_encoder", "fusion", "head", "bag")
     @classmethod
     def _registered(cls, value: str | None, info: Any) -> str | None:
         registries: dict[str, Any] = {
@@ -23,6 +23,7 @@ class TrainingConfig(TrainingSettings):
             "tabular_encoder": table_encoders,
             "fusion": fusions,
             "head": heads,
+            "bag": aggregators,
         }
         if value is not None and (info.field_name, value) != ("head", "auto"):
             try:
@@ -44,6 +45,8 @@ class TrainingConfig(TrainingSettings):
     def _able(self) -> Self:
         if self.head != "auto":
             self.check_head()
+        if self.image_encoder is not None:
+            self._refuse_unfit_encoder(self.image_encoder)
         if self.gradient_checkpointing and self.image_encoder is not None:
             encoder = image_encoders(self.image_encoder)
             if not getattr(encoder, "recomputes", False):
@@ -52,3 +55,17 @@ class TrainingConfig(TrainingSettings):
                     "do not pass through blocks"
                 )
         return self
+
+    def _refuse_unfit_encoder(self, name: str) -> None:
+        encoder = image_encoders(name)
+        flat = isinstance(self.image_size, int)
+        if getattr(encoder, "dimensions", 2) == 3 and flat:
+            raise ValueError(
+                f"image_encoder={name!r} takes volumes, and image_size={self.image_size} is of images: give "
+                "image_size=(depth, height, width), such as (32, 64, 64), or an encoder of images, such as resnet18"
+            )
+        if getattr(encoder, "dimensions", 2) == 2 and not flat:
+            raise ValueError(
+                f"image_encoder={name!r} takes images, and image_size={self.image_size} is of volumes: give an encoder of "
+                "volumes, such as light_cnn_3d or r3d_18"
+            )

@@ -39,8 +39,8 @@ def choose_kind(wanted: str, devices: int) -> str:
     if count < devices:
         shown = "1 GPU" if count == 1 else f"{count} GPUs"
         raise ConfigError(
-            f"devices={devices}: this machine shows {shown}. Lower devices, or set device='cpu' to share each batch among "
-            f"{devices} processes of the CPU."
+            f"devices={devices}: this machine shows {shown}. Lower devices (a job that was begun with more goes on by "
+            f"job.fork(devices={max(1, count)})), or set device='cpu' to share each batch among {devices} processes of the CPU."
         )
     return "cuda"
 

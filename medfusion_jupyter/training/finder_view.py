@@ -28,7 +28,7 @@ def curve_html(curve: Curve, said: str) -> str:
     # a loss that explodes at the end would press the rest flat: the smooth curve's start sets the scale
     drawn = curve.smooth or curve.y
     high_y = min(max(drawn), 2 * drawn[0]) if curve.smooth else max(drawn)
-    low_y = min(*drawn, *([] if curve.smooth else [0.0]))
+    low_y = min(curve.y) if curve.smooth else 0.0
 
     def across(x: float) -> float:
         return LEFT + (WIDTH - LEFT - 12) * (math.log10(x) - low_x) / ((high_x - low_x) or 1)

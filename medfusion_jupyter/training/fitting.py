@@ -37,6 +37,8 @@ def fitted(config: TrainingConfig, task: str) -> TrainingConfig:
         raise ConfigError(f"watch={watch!r} is no metric of a target of {task}; watch one of {', '.join(allowed)}.")
     if config.sampler == "balanced" and task not in ("classification", "ordinal"):
         raise ConfigError(f"sampler='balanced' draws each class as often, and a target of {task} has no classes.")
+    if config.attention_supervision and task != "classification":
+        raise ConfigError(f"attention_supervision is of classes, and the target is one of {task}.")
     config = config.model_copy(update={"head": head, "watch": watch})
     try:
         config.check_head()

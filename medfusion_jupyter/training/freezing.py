@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from medfusion_jupyter.training.state import LoopState
 
 
-def module_of(model: FusionModel, part: str) -> nn.Module:
-    """The module that `freeze` names so. Raises ConfigError where the model has none, with the closest name."""
+def module_of(model: FusionModel, part: str, setting: str = "freeze") -> nn.Module:
+    """The module that `setting` names so. Raises ConfigError where the model has none, with the closest name."""
     name = part.replace("tabular_encoder", "table_encoder", 1)
     try:
         return model.get_submodule(name)
@@ -25,7 +25,7 @@ def module_of(model: FusionModel, part: str) -> nn.Module:
         there = [one.replace("table_encoder", "tabular_encoder", 1) for one, _ in model.named_modules() if one]
         near = difflib.get_close_matches(part, there, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"freeze names {part!r}, which this model does not have.{hint}") from None
+        raise ConfigError(f"{setting} names {part!r}, which this model does not have.{hint}") from None
 
 
 def last_frozen_epochs(config: TrainingConfig) -> dict[str, int | None]:
@@ -40,17 +40,36 @@ class Freezing(Callback):
     """Keeps parts from learning: no gradients, and dropout and batch norm as in prediction, so that their statistics stay.
 
     Every parameter is in the optimiser from the start; one without a gradient is passed over by it. What is frozen in an epoch
-    follows from the epoch alone.
+    follows from the epoch and the settings alone. thawed: parts that learn in any case.
     """
 
     essential = True
 
-    def __init__(self, model: FusionModel, last_frozen: Mapping[str, int | None]) -> None:
+    def __init__(self, model: FusionModel, last_frozen: Mapping[str, int | None], thawed: Sequence[str] = ()) -> None:
+        self.last_frozen = last_frozen
+        self.parts = self._parts(model, thawed)
+
+    def _parts(self, model: FusionModel, thawed: Sequence[str]) -> list[tuple[nn.Module, int | None]]:
+        modules = {part: module_of(model, part) for part in self.last_frozen}
+        modules |= {part: module_of(model, part, "unfreeze") for part in thawed}
+        last: dict[str, int | None] = {**self.last_frozen, **dict.fromkeys(thawed, 0)}
         # by name: a part within another comes after it, and has the last word
-        self.parts = [(module_of(model, part), last) for part, last in sorted(last_frozen.items())]
+        return [(modules[part], last[part]) for part in sorted(last)]
 
     def epoch_start(self, state: LoopState) -> None:
         for module, last in self.parts:
             frozen = last is None or state.epoch <= last
             module.requires_grad_(not frozen)
             module.train(not frozen)
+
+    def changed(self, state: LoopState) -> None:
+        if "unfreeze" not in state.changes:
+            return
+        try:
+            self.parts = self._parts(state.model, state.changes["unfreeze"])
+        except ConfigError as unknown:
+            # nobody could know before: the model's own modules are named
+            state.refused["unfreeze"] = str(unknown)
+            del state.changes["unfreeze"]
+            return
+        self.epoch_start(state)

@@ -13,18 +13,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medfusion_jupyter.data import Cohort, Split
+from medfusion_jupyter.data.image_columns import TABLE
+from medfusion_jupyter.settings.live import live_changes
 from medfusion_jupyter.store import FINISHED, IllegalTransition, JobStatus, Store, home, open_store
 from medfusion_jupyter.store.errors import BadValue
-from medfusion_jupyter.store.status import CHANGEABLE
+from medfusion_jupyter.store.status import ASKABLE
 from medfusion_jupyter.training.callbacks import check_callbacks
 from medfusion_jupyter.training.checkpoints import CheckpointError
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.devices import choose_kind
 from medfusion_jupyter.training.fitting import fitted, refuse_unseen
+from medfusion_jupyter.training.forking import plan_fork, store_fork
 from medfusion_jupyter.training.model import Model
 from medfusion_jupyter.training.parallel.runs import start_run
 from medfusion_jupyter.training.preparation import class_weights, modalities_of
 from medfusion_jupyter.training.run import Run, saved_split
+from medfusion_jupyter.training.starting_weights import check_image_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,6 +62,8 @@ class Job:
         if job.best_value is not None:
             best = f", best {job.watched_metric} {job.best_value:.3f} at epoch {job.best_epoch}"
         error = f": {job.error}" if job.error else ""
+        if job.fork is not None:
+            best += f", forked from {job.parent_job_id} at epoch {job.fork['epoch']}"
         return f"<Job {self.job_id} {job.name!r}: {job.status}, epoch {job.current_epoch} of {job.total_epochs}{best}{error}>"
 
     @property
@@ -116,17 +122,56 @@ class Job:
         self._request("checkpoint")
 
     def set(self, **changes: Any) -> None:
-        """Change lr, epochs or patience of a job at work; they hold from its next batch on and are kept with the job.
+        """Change lr, encoder_lr, epochs, patience, min_delta or unfreeze of a job at work: from its next step on, and for good.
 
-        Raises ConfigError for another setting or a value out of range, IllegalTransition where the job is not at work.
+        unfreeze: parts of what is frozen that shall learn, such as ["image_encoder.stem"], or "all". A change is an event of the
+        job; a part that its model does not have is refused in one.
+
+        Raises ConfigError for another setting or a value out of range, IllegalTransition where the job is not at work: one that
+        has ended is given more epochs by `mf.resume`, and other settings by `fork`.
         """
-        refused = sorted(changes.keys() - CHANGEABLE)
-        if refused or not changes:
-            raise ConfigError(
-                f"{refused[0] if refused else 'Nothing'} cannot be changed in a run; {', '.join(sorted(CHANGEABLE))} can."
+        status = self.status
+        if status in FINISHED:
+            raise IllegalTransition(
+                self.job_id,
+                current=status,
+                wanted="set",
+                allowed=sorted(ASKABLE["set"]),
+                instead=self._instead_of(changes),
             )
-        TrainingConfig.of({**self.record.training_config, **changes})
-        self._request("set", changes)
+        self._request("set", live_changes(self.record.training_config, changes))
+
+    def fork(
+        self,
+        *,
+        epoch: int | None = None,
+        step: int | None = None,
+        callbacks: Sequence[Any] = (),
+        detach: bool = False,
+        priority: int = 0,
+        not_before: dt.datetime | None = None,
+        **changes: Any,
+    ) -> Job:
+        """Begin a new job from a checkpoint of this one with other settings, such as lr, epochs, optimizer or batch_size.
+
+        epoch: the checkpoint that was made after it; step: the one of that step; by default the newest. What is not in
+        `changes` is as in this job, its split too, and what shapes the weights cannot be changed. Epochs are counted on:
+        `epochs` is their number at the end, and the learning rate is where the schedule over all of them has it. Patience
+        and max_time count from the fork. callbacks, detach, priority, not_before: as for `mf.train`.
+
+        Raises ConfigError for a change that the checkpoint does not allow, naming it, BadValue where there is no such
+        checkpoint, naming those there are, and CheckpointError where it cannot be read.
+        """
+        callbacks = _check_turn(callbacks, detach, priority, not_before)
+        store = self._store
+        plan = plan_fork(store, self.job_id, epoch=epoch, step=step, changes=changes)
+        if not detach:
+            _check_devices(plan.config, callbacks)
+        made = store_fork(store, plan, versions())
+        if detach:
+            store.queue.add(made.job_id, priority=priority, not_before=not_before)
+            return Job(made.job_id, store)
+        return _go_on(store, made, callbacks)
 
     def wait(self, timeout: float | None = None) -> Job:
         """Return when the job has ended, showing its progress; interrupting the wait leaves the job running.
@@ -195,6 +240,11 @@ class Job:
 
         return Model.from_checkpoint(read_checkpoint(Path(best.checkpoint_path)), name=job.name)
 
+    def _instead_of(self, changes: dict[str, Any]) -> str:
+        if changes.keys() == {"epochs"}:
+            return f"mf.resume({self.job_id!r}, epochs={changes['epochs']}) goes on with it for more epochs."
+        return f"mf.load_job({self.job_id!r}).fork({', '.join(f'{k}={v!r}' for k, v in changes.items())}) begins a new one."
+
     def _request(self, command: str, arguments: dict[str, Any] | None = None) -> None:
         self._store.jobs.request(self.job_id, command, arguments)
         if self.job_id in RUNS:
@@ -228,13 +278,7 @@ def train(
     Raises ConfigError for a setting that does not exist or has a bad value, and CohortError where the cohort cannot be
     split so; nothing is stored then.
     """
-    if not detach and (priority or not_before is not None):
-        raise ConfigError("priority and not_before are of the queue: they need detach=True.")
-    if not_before is not None and not_before.tzinfo is None:
-        raise ConfigError(f"not_before={not_before.isoformat()} has no time zone: add one, as by .astimezone().")
-    callbacks = check_callbacks(callbacks)
-    if detach and callbacks:
-        raise ConfigError("callbacks are objects of this process: a job in a kernel of its own cannot have them.")
+    callbacks = _check_turn(callbacks, detach, priority, not_before)
     config = TrainingConfig.of(settings)
     if not detach:
         _check_devices(config, callbacks)
@@ -251,6 +295,17 @@ def train(
     remember(split, record.job_id)
     store.queue.add(record.job_id, priority=priority, not_before=not_before)
     return Job(record.job_id, store)
+
+
+def _check_turn(callbacks: Sequence[Any], detach: bool, priority: int, not_before: dt.datetime | None) -> Sequence[Any]:
+    if not detach and (priority or not_before is not None):
+        raise ConfigError("priority and not_before are of the queue: they need detach=True.")
+    if not_before is not None and not_before.tzinfo is None:
+        raise ConfigError(f"not_before={not_before.isoformat()} has no time zone: add one, as by .astimezone().")
+    callbacks = check_callbacks(callbacks)
+    if detach and callbacks:
+        raise ConfigError("callbacks are objects of this process: a job in a kernel of its own cannot have them.")
+    return callbacks
 
 
 def run_here(
@@ -304,13 +359,14 @@ def split_for(cohort: Cohort | Split, config: TrainingConfig) -> Split:
 def plan_of(split: Split, config: TrainingConfig) -> dict[str, dict[str, Any]]:
     """model_config and data_config of a job: the parts of its model and the roles of its columns. Raises ConfigError."""
     whole = split.cohort
-    used = _modalities(whole, config)
+    used = modalities_of(config, whole)
     class_weights(split, config)
+    check_image_weights(config.image_encoder if used[0] != TABLE else None, config.image_weights)
     return {
         "model_config": {
             **config.parts(),
-            "image_encoder": config.image_encoder if "image" in used else None,
-            "tabular_encoder": config.tabular_encoder if "table" in used else None,
+            "image_encoder": config.image_encoder if used[0] != TABLE else None,
+            "tabular_encoder": config.tabular_encoder if TABLE in used else None,
         },
         "data_config": {
             **whole.roles(),
@@ -338,29 +394,45 @@ def load_job(job_id: str) -> Job:
     return job
 
 
-def resume(job_id: str, *, callbacks: Sequence[Any] = ()) -> Job:
+def resume(job_id: str, *, epochs: int | None = None, callbacks: Sequence[Any] = ()) -> Job:
     """Go on with an interrupted, stopped, failed or early-ended job from its last checkpoint, in this process.
 
+    epochs: another number of epochs in all, with which a job that has finished all of its own goes on too. The schedule of the
+    learning rate is over all epochs: it goes on as if they had been so many from the start, so a cosine that had come to 0
+    rises again to where it is at this place of the longer run.
     A paused job of a live process is told to go on there. callbacks: as for `train`; one that has a state in the checkpoint, by
-    its class's name, is given it back. Raises IllegalTransition where the job is at work, and JobFailed where all its epochs
-    are done.
+    its class's name, is given it back. Raises IllegalTransition where the job is at work, JobFailed where all its epochs are
+    done, and ConfigError for a number of epochs that is not above those that are done.
     """
     callbacks = check_callbacks(callbacks)
     store = open_store()
     record = store.jobs.get(job_id)
-    if record.status == JobStatus.PAUSED:
+    if record.status == JobStatus.PAUSED and epochs is None:
         store.jobs.request(job_id, "resume")
         store.writer.wake()
         return Job(job_id, store)
     if record.status not in FINISHED:
-        raise IllegalTransition(job_id, current=record.status, wanted="resume", allowed=sorted(FINISHED))
+        wanted = "resume" if epochs is None else "resume with other epochs"
+        raise IllegalTransition(job_id, current=record.status, wanted=wanted, allowed=sorted(FINISHED))
+    _refuse_cross_validation(record)
     done = max((one.epoch for one in store.checkpoints.list(job_id)), default=0)
-    if record.status == JobStatus.COMPLETED and done >= record.total_epochs:
-        raise JobFailed(f"{job_id} has finished all its {record.total_epochs} epochs: there is nothing left to resume.")
+    if epochs is not None:
+        TrainingConfig.of({**record.training_config, "epochs": epochs})
+        if epochs <= done:
+            raise ConfigError(f"epochs={epochs}, and {job_id} has finished {done}: give more to go on with.")
+        record = store.jobs.extend(job_id, epochs)
+    elif record.status == JobStatus.COMPLETED and done >= record.total_epochs:
+        raise JobFailed(
+            f"{job_id} has finished all its {done} epochs: mf.resume({job_id!r}, epochs={2 * done}) goes on for more."
+        )
+    return _go_on(store, record, callbacks)
+
+
+def _go_on(store: Store, record: JobRecord, callbacks: Sequence[Any]) -> Job:
     config = TrainingConfig.of(record.training_config)
     _check_devices(config, callbacks)
-    RUNS[job_id] = start_run(store, job_id, split_of(record), config, callbacks=callbacks)
-    return Job(job_id, store)
+    RUNS[record.job_id] = start_run(store, record.job_id, split_of(record), config, callbacks=callbacks)
+    return Job(record.job_id, store)
 
 
 def _check_devices(config: TrainingConfig, callbacks: Sequence[Any]) -> None:
@@ -391,17 +463,12 @@ def _refuse_cross_validation(record: JobRecord) -> None:
         )
 
 
-def _modalities(cohort: Cohort, config: TrainingConfig) -> tuple[str, ...]:
-    has_table = bool(cohort.numeric or cohort.categorical)
-    return modalities_of(config, has_image=cohort.image is not None, has_table=has_table)
-
-
 def name_of(config: TrainingConfig, cohort: Cohort) -> str:
     """The name of a job that was given none: its cohort and the parts of its model."""
-    modalities = _modalities(cohort, config)
+    modalities = modalities_of(config, cohort)
     parts = [cohort.name or cohort.target.name]
-    parts += [config.image_encoder or ""] if "image" in modalities else []
-    parts += [config.tabular_encoder or ""] if "table" in modalities else []
+    parts += [config.image_encoder or ""] if modalities[0] != TABLE else []
+    parts += [config.tabular_encoder or ""] if TABLE in modalities else []
     return "-".join([*parts, config.fusion] if len(modalities) > 1 else parts)
 
 

@@ -20,6 +20,7 @@ from medfusion_jupyter.training.callbacks import Callbacks
 from medfusion_jupyter.training.control import Control, Stopped
 from medfusion_jupyter.training.mixing import Mixing
 from medfusion_jupyter.training.objective import shares_of_steps
+from medfusion_jupyter.training.parking import Parking
 from medfusion_jupyter.training.schedule import Schedule
 from medfusion_jupyter.training.state import LoopState, saved
 from medfusion_jupyter.training.step import Step
@@ -82,6 +83,7 @@ class Loop:
         self.callbacks = callbacks
         self.control = control
         self.validate: Callable[..., dict[str, float]] = validate
+        self.parking = Parking(state, (train, val))
         self._batches_an_epoch = len(train)
         self._shares: list[float] | None = None
         self._of_step: Tensor | None = None
@@ -116,6 +118,7 @@ class Loop:
         if self._of_step is not None:
             raise RuntimeError("A snapshot is of the time between two steps; this is between the batches of one.")
         self._read()
+        self._refuse_lost_weights()
         return saved(self.state, self.callbacks.state_dicts())
 
     def _epoch(self) -> None:
@@ -234,17 +237,43 @@ class Loop:
             raise LossIsNotFinite(steps[lost], state.epoch, values[lost])
         self._read_at = time.perf_counter()
 
+    def _refuse_lost_weights(self) -> None:
+        """A step may lose the weights although its loss was finite: they must not become a checkpoint."""
+        with torch.no_grad():
+            largest = torch.stack(torch._foreach_norm(list(self.state.model.parameters()), math.inf)).max().item()
+        if not math.isfinite(largest):
+            raise LossIsNotFinite(self.state.step, self.state.epoch, largest, of="A weight")
+
     def _rest(self) -> None:
         self._read()
-        self.control.obey(lambda: self.notify("paused"), lambda: self.notify("resumed"))
+        try:
+            self.control.obey(self._pause, self._go_on)
+        finally:  # also for a stop in a pause
+            self.parking.come_back()
         self.state.checkpoint_wanted |= self.control.take_checkpoint()
         changes = self.control.take_changes()
         if changes:
-            state = self.state
-            for group in state.optimizer.param_groups:
-                if "lr" in changes and not group["of_encoders"]:
-                    group["peak"] = changes["lr"]
-            # the epoch under way is finished in any case
-            state.epochs = max(changes.get("epochs", state.epochs), state.epoch)
-            state.changes = changes
-            self.notify("changed")
+            self._change(changes)
+
+    def _pause(self) -> None:
+        if self.state.batch:  # after an epoch there is one
+            # a pause may last, its process may not, and the device may have no room later: nothing is lost
+            self.notify("checkpoint_wanted")
+        self.parking.leave()
+        self.notify("paused")
+
+    def _go_on(self) -> None:
+        self.parking.come_back()
+        self.notify("resumed")
+
+    def _change(self, changes: dict[str, Any]) -> None:
+        state = self.state
+        for group in state.optimizer.param_groups:
+            group["peak"] = changes.get("encoder_lr" if group["of_encoders"] else "lr", group["peak"])
+        # the epoch under way is finished in any case
+        state.epochs = max(changes.get("epochs", state.epochs), state.epoch)
+        if any(part.split(".")[0] == "image_encoder" for part in changes.get("unfreeze", ())):
+            for source in (self.train, self.val):  # its features change from here on
+                source.read_images()
+        state.changes, state.refused = changes, {}
+        self.notify("changed")

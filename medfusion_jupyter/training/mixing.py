@@ -36,15 +36,18 @@ class Mixing:
         alpha = self.cutmix if cut else self.mixup
         share = float(rng.beta(alpha, alpha))
         partner = torch.from_numpy(partners(presence, rng)).to(batch.target.device)
-        image, numeric, codes = batch.image, batch.numeric, batch.codes
-        if image is not None and cut:
-            top, bottom, left, right = _rectangle(image.shape[2], image.shape[3], share, rng)
-            image = image.clone()
-            image[:, :, top:bottom, left:right] = image.index_select(0, partner)[:, :, top:bottom, left:right]
+        images, numeric, codes = batch.images, batch.numeric, batch.codes
+        if images and cut:
+            height, width = images[0].shape[-2:]
+            top, bottom, left, right = _rectangle(height, width, share, rng)
+            images = tuple(image.clone() for image in images)
+            for image in images:
+                # of a volume a block of its full depth
+                image[..., top:bottom, left:right] = image.index_select(0, partner)[..., top:bottom, left:right]
             # the rectangle is cut off at the border: the share is what is left in fact
-            share = 1 - (bottom - top) * (right - left) / (image.shape[2] * image.shape[3])
-        elif image is not None:
-            image = torch.lerp(image.index_select(0, partner), image, share)
+            share = 1 - (bottom - top) * (right - left) / (height * width)
+        else:
+            images = tuple(torch.lerp(image.index_select(0, partner), image, share) for image in images)
         if numeric is not None:
             other = numeric.index_select(0, partner)
             numeric = (
@@ -52,7 +55,7 @@ class Mixing:
             )
         if codes is not None and codes.shape[1]:
             codes = torch.where(_drawn(codes, share, rng), codes.index_select(0, partner), codes)
-        mixed = replace(batch, image=image, numeric=numeric, codes=codes)
+        mixed = replace(batch, images=images, numeric=numeric, codes=codes)
         return mixed, batch.target.index_select(0, partner), share
 
 

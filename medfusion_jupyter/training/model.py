@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import tempfile
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +105,7 @@ class Model:
         self, cohort: Cohort, rows: np.ndarray, *, batch_size: int = 128, device: str = "auto"
     ) -> np.ndarray:
         """Of those rows of `cohort` what metrics judge, `(len(rows), P)`: see `training.prediction.predictions`."""
+        self.spec.refuse_other(cohort)
         chosen = choose_device(device)
         pixels = self.spec.pixels(cohort, home() / "cache" / "pixels")
         source = self.spec.source(cohort, pixels, rows, batch_size=batch_size, device=chosen)
@@ -109,6 +113,29 @@ class Model:
         outputs, _ = outputs_of(self.module, source, autocast(chosen, "auto"))
         predicted: np.ndarray = predictions(self.module.head, outputs).cpu().numpy()
         return predicted
+
+    def set_alias(self, alias: str) -> Model:
+        """Let `alias`, such as `production`, mean this version of the model from now on; gives the model.
+
+        Raises ModelError for one that is not in the store's models yet, and BadValue for an alias that reads like a version.
+        """
+        if self.version is None:
+            raise ModelError(f"{self.name} is no version of the store yet: its job {self.job_id} has not ended.")
+        open_store().models.set_alias(self.name, alias, self.version)
+        return self
+
+    def write_archive(self, path: str | Path) -> Path:
+        """Write weights and description into one zip file, which another MedFusion's models take in; gives its path.
+
+        What is there is replaced. Raises ModelError for a folder that is not there.
+        """
+        target = Path(path).expanduser()
+        if not target.parent.is_dir():
+            raise ModelError(f"The folder of {str(path)!r} does not exist: make it first.")
+        with tempfile.TemporaryDirectory() as folder:
+            self.save(Path(folder))
+            write_durably(target, partial(_zip, Path(folder)))
+        return target
 
     def save(self, folder: Path) -> None:
         """Write weights and description durably; the description last, so that a folder with it is whole."""
@@ -157,6 +184,12 @@ class Model:
             epoch=card["epoch"],
             metrics=card["metrics"],
         )
+
+
+def _zip(folder: Path, target: Path) -> None:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for name in (WEIGHTS, CARD):
+            archive.write(folder / name, name)
 
 
 def load_model(name: str, version: int | None = None, *, alias: str | None = None) -> Model:

@@ -42,6 +42,12 @@ def build_optimizer(model: FusionModel, settings: OptimisationSettings) -> torch
     return sgd
 
 
+def parameter_names(model: FusionModel, settings: OptimisationSettings) -> list[str]:
+    """The names of the parameters in the order in which the optimiser numbers them."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    return [names[id(parameter)] for group in _groups(model, settings) for parameter in group["params"]]
+
+
 def _groups(model: FusionModel, settings: OptimisationSettings) -> list[dict[str, Any]]:
     if settings.encoder_lr is None:
         return _decayed_and_free(list(model.parameters()), settings.lr, of_encoders=False)

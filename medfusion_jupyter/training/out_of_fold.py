@@ -130,12 +130,8 @@ def summed_up(
 ) -> dict[str, tuple[Interval, Interval]]:
     """Of each metric its mean over folds and its value on the pooled predictions; as `CrossValidation.metrics` says."""
     tested = [_Tested(fold, frame, cohort) for fold, frame in zip(folds, frames, strict=True)]
-    sizes = [fold.data_config["rows"] for fold in folds]
-    test_to_train = float(np.mean([size["test"] / size["train"] for size in sizes]))
-    return {
-        name: (_over_folds(tested, test_to_train, name), _pooled(tested, name))
-        for name in METRICS_OF[cohort.target.task]
-    }
+    share = test_to_train(folds)
+    return {name: (_over_folds(tested, share, name), _pooled(tested, name)) for name in METRICS_OF[cohort.target.task]}
 
 
 class _Tested:
@@ -157,11 +153,29 @@ class _Tested:
         return measure(self.task, self.target, self.predicted, self.patient)
 
 
-def _over_folds(tested: list[_Tested], test_to_train: float, name: str) -> Interval:
-    of_place: dict[Any, list[float]] = {}
+def metric_by_fold(
+    folds: Sequence[JobRecord], frames: Sequence[pd.DataFrame], cohort: Cohort
+) -> dict[tuple[int, int], float]:
+    """The first metric of the target on each test part, by repeat and fold; of several seeds their mean."""
+    tested = [_Tested(fold, frame, cohort) for fold, frame in zip(folds, frames, strict=True)]
+    return _by_place(tested, METRICS_OF[cohort.target.task][0])
+
+
+def test_to_train(folds: Sequence[JobRecord]) -> float:
+    """Rows of a test part for each row of its training part, as `mean_over_folds` takes it."""
+    sizes = [fold.data_config["rows"] for fold in folds]
+    return float(np.mean([size["test"] / size["train"] for size in sizes]))
+
+
+def _by_place(tested: list[_Tested], name: str) -> dict[tuple[int, int], float]:
+    of_place: dict[tuple[int, int], list[float]] = {}
     for one in tested:
         of_place.setdefault(one.place, []).append(one.metrics[name].value)
-    found = mean_over_folds([float(np.mean(values)) for values in of_place.values()], test_to_train)
+    return {place: float(np.mean(values)) for place, values in of_place.items()}
+
+
+def _over_folds(tested: list[_Tested], share: float, name: str) -> Interval:
+    found = mean_over_folds(list(_by_place(tested, name).values()), share)
     bounds = METRICS[name].least, METRICS[name].most
     return Interval(found.value, float(np.clip(found.low, *bounds)), float(np.clip(found.high, *bounds)))
 

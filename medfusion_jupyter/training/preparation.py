@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medfusion_jupyter.data import PixelCache, Split, TableEncoder
+from medfusion_jupyter.data import Cohort, PixelCache, Split, TableEncoder
 from medfusion_jupyter.data.batches import BatchSource
+from medfusion_jupyter.data.image_columns import TABLE
 from medfusion_jupyter.nn import Architecture
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.fitting import fitted, targets_of
-from medfusion_jupyter.training.input_spec import InputSpec
+from medfusion_jupyter.training.input_spec import InputSpec, decoded
 from medfusion_jupyter.training.objective import weights_of_classes
 
 VALIDATION_BATCHES = 4
@@ -37,29 +38,69 @@ class Prepared:
     class_weights: NDArray[np.float32] | None
 
 
-def modalities_of(config: TrainingConfig, *, has_image: bool, has_table: bool) -> tuple[str, ...]:
+def modalities_of(config: TrainingConfig, cohort: Cohort) -> tuple[str, ...]:
     """The modalities that a run uses. Raises ConfigError where the cohort lacks what was asked for by name."""
-    wanted = []
-    for modality, setting, there in (
-        ("image", "image_encoder", has_image),
-        ("table", "tabular_encoder", has_table),
+    has_table = bool(cohort.numeric or cohort.categorical)
+    wanted: list[str] = []
+    for setting, there, names in (
+        ("image_encoder", bool(cohort.views), tuple(cohort.views)),
+        ("tabular_encoder", has_table, (TABLE,)),
     ):
         encoder = getattr(config, setting)
         if encoder is not None and there:
-            wanted.append(modality)
+            wanted += names
         elif encoder is not None and setting in config.model_fields_set:
-            column = "image column (image=…)" if modality == "image" else "numeric or categorical columns"
+            column = "image column (image=…)" if setting == "image_encoder" else "numeric or categorical columns"
             raise ConfigError(
                 f"{setting}={encoder!r}, but the cohort has no {column}. Give the cohort one, or set {setting}=None."
             )
-    for setting in ("cutmix", "channels_last", "gradient_checkpointing"):
-        if getattr(config, setting) and not has_image:
-            raise ConfigError(f"{setting}={getattr(config, setting)} is of images, and the cohort has no image column.")
+    _refuse_unfit_images(config, cohort)
     if not wanted:
         raise ConfigError(
             "The cohort has neither an image column nor table columns that this configuration uses: nothing to learn from."
         )
     return tuple(wanted)
+
+
+def _refuse_unfit_images(config: TrainingConfig, cohort: Cohort) -> None:
+    """A setting that would do nothing, or could not be done, with the images of this cohort."""
+    for setting in ("cutmix", "channels_last", "gradient_checkpointing"):
+        if getattr(config, setting) and not cohort.views:
+            raise ConfigError(f"{setting}={getattr(config, setting)} is of images, and the cohort has no image column.")
+    if cohort.views and config.image_encoder is not None:
+        if cohort.dimensions == 3 and isinstance(config.image_size, int):
+            raise ConfigError(
+                f"The images of the cohort are volumes, and image_encoder={config.image_encoder!r} with "
+                f"image_size={config.image_size} is of flat images: give image_size=(depth, height, width), such as (32, 64, "
+                "64), and an encoder of volumes, such as light_cnn_3d or r3d_18."
+            )
+        if cohort.dimensions == 2 and not isinstance(config.image_size, int):
+            raise ConfigError(
+                f"The images of the cohort are flat, and image_encoder={config.image_encoder!r} with "
+                f"image_size={config.image_size} is of volumes: give one side, such as image_size=128, and an encoder of images, "
+                "such as resnet18."
+            )
+    if config.attention_supervision and (cohort.mask is None or cohort.dimensions != 2):
+        raise ConfigError(
+            f"attention_supervision={config.attention_supervision} needs what was marked in flat images: make the cohort with "
+            "mask='column', the paths of the masks."
+        )
+    if config.attention_supervision and not any(cohort.mask_paths):
+        raise ConfigError(f"None of the masks in the column {cohort.mask!r} is in {cohort.image_root}.")
+    defaults = TrainingConfig.model_fields
+    for setting in ("bag", "max_images"):
+        value = getattr(config, setting)
+        if value != defaults[setting].default and not cohort.bag:
+            raise ConfigError(
+                f"{setting}={value!r} is of bags, and the cohort has one image a row: make it with bag=True or bag='column'."
+            )
+    if cohort.bag and (config.mixup or config.cutmix):
+        name = "mixup" if config.mixup else "cutmix"
+        raise ConfigError(
+            f"{name}={getattr(config, name)} mixes two images, and the cohort has bags of them: leave it out."
+        )
+    if not config.shared_encoder and len(cohort.views) < 2:
+        raise ConfigError("shared_encoder=False is of several views, and the cohort has not got them: image=[…, …].")
 
 
 def prepare(
@@ -72,37 +113,52 @@ def prepare(
     cohort = split.cohort
     config = fitted(config, cohort.target.task)
     targets = targets_of(cohort)
-    modalities = (
-        spec.modalities
-        if spec is not None
-        else modalities_of(
-            config, has_image=cohort.image is not None, has_table=bool(cohort.numeric or cohort.categorical)
-        )
-    )
+    modalities = spec.modalities if spec is not None else modalities_of(config, cohort)
+    has_images = any(name != TABLE for name in modalities)
     pixels = None
-    if "image" in modalities:
-        pixels = PixelCache.open(
-            cohort.image_paths,
-            size=config.image_size,
+    if has_images:
+        pixels = decoded(
+            cohort,
+            config.image_size,
+            config.spacing,
             channels=None if spec is None else spec.channels,
+            window=cohort.window,
             cache_dir=cache_dir,
         )
     if spec is None:
         spec = _fit(split, config, modalities, pixels)
     batches = partial(spec.source, cohort, pixels, device=device, targets=targets)
-    return Prepared(
+    prepared = Prepared(
         spec=spec,
         architecture=spec.architecture(
-            image_encoder=config.image_encoder if "image" in modalities else None,
-            table_encoder=config.tabular_encoder if "table" in modalities else None,
+            image_encoder=config.image_encoder if has_images else None,
+            table_encoder=config.tabular_encoder if TABLE in modalities else None,
             fusion=config.fusion,
             head=config.head,
+            shared_encoder=config.shared_encoder,
+            aggregator=config.bag if has_images and spec.has_bags else None,
+            modality_dropout=config.modality_dropout,
         ),
-        train=batches(split.rows["train"], batch_size=config.batch_size, balanced=config.sampler == "balanced"),
+        train=batches(
+            split.rows["train"],
+            batch_size=config.batch_size,
+            balanced=config.sampler == "balanced",
+            max_images=config.max_images,
+        ),
         val=batches(_validated_rows(split, config), batch_size=VALIDATION_BATCHES * config.batch_size),
         targets=targets,
         class_weights=class_weights(split, config),
     )
+    if config.attention_supervision:
+        masks = _masks(cohort, config, cache_dir)
+        prepared.train.read_masks(masks)
+        prepared.val.read_masks(masks)
+    return prepared
+
+
+def _masks(cohort: Cohort, config: TrainingConfig, cache_dir: Path) -> PixelCache:
+    assert isinstance(config.image_size, int)
+    return PixelCache.open(cohort.mask_paths, size=config.image_size, channels=1, cache_dir=cache_dir)
 
 
 def class_weights(split: Split, config: TrainingConfig) -> NDArray[np.float32] | None:
@@ -138,15 +194,16 @@ def _fit(split: Split, config: TrainingConfig, modalities: tuple[str, ...], pixe
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     if pixels is not None:
-        slots = pixels.slots[split.rows["train"]]
-        if (slots < 0).all():
-            raise ConfigError(
-                "No image of the training part can be read; a model of images cannot be trained. Mend the files or "
-                "set image_encoder=None."
-            )
+        slots = np.atleast_2d(pixels.slots)[:, split.rows["train"]]
+        for view, of_view in zip(split.cohort.views, slots, strict=True):
+            if (of_view < 0).all():
+                raise ConfigError(
+                    f"No image{'' if view == 'image' else f' {view!r}'} of the training part can be read; a model of it cannot "
+                    "be trained. Mend the files, make the cohort without that column, or set image_encoder=None."
+                )
         of_channels = pixels.statistics(slots)
         mean, std = tuple(map(float, of_channels[0])), tuple(map(float, of_channels[1]))
-    table = TableEncoder.fit(split.train) if "table" in modalities else None
+    table = TableEncoder.fit(split.train) if TABLE in modalities else None
     if table is not None and not table.num_features and not table.cardinalities:
         raise ConfigError(
             "No table column has a value in the training part; set tabular_encoder=None to use images alone."
@@ -160,4 +217,6 @@ def _fit(split: Split, config: TrainingConfig, modalities: tuple[str, ...], pixe
         mean=mean,
         std=std,
         table=table,
+        spacing=config.spacing,
+        units={column: unit for column, unit in split.cohort.units.items() if unit is not None},
     )

@@ -71,7 +71,10 @@ class Recorder(Callback):
 
     def changed(self, state: LoopState) -> None:
         kept = {**state.changes, **({"epochs": state.epochs} if "epochs" in state.changes else {})}
-        self._jobs.note_changes(self.job_id, run_token=self.run_token, changes=kept)
+        if kept:
+            self._jobs.note_changes(self.job_id, run_token=self.run_token, changes=kept)
+        if state.refused:
+            self._jobs.note_event(self.job_id, "change_refused", state.refused, run_token=self.run_token)
 
     def progress(self) -> dict[str, Any] | None:
         """How far the run is, from any thread; None before its first step."""

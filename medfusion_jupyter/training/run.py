@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,12 +26,13 @@ from medfusion_jupyter.training.checkpoints import Checkpoint, CheckpointError, 
 from medfusion_jupyter.training.config import TrainingConfig
 from medfusion_jupyter.training.control import Abandoned, Control, Stopped
 from medfusion_jupyter.training.devices import choose_device, computing
+from medfusion_jupyter.training.fixed_features import read_features_once
+from medfusion_jupyter.training.forking import begin_from, input_of
 from medfusion_jupyter.training.generators import seed_all
-from medfusion_jupyter.training.input_spec import InputSpec
 from medfusion_jupyter.training.model import Model
 from medfusion_jupyter.training.preparation import Prepared, prepare
 from medfusion_jupyter.training.recorder import Recorder
-from medfusion_jupyter.training.state import restore
+from medfusion_jupyter.training.state import LoopState
 from medfusion_jupyter.training.turns import turns
 
 if TYPE_CHECKING:
@@ -87,7 +89,7 @@ class Run:
         except (Abandoned, RunReplaced):
             log.warning("%s goes on in another process; this run of it has ended.", self.job_id)
         except torch.OutOfMemoryError as error:
-            self._end(JobStatus.FAILED, error=_out_of_memory(error, self.config))
+            self._end(JobStatus.FAILED, error=out_of_memory_in_words(error, self.config))
         except Exception as error:
             log.debug("%s failed", self.job_id, exc_info=True)
             self._end(JobStatus.FAILED, error=str(error) or type(error).__name__)
@@ -110,14 +112,34 @@ class Run:
             kernel_id=kernel_id(),
             launched=launched,
         ).pk
-        self._detach = self.store.writer.attach(self._beat)
+        self._detach = self.store.writer.attach(self._beat, job_pk=self._pk, waiting=lambda: not self._begun)
         turns.submit(self)
 
     def _compute(self) -> None:
         self._status(JobStatus.INITIALIZING)
         device = choose_device(self.config.device)
         with computing(device, precision=self.config.precision, deterministic=self.config.deterministic):
+            while not self._trained(device):
+                gc.collect()  # a model refers to itself
+                torch.cuda.empty_cache()
+
+    def _trained(self, device: str) -> bool:
+        """Train from the last checkpoint; False where memory ran out, and smaller batches are to be tried from there."""
+        try:
             self._train(device, self._last_good_checkpoint())
+            return True
+        except torch.OutOfMemoryError as error:
+            smaller = self.config.smaller_batch()
+            if self.config.on_out_of_memory == "fail" or smaller is None:
+                raise
+            said = str(error).splitlines()[0]
+        # out of the `except`, whose traceback holds all that took the memory, and without the recorder, which holds the state
+        self._recorder = None
+        log.warning("%s: the memory ran out; it goes on with %s. (%s)", self.job_id, in_words(smaller), said)
+        self.config = self.config.model_copy(update=smaller)
+        self._jobs.note_changes(self.job_id, run_token=self._token, changes=smaller)
+        self._jobs.note_event(self.job_id, "out_of_memory", {**smaller, "error": said}, run_token=self._token)
+        return False
 
     def _train(self, device: str, checkpoint: Checkpoint | None, together: Together | None = None) -> None:
         """together: where several processes share the run and this is the first of them."""
@@ -130,10 +152,10 @@ class Run:
             config,
             device=device,
             cache_dir=home() / "cache" / "pixels",
-            spec=None if checkpoint is None else InputSpec.from_json(checkpoint.description["input"]),
+            spec=None if checkpoint is None else input_of(checkpoint, config),
         )
         self.control.raise_if_ending()
-        state = build_state(prepared, config, device)
+        state = build_state(prepared, config, device, restored=checkpoint is not None)
         recorder = Recorder(self.store, self._pk, self.job_id, self._token, device, config.devices)
         checkpointer = Checkpointer(
             self.store,
@@ -153,11 +175,19 @@ class Run:
         if together is not None:
             together.take_part_in(loop)
         if checkpoint is not None:
-            callbacks.load_state_dicts(restore(checkpoint, state))
-        for path in self._jobs.truncate(self.job_id, run_token=self._token, epoch=state.epoch, step=state.step):
-            Path(path).unlink(missing_ok=True)
-        self._status(JobStatus.RUNNING)
-        self._recorder = recorder
+            callbacks.load_state_dicts(begin_from(checkpoint, state, config, self.job_id))
+        read_features_once(
+            prepared,
+            state.model,
+            config,
+            device,
+            cache_dir=home() / "cache" / "features",
+            check=self.control.raise_if_ending,
+        )
+        self._forget_what_came_after(checkpoint, state)
+        if not self._running:
+            self._status(JobStatus.RUNNING)
+        self._recorder, self._running = recorder, True
         try:
             loop.run()
         except BaseException:
@@ -181,6 +211,17 @@ class Run:
                 said = {"epoch": record.epoch, "step": record.step, "error": f"{error} {after}"}
                 self._jobs.note_event(self.job_id, "checkpoint_damaged", said, run_token=self._token)
         return None
+
+    def _forget_what_came_after(self, checkpoint: Checkpoint | None, state: LoopState) -> None:
+        forgotten = self._jobs.truncate(
+            self.job_id,
+            run_token=self._token,
+            epoch=state.epoch,
+            step=state.step,
+            checkpoint_path=None if checkpoint is None else str(checkpoint.path),
+        )
+        for path in forgotten:
+            Path(path).unlink(missing_ok=True)
 
     def _callback_failed(self, name: str, event: str, error: Exception, given_up: bool) -> None:
         log.warning("%s: %s", self.job_id, failure_in_words(name, event, error, given_up), exc_info=error)
@@ -208,6 +249,7 @@ class Run:
         folder = home() / "models" / self.job_id / f"epoch-{model.epoch:04d}-{self._token[:8]}"
         model.save(folder)
         architecture = model.module.architecture
+        size = architecture.image_size
         insistent(self.store.models).register(
             name=job.name,
             path=str(folder),
@@ -215,7 +257,7 @@ class Run:
             format="safetensors",
             backbone=architecture.image_encoder or architecture.table_encoder or "",
             num_classes=architecture.num_classes,
-            input_shape=[architecture.channels, architecture.image_size, architecture.image_size],
+            input_shape=[architecture.channels, *((size, size) if isinstance(size, int) else size)],
             metrics=dict(model.metrics),
             accuracy=model.metrics.get("val/accuracy"),
             loss=model.metrics.get("val/loss"),
@@ -228,6 +270,7 @@ class Run:
 
     _model_path: str | None = None
     _silent = False
+    _running = False
 
     def _status(self, status: JobStatus, **changes: Any) -> None:
         self._jobs.update_status(self.job_id, status, run_token=self._token, **changes)
@@ -273,11 +316,20 @@ def saved_split(folder: Path, fingerprint: str) -> Split:
     return Split.read(folder / "split.json", cohort)
 
 
-def _out_of_memory(error: torch.OutOfMemoryError, config: TrainingConfig) -> str:
+def out_of_memory_in_words(error: torch.OutOfMemoryError, config: TrainingConfig) -> str:
+    smaller, same = config.smaller_batch(), ""
+    if smaller is not None:
+        by_itself = " (on_out_of_memory='smaller_batch' does so by itself)" if config.devices == 1 else ""
+        same = f"{in_words(smaller)} trains the same steps{by_itself}; "
     return (
-        f"The GPU has no memory for batch_size={config.batch_size} at image_size={config.image_size}. "
-        f"Try batch_size={max(2, config.batch_size // 2)}, or a smaller image_size. ({str(error).splitlines()[0]})"
+        f"The GPU has no memory for batch_size={config.batch_size} at image_size={config.image_size}. {same}a smaller "
+        f"image_size or gradient_checkpointing=True needs less, too. ({str(error).splitlines()[0]})"
     )
+
+
+def in_words(settings: Mapping[str, Any]) -> str:
+    """As keywords of `mf.train`."""
+    return ", ".join(f"{name}={value!r}" for name, value in settings.items())
 
 
 def kernel_id() -> str | None:

@@ -46,6 +46,7 @@ class LoopState:
     it where the epoch was not validated. read_losses: (step, loss, learning rate), see `Callback.losses`.
     finish_early: end the epoch after the batch under way, validate, save and complete the run. checkpoint_wanted: save when
     the step under way is done. stopped: it was told to stop.
+    changes: settings of the last live change; refused: those of them that this model does not allow, with the reason.
     """
 
     model: FusionModel
@@ -70,6 +71,7 @@ class LoopState:
     finish_early: bool = False
     checkpoint_wanted: bool = False
     changes: dict[str, Any] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
     stopped: bool = False
 
     @property
@@ -122,7 +124,8 @@ def restore(checkpoint: Checkpoint, state: LoopState) -> dict[str, Any]:
         if name in description:  # a checkpoint of format 1 has fewer
             setattr(state, name, description[name])
     generators = checkpoint.section("generator")
-    state.generator.set_state(generators["augment"])
+    if generators:  # those of a fork with another seed begin anew
+        state.generator.set_state(generators["augment"])
     load_generator_tensors(generators)
     states: dict[str, Any] = with_tensors(description.get("callbacks", {}), checkpoint.section("callbacks"))
     return states

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from medfusion_jupyter.data.batches import Batch
 from medfusion_jupyter.nn import FusionModel
+from medfusion_jupyter.training.attention import attention_loss, with_attention
+from medfusion_jupyter.training.fixed_features import inputs_of
 from medfusion_jupyter.training.objective import Loss
 
 
@@ -18,7 +21,7 @@ class Step:
     """The gradients of batches, and the update that they make together.
 
     forward: the model, or what torch.compile made of it; mixed_loss: where batches come mixed; clip: largest norm of the
-    gradients, or None.
+    gradients, or None; attention: weight of the attention that lies outside the masks.
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class Step:
         clip: float | None = None,
         compiled: bool = False,
         channels_last: bool = False,
+        attention: float = 0.0,
     ) -> None:
         self.forward: Callable[..., Tensor] = torch.compile(model) if compiled else model
         self.optimizer = optimizer
@@ -43,6 +47,8 @@ class Step:
         self.clip = clip
         self.channels_last = channels_last
         self.parameters = list(model.parameters())
+        self.attention = attention
+        self.model = model
         self._plain = scaler is None and clip is None
 
     def backward(
@@ -52,17 +58,20 @@ class Step:
 
         share: what the batch counts in its step, None for all; mixed_with: the partners' targets and the share of the own.
         """
-        image = batch.image
-        if self.channels_last and image is not None:
-            image = image.contiguous(memory_format=torch.channels_last)
+        if self.channels_last:
+            images = (image.contiguous(memory_format=channels_last(image.ndim)) for image in batch.images)
+            batch = replace(batch, images=tuple(images))
         assert batch.target is not None
         with self.autocast:
-            outputs = self.forward(image, batch.numeric, batch.codes, batch.present, batch.all_present)
-            if mixed_with is None:
-                loss = self.loss(outputs, batch.target)
+            if self.attention:
+                assert batch.mask is not None
+                outputs, attention = with_attention(self.model, batch)
+                loss = self.loss(outputs, batch.target) + self.attention * attention_loss(attention, batch.mask)
+            elif mixed_with is None:
+                loss = self.loss(self.forward(*inputs_of(batch)), batch.target)
             else:
                 assert self.mixed_loss is not None
-                loss = self.mixed_loss(outputs, batch.target, *mixed_with)
+                loss = self.mixed_loss(self.forward(*inputs_of(batch)), batch.target, *mixed_with)
             if share is not None:
                 loss = loss * share
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
@@ -87,3 +96,8 @@ class Step:
             self.scaler.update()
         else:
             self.optimizer.step()
+
+
+def channels_last(dimensions: int) -> torch.memory_format:
+    """The format with channels innermost, of `(B, C, H, W)` and of `(B, C, D, H, W)`."""
+    return torch.channels_last if dimensions == 4 else torch.channels_last_3d

@@ -58,6 +58,7 @@ class EarlyStopping(Callback):
 
     def changed(self, state: LoopState) -> None:
         self.patience = state.changes.get("patience", self.patience)
+        self.min_delta = state.changes.get("min_delta", self.min_delta)
 
     def epoch_end(self, state: LoopState) -> None:
         value = state.row.get(self.watch)

@@ -14,6 +14,7 @@ from torch import Tensor
 from medfusion_jupyter.data.batches import BatchSource
 from medfusion_jupyter.metrics import measure
 from medfusion_jupyter.nn import FusionModel, Head
+from medfusion_jupyter.training.fixed_features import inputs_of
 from medfusion_jupyter.training.prediction import predictions, times_of
 
 
@@ -35,7 +36,7 @@ def outputs_of(
     try:
         for batch in source.epoch(None, None, None):
             with autocast:
-                output = model(batch.image, batch.numeric, batch.codes, batch.present, batch.all_present)
+                output = model(*inputs_of(batch))
             outputs.append((output if whole is None else whole(output, len(batch))).float())
             targets.append(batch.target if batch.target is not None else torch.zeros(len(batch), dtype=torch.long))
     finally:

@@ -117,7 +117,7 @@ def _note(whole: Job) -> str:
 def _table(whole: Job, folds: Sequence[Job]) -> str:
     body = ""
     for fold in folds[:SHOWN_FOLDS]:
-        metric = words_of(fold.watched_metric)
+        metric = f"val {words_of(fold.watched_metric)}"
         name = fold.name.removeprefix(f"{whole.name} ")
         cells = [
             f"<span class='mf-{fold.status}' title='{fold.status}'>{text.SIGNS[fold.status]}</span> {fold.fold}",

@@ -3,29 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from medfusion_jupyter.store import UnknownId, difference, open_store
+from medfusion_jupyter.store.errors import Conflict
 from medfusion_jupyter.workflows.catalogue import catalogue
+from medfusion_jupyter.workflows.graph import Graph, GraphError
 from medfusion_jupyter.workflows.templates import templates
 from medfusion_jupyter.workflows.validation import validate
+from medfusion_jupyter.workflows.workflow import Workflow, load_workflow
 
 if TYPE_CHECKING:
-    from medfusion_jupyter.store import Execution, Workflow
+    from medfusion_jupyter.store import Execution
+    from medfusion_jupyter.store import Workflow as Stored
+    from medfusion_jupyter.workflows.workflow_run import WorkflowRun
 
 Json = dict[str, Any]
 
 
 class EditedWorkflow:
-    """The stored workflow of a name, which need not be there yet, and what was changed since and not saved.
+    """A workflow of a cell, which follows what is edited, and what of it is not saved.
 
-    Each public method answers one question of `labextension/src/workflow/kernelTransport.ts`.
+    Each method that gives JSON answers one question of `labextension/src/workflow/kernelTransport.ts`.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, workflow: Workflow) -> None:
+        self.workflow = workflow
+        self.last_run: WorkflowRun | None = None
         self._store = open_store()
         self._draft: Json | None = None
+        self._seen = (workflow.graph, workflow.version)
+
+    @classmethod
+    def named(cls, name: str) -> EditedWorkflow:
+        """The stored workflow of that name, or an empty one that the first save stores."""
+        try:
+            return cls(load_workflow(name))
+        except (UnknownId, GraphError):  # JSON that is no graph is shown as far as it can be, and kept
+            return cls(Workflow(name))
+
+    @property
+    def name(self) -> str:
+        """Under which it is stored."""
+        return self.workflow.name
 
     def node_types(self) -> list[Json]:
         """The catalogue of this kernel, with the types that its cells registered."""
@@ -36,27 +57,38 @@ class EditedWorkflow:
         return [template.to_json() for template in templates()]
 
     def open(self) -> Json:
-        """The workflow as it is stored, and the draft."""
-        return {"workflow": self._answer(self.stored), "draft": self._draft}
+        """The workflow as it is stored, and what was changed since, here or by code."""
+        return {"workflow": self._answer(self.stored), "draft": self._draft or self._changed_by_code()}
 
     def check(self, nodes: Sequence[Any], edges: Sequence[Any], version: int | None) -> list[Json]:
         """What keeps a graph from being executed. It is kept as the draft, which a reload of the page finds."""
         graph = {"nodes": list(nodes), "edges": list(edges)}
-        stored = self.stored
-        same = stored is not None and (stored.nodes, stored.edges) == (graph["nodes"], graph["edges"])
-        untouched = stored is None and not nodes and not edges
-        self._draft = None if same or untouched else {**graph, "version": version}
+        self._draft = None if self._is_stored(graph) else {**graph, "version": version}
+        with suppress(GraphError):  # what is no graph is the editor's alone
+            self.workflow.graph = Graph.of(**graph)
+        self._seen = (self.workflow.graph, self.workflow.version)
         return [issue.to_json() for issue in validate(graph, catalogue())]
 
     def save(self, nodes: Sequence[Any], edges: Sequence[Any], version: int | None) -> Json:
-        """Store a graph that was made on `version`. Raises Conflict or NameTaken where somebody was faster, NotYours."""
-        workflows = self._store.workflows
+        """Store a graph that was made on `version`. Raises Conflict or WorkflowError where somebody was faster, NotYours."""
+        if version is None and self.workflow.version is not None:
+            raise Conflict(f"The workflow {self.name!r}", seen="none of it", now=f"version {self.workflow.version}")
         if version is None:
-            saved = workflows.create(self.name, nodes=nodes, edges=edges)
+            self.workflow.graph = Graph.of(nodes, edges)
+            self.workflow.save()
+            saved = self._there()
         else:
-            saved = workflows.update(self._there().id, seen_version=version, nodes=nodes, edges=edges)
-        self._draft = None
-        return self._answer(saved)
+            saved = self._store.workflows.update(self._there().id, seen_version=version, nodes=nodes, edges=edges)
+        return self._settled(saved)
+
+    def news(self) -> Json | None:
+        """The graph where code has changed it since it was checked or told last; None where it has not."""
+        now = (self.workflow.graph, self.workflow.version)
+        if now[0] is self._seen[0] and now[1] == self._seen[1]:
+            return None
+        self._seen = now
+        self._draft = self._changed_by_code()
+        return {**self.workflow.graph.to_json(), "version": self.workflow.version}
 
     def versions(self) -> list[Json]:
         """Every save, newest first."""
@@ -71,14 +103,15 @@ class EditedWorkflow:
 
     def restore(self, version: int) -> Json:
         """Save an earlier version as the newest."""
-        self._draft = None
-        return self._answer(self._store.workflows.restore(self._there().id, version))
+        return self._settled(self._store.workflows.restore(self._there().id, version))
 
     def run(self) -> Json:
         """Execute what was saved last in this kernel, in a thread of its own."""
         from medfusion_jupyter.workflows.execution import execute  # only now is torch needed
+        from medfusion_jupyter.workflows.workflow_run import WorkflowRun
 
-        return self._with_nodes(self._store.executions.get(execute(self._there().id).execution_id))
+        self.last_run = WorkflowRun.of(execute(self._there().id))
+        return self._with_nodes(self.last_run.record)
 
     def stop(self, execution_id: int) -> None:
         """Ask an execution to stop."""
@@ -101,21 +134,38 @@ class EditedWorkflow:
         return [self._store.jobs.get(job_id).to_json() for job_id in ids]
 
     @property
-    def stored(self) -> Workflow | None:
+    def stored(self) -> Stored | None:
         """The workflow of that name; None where it was not saved yet."""
         try:
             return self._store.workflows.get_by_name(self.name)
         except UnknownId:
             return None
 
-    def _there(self) -> Workflow:
+    def _there(self) -> Stored:
         return self._store.workflows.get_by_name(self.name)
+
+    def _settled(self, saved: Stored) -> Json:
+        self._draft = None
+        with suppress(GraphError):
+            self.workflow.take_over(saved)
+        self._seen = (self.workflow.graph, self.workflow.version)
+        return self._answer(saved)
+
+    def _is_stored(self, graph: Json) -> bool:
+        stored = self._answer(self.stored)
+        return (stored["nodes"], stored["edges"]) == (graph["nodes"], graph["edges"])
+
+    def _changed_by_code(self) -> Json | None:
+        graph = self.workflow.graph.to_json()
+        if not graph["nodes"] or self._is_stored(graph):
+            return None
+        return {**graph, "version": self.workflow.version}
 
     def _with_nodes(self, execution: Execution) -> Json:
         nodes = [node.to_json() for node in self._store.executions.node_runs(execution.id)]
         return {**execution.to_json(), "nodes": nodes}
 
-    def _answer(self, workflow: Workflow | None) -> Json:
+    def _answer(self, workflow: Stored | None) -> Json:
         if workflow is None:
             return {"name": self.name, "version": None, "nodes": [], "edges": []}
         return {name: getattr(workflow, name) for name in ("name", "version", "nodes", "edges")}

@@ -129,8 +129,9 @@ class Monitor(VBox):  # type: ignore[misc]
             best=best,
         )
         _put(self._title, text.title(job))
-        _put(self._progress, text.progress(job))
-        _put(self._note, text.note(job))
+        _put(self._progress, text.progress(job) + text.origin(job))
+        troubles = self._store.events.list(entity="job", entity_id=self.job_id, kinds=text.TROUBLES)
+        _put(self._note, text.note(job) + text.troubles(troubles))
         _put(self._epochs, text.epochs(job, self._store.jobs.history(self.job_id)))
         self._set_buttons(job)
 

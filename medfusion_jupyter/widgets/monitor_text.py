@@ -15,6 +15,7 @@ from medfusion_jupyter.store import ACTIVE, JobStatus
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store import Job
+    from medfusion_jupyter.store.events import Event
 
 SIGNS = {
     JobStatus.PENDING: "○",
@@ -84,6 +85,15 @@ def progress(job: Job) -> str:
     )
 
 
+def origin(job: Job) -> str:
+    """Of a fork where it comes from, and which settings it changed."""
+    if job.fork is None:
+        return ""
+    changes = ", ".join(f"{name} {change['from']} → {change['to']}" for name, change in job.fork["changes"].items())
+    where = f"Forked from {job.parent_job_id} at epoch {job.fork['epoch']}, step {job.fork['step']:,}"
+    return f"<div class='mf-quiet'>{html.escape(f'{where}: {changes}' if changes else where)}</div>"
+
+
 def note(job: Job) -> str:
     """What a person should know of the job's state: an error, an interruption, or that it runs elsewhere."""
     if job.status == JobStatus.FAILED:
@@ -98,6 +108,26 @@ def note(job: Job) -> str:
         host = "" if job.host == socket.gethostname() else f" on {html.escape(job.host or '?')}"
         return f"<div class='mf-quiet'>Runs in another {where}{host}{_age_of_news(job)}.</div>"
     return ""
+
+
+TROUBLES = {
+    "checkpoint_failed": "A checkpoint could not be written. The training goes on, and it is tried again.",
+    "checkpoint_damaged": "A checkpoint was damaged.",
+    "callback_failed": "A callback failed.",
+}
+"""Events of a job that a person should know of although it goes on."""
+
+
+def troubles(events: Sequence[Event]) -> str:
+    """The last of each kind of trouble, with its time."""
+    last = {event.kind: event for event in events}
+    lines = [f"{event.at.astimezone():%H:%M} {TROUBLES[kind]} {_said(event.data)}" for kind, event in last.items()]
+    return "".join(f"<div class='mf-note' role='status'>{html.escape(line)}</div>" for line in lines)
+
+
+def _said(data: dict[str, Any]) -> str:
+    where = f"{data['callback']} at {data['event']}: " if "callback" in data else ""
+    return f"{where}{data['error']}"
 
 
 def _age_of_news(job: Job) -> str:

@@ -7,7 +7,7 @@ import logging
 import time
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anywidget
 from traitlets import Unicode
@@ -17,6 +17,11 @@ from medfusion_jupyter.store.errors import BadValue, Conflict, IllegalTransition
 from medfusion_jupyter.store.texts import valid_name
 from medfusion_jupyter.widgets.edited_workflow import EditedWorkflow
 from medfusion_jupyter.widgets.refresher import refresher
+from medfusion_jupyter.workflows.graph import GraphError
+from medfusion_jupyter.workflows.workflow import Workflow, WorkflowError
+
+if TYPE_CHECKING:
+    from medfusion_jupyter.workflows.workflow_run import WorkflowRun
 
 log = logging.getLogger("medfusion")
 
@@ -43,18 +48,20 @@ QUESTIONS = frozenset(
 _builders: weakref.WeakValueDictionary[tuple[str, str], Builder] = weakref.WeakValueDictionary()
 
 
-def builder(workflow: str = "workflow") -> Builder:
+def builder(workflow: Workflow | str = "workflow") -> Builder:
     """The editor of a workflow, to be shown as the last line of a cell.
 
-    workflow: its name; where none of that name is stored, an empty one, which the first Save stores. What is edited is kept in
-    this kernel and found again after a reload of the page; Save makes a version of it, Run saves and executes it here. The same
-    workflow has the same editor in a kernel. Raises BadValue for a name that no workflow can have.
+    workflow: a `Workflow`, which follows each edit, as the editor follows the code that changes it; or the name of a stored one,
+    and where none of that name is stored, of an empty one that the first Save stores. What is edited is found again after a
+    reload of the page; Save makes a version of it, Run saves and executes it in this kernel. The same workflow has the same
+    editor in a kernel. Raises BadValue for a name that no workflow can have.
     """
-    name = valid_name("workflow", workflow)
+    name = valid_name("workflow", workflow if isinstance(workflow, str) else workflow.name)
     key = (open_store().url, name)
     found = _builders.get(key)
-    if found is None or found.comm is None:
-        found = _builders[key] = Builder(name)
+    if found is None or found.comm is None or (workflow is not found.workflow and not isinstance(workflow, str)):
+        edited = EditedWorkflow.named(name) if isinstance(workflow, str) else EditedWorkflow(workflow)
+        found = _builders[key] = Builder(edited)
     return found
 
 
@@ -71,17 +78,30 @@ class Builder(anywidget.AnyWidget):
     _esm = Unicode().tag(sync=True)
     _css = Unicode().tag(sync=True)
 
-    def __init__(self, name: str) -> None:
-        self.workflow = EditedWorkflow(name)
+    def __init__(self, edited: EditedWorkflow) -> None:
+        self._edited = edited
         self._told: dict[str, str] = {}
         self._looked = 0.0
         super().__init__(_esm=_built("workflow.js"), _css=_built("workflow.css"))
         self.on_msg(self._answer)
 
+    @property
+    def workflow(self) -> Workflow:
+        """What is edited, as it is now."""
+        return self._edited.workflow
+
+    @property
+    def last_run(self) -> WorkflowRun | None:
+        """The run that was begun last with the editor's button: its outputs are in this kernel."""
+        return self._edited.last_run
+
     def refresh(self) -> bool:
-        """Tell what is new of the newest execution; False where nobody can see it any more."""
+        """Tell what code has changed of the graph, and what is new of the newest execution; False where nobody can see it."""
         if self.comm is None:
             return False
+        changed = self._edited.news()
+        if changed is not None:
+            self.send({"news": {"graph": changed}})
         if self._active or time.monotonic() - self._looked > IDLE_SECONDS:
             self._look()
         return True
@@ -91,14 +111,14 @@ class Builder(anywidget.AnyWidget):
         self.send({"news": {"trouble": f"The store could not be read, trying again: {problem}"}})
 
     def _look(self) -> None:
-        execution = self.workflow.last_execution()
+        execution = self._edited.last_execution()
         self._looked = time.monotonic()
         if execution is None:
             return
         self._active = execution["status"] in ("pending", "running")
         # the heartbeat says nothing that is shown
         self._tell("execution", {**execution, "heartbeat_at": None})
-        for job in self.workflow.jobs_of(execution):
+        for job in self._edited.jobs_of(execution):
             self._tell("job", {**job, "heartbeat_at": None})
 
     _active = False
@@ -115,9 +135,9 @@ class Builder(anywidget.AnyWidget):
             return
         answer: dict[str, Any] = {"id": content.get("id")}
         try:
-            ask = getattr(self.workflow, content["question"])
+            ask = getattr(self._edited, content["question"])
             answer["answer"] = ask(**content.get("values", {}))
-        except StoreError as refused:
+        except (StoreError, GraphError, WorkflowError) as refused:
             answer["refused"] = {"status": _status(refused), "message": str(refused)}
         except Exception as error:  # whatever it is, the person who asked is told
             log.exception("The workflow editor could not be answered")
@@ -129,9 +149,9 @@ class Builder(anywidget.AnyWidget):
             refresher.follow(self)
 
 
-def _status(refused: StoreError) -> int:
+def _status(refused: Exception) -> int:
     """As the server would say it."""
-    if isinstance(refused, Conflict | NameTaken | IllegalTransition):
+    if isinstance(refused, Conflict | NameTaken | IllegalTransition | WorkflowError):
         return 409
     if isinstance(refused, NotYours):
         return 403

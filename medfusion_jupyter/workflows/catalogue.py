@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from medfusion_jupyter.workflows.call import Call, Comment, Word
 from medfusion_jupyter.workflows.context import Context
 
 log = logging.getLogger("medfusion")
@@ -45,13 +46,19 @@ class Output:
 
 @dataclass(frozen=True)
 class Input:
-    """A port that takes the value of one edge, or with `several` those of any number of edges as a list in their order."""
+    """A port that takes the value of one edge, or with `several` those of any number of edges as a list in their order.
+
+    distinct: of several edges each comes from a node of another type. replaces: settings of the node that the port stands
+    for: they cannot be set while it is connected.
+    """
 
     name: str
     type: str
     help: str = ""
     required: bool = True
     several: bool = False
+    distinct: bool = False
+    replaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,9 @@ class NodeType:
 
     name: unique, such as `data.synthetic`; family: heading under which it is offered; title, help: for people. settings: a
     pydantic model, whose JSON schema draws the form. run: what it does, as a function or as `module:function`, which is
-    imported when a node runs, so that the catalogue itself stays light.
+    imported when a node runs, so that the catalogue itself stays light. always: it reads or writes what its settings only name,
+    such as a file, so that it runs each time; what it gives is compared by content. device: it computes on the GPU, or with all
+    cores: one such node runs at a time. code: how it reads as Python; None has no Python of its own.
     """
 
     name: str
@@ -71,6 +80,9 @@ class NodeType:
     inputs: tuple[Input, ...] = ()
     outputs: tuple[Output, ...] = ()
     settings: type[BaseModel] = NoSettings
+    always: bool = False
+    device: bool = False
+    code: Call | Word | Comment | None = None
 
     def __post_init__(self) -> None:
         for ports in (self.inputs, self.outputs):
@@ -105,8 +117,19 @@ class NodeType:
             "help": self.help,
             "inputs": [asdict(port) for port in self.inputs],
             "outputs": [asdict(port) for port in self.outputs],
-            "settings": self.settings.model_json_schema(),
+            "settings": _form(self.settings),
         }
+
+
+def _form(settings: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of settings; `group`: what those have in common that come from one class with a `heading`."""
+    schema = settings.model_json_schema()
+    for part in settings.__mro__:
+        heading = vars(part).get("heading")
+        for name in vars(part).get("__annotations__", {}) if heading else ():
+            if name in schema.get("properties", {}):
+                schema["properties"][name]["group"] = heading
+    return schema
 
 
 class Catalogue:
@@ -151,6 +174,11 @@ class Catalogue:
             return work
 
         return add
+
+    def replace(self, node_type: NodeType) -> NodeType:
+        """Take a node type in, in place of one of its name."""
+        self._types[node_type.name] = node_type
+        return node_type
 
     def get(self, name: str) -> NodeType:
         """The node type of that name. Raises UnknownNodeType, offering the closest name."""

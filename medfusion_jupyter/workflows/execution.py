@@ -1,4 +1,4 @@
-"""Executes a workflow: node after node in the order of the graph, each state written to the store as it comes."""
+"""Executes a workflow: each node as soon as it has its inputs, each state written to the store as it comes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -21,6 +24,8 @@ from medfusion_jupyter.workflows.catalogue import Catalogue, NodeType
 from medfusion_jupyter.workflows.catalogue import catalogue as this_catalogue
 from medfusion_jupyter.workflows.context import Context, Stopped
 from medfusion_jupyter.workflows.graph import Graph, Node
+from medfusion_jupyter.workflows.outputs import Kept, digest_of, key_of, outputs
+from medfusion_jupyter.workflows.preview import preview_of
 from medfusion_jupyter.workflows.validation import validate
 
 if TYPE_CHECKING:
@@ -32,24 +37,56 @@ log = logging.getLogger("medfusion")
 
 PATIENCE_SECONDS = 60.0
 RETRY_SECONDS = 0.25
+SIDE_BY_SIDE = 8
+"""So many nodes of an execution run at once."""
+
+_DEVICE = threading.Lock()
+
+
+class _NotBegun(Exception):
+    """The stop came before a node began."""
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """How a node ended; status None: it did not begin."""
+
+    node: Node
+    status: NodeStatus | None
+    values: Mapping[str, Any] = field(default_factory=dict)
+    error: BaseException | None = None
 
 
 class ExecutionRun:
-    """Works one execution off in a thread of this process. `ended` is set when it has said its last word to the store."""
+    """Works one execution off in threads of this process.
+
+    values: what each node gave, by node and output port. `ended` is set when it has said its last word to the store.
+    """
 
     def __init__(
-        self, store: Store, execution_id: int, *, catalogue: Catalogue | None = None, launched: bool = False
+        self,
+        store: Store,
+        execution_id: int,
+        *,
+        catalogue: Catalogue | None = None,
+        fresh: bool = False,
+        launched: bool = False,
     ) -> None:
-        """Claims the execution and begins; launched: from its queue, by the kernel that a server started for it.
+        """Claims the execution and begins. fresh: what earlier runs gave is made again; launched: from its queue, by the
+        kernel that a server started for it.
 
         Raises IllegalTransition where another run has taken it, or it was stopped meanwhile.
         """
         self.store = store
         self.execution_id = execution_id
         self.ended = threading.Event()
+        self.values: dict[str, Mapping[str, Any]] = {}
         self._catalogue = this_catalogue() if catalogue is None else catalogue
         self._stop = threading.Event()
         self._replaced = threading.Event()
+        self._fresh = fresh
+        self._digests: dict[tuple[str, str], str] = {}
+        self._ended: SimpleQueue[_Ended] = SimpleQueue()
         self._token = uuid.uuid4().hex
         self._record: Execution = store.executions.claim(
             execution_id,
@@ -88,59 +125,130 @@ class ExecutionRun:
         issues = validate(given, self._catalogue)
         if issues:
             return ExecutionStatus.FAILED, "\n".join(map(str, issues[:20]))
-        graph = Graph.of(**given)
-        values: dict[str, Mapping[str, Any]] = {}
+        self._graph = Graph.of(**given)
+        waiting = self._graph.in_order()
+        lost: set[str] = set()
         failed: list[str] = []
+        at_work: dict[str, Node] = {}
         stopped = False
-        for node in graph.in_order():
-            if self._stop.is_set():
-                stopped = True
+        while True:
+            for node in list(waiting):
+                if self._stop.is_set():
+                    break
+                sources = [edge.source for edge in self._graph.into(node.id)]
+                lacking = next((one for one in sources if one in lost), None)
+                if lacking is not None:
+                    waiting.remove(node)
+                    lost.add(node.id)
+                    self._move(node, NodeStatus.SKIPPED, error=f"it takes from {lacking!r}, which did not complete")
+                elif all(one in self.values for one in sources) and self._has_room_for(node, at_work):
+                    waiting.remove(node)
+                    at_work[node.id] = node
+                    name = f"medfusion-node-{node.id[:40]}"
+                    threading.Thread(target=self._run_to_end, args=(node,), name=name, daemon=True).start()
+            if not at_work:
                 break
-            lacking = [edge.source for edge in graph.into(node.id) if edge.source not in values]
-            if lacking:
-                self._move(node, NodeStatus.SKIPPED, error=f"it takes from {lacking[0]!r}, which did not complete")
+            ended = self._ended.get()
+            del at_work[ended.node.id]
+            if isinstance(ended.error, RunReplaced):
+                raise ended.error
+            if ended.status is None:  # the stop came before it began
+                waiting.append(ended.node)
                 continue
-            self._move(node, NodeStatus.RUNNING)
-            try:
-                made = self._run(node, self._inputs(graph, node, values))
-            except Stopped:
+            extra = {} if ended.error is None else {"error": f"{type(ended.error).__name__}: {ended.error}"}
+            self._move(ended.node, ended.status, **(extra if ended.status == NodeStatus.FAILED else {}))
+            if ended.status == NodeStatus.STOPPED:
                 stopped = True
-                self._move(node, NodeStatus.STOPPED)
-            except RunReplaced:
-                raise
-            except (Exception, SystemExit) as error:  # a node may be anyone's code
-                log.debug("Node %s of execution %s failed", node.id, self.execution_id, exc_info=True)
-                failed.append(node.id)
-                self._move(node, NodeStatus.FAILED, error=f"{type(error).__name__}: {error}")
+            elif ended.status == NodeStatus.FAILED:
+                failed.append(ended.node.id)
+                lost.add(ended.node.id)
             else:
-                values[node.id] = made
-                self._move(node, NodeStatus.COMPLETED)
-        if stopped:
+                self.values[ended.node.id] = ended.values
+        if stopped or waiting:
             return ExecutionStatus.STOPPED, None
         if failed:
             return ExecutionStatus.FAILED, f"failed: {', '.join(failed)}"
         return ExecutionStatus.COMPLETED, None
 
-    def _inputs(self, graph: Graph, node: Node, values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-        inputs: dict[str, Any] = {port.name: [] for port in self._catalogue.get(node.type).inputs if port.several}
-        several = set(inputs)
-        for edge in graph.into(node.id):
-            value = values[edge.source][edge.source_port]
-            if edge.target_port in several:
+    def _has_room_for(self, node: Node, at_work: Mapping[str, Node]) -> bool:
+        if len(at_work) >= SIDE_BY_SIDE:
+            return False
+        types = self._catalogue
+        return not types.get(node.type).device or not any(types.get(one.type).device for one in at_work.values())
+
+    def _run_to_end(self, node: Node) -> None:
+        """In a thread of the node: what it gives, and how it ended."""
+        try:
+            values, status = self._run(node)
+            self._ended.put(_Ended(node, status, values))
+        except Stopped as stop:
+            self._ended.put(_Ended(node, NodeStatus.STOPPED, error=stop))
+        except _NotBegun:
+            self._ended.put(_Ended(node, None))
+        except BaseException as error:  # a node may be anyone's code
+            log.debug("Node %s of execution %s failed", node.id, self.execution_id, exc_info=True)
+            self._ended.put(_Ended(node, NodeStatus.FAILED, error=error))
+
+    def _run(self, node: Node) -> tuple[Mapping[str, Any], NodeStatus]:
+        """What one node gives, now or at an earlier run of the same. Raises whatever its code raises."""
+        node_type = self._catalogue.get(node.type)
+        settings = node_type.settings.model_validate(node.settings)
+        inputs, digests = self._inputs(node, node_type)
+        key = key_of(node_type, settings, digests)
+        work = node_type.work()
+        if not self._fresh and not node_type.always and (kept := outputs.get(key)) is not None:
+            self._digest(node, kept.values, key)
+            self._note(node, kept.noted)
+            return kept.values, NodeStatus.CACHED
+        with self._device_for(node_type):
+            self._move(node, NodeStatus.RUNNING)
+            context = Context(
+                self.execution_id,
+                node.id,
+                self._record.created_by,
+                self._stop,
+                lambda output: self._note(node, output),
+                earlier={} if self._fresh else outputs.earlier(key),
+                remember=lambda facts: outputs.begun(key, facts),
+            )
+            made = work(inputs, settings, context)
+        _check(node_type, made)
+        if (preview := preview_of(made)) is not None:
+            context.note(preview=preview)
+        outputs.put(key, Kept(made, context.noted, work))
+        self._digest(node, made, key)
+        return made, NodeStatus.COMPLETED
+
+    def _inputs(self, node: Node, node_type: NodeType) -> tuple[dict[str, Any], dict[str, list[str]]]:
+        """The values by input port, and their digests."""
+        inputs: dict[str, Any] = {port.name: [] for port in node_type.inputs if port.several}
+        digests: dict[str, list[str]] = {}
+        for edge in self._graph.into(node.id):
+            value = self.values[edge.source][edge.source_port]
+            digests.setdefault(edge.target_port, []).append(self._digests[edge.source, edge.source_port])
+            if node_type.input_ports[edge.target_port].several:
                 inputs[edge.target_port].append(value)
             else:
                 inputs[edge.target_port] = value
-        return inputs
+        return inputs, digests
 
-    def _run(self, node: Node, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What one node gives. Raises whatever its code raises."""
-        node_type = self._catalogue.get(node.type)
-        context = Context(
-            self.execution_id, node.id, self._record.created_by, self._stop, lambda output: self._note(node, output)
-        )
-        made = node_type.work()(inputs, node_type.settings.model_validate(node.settings), context)
-        _check(node_type, made)
-        return made
+    def _digest(self, node: Node, values: Mapping[str, Any], key: str) -> None:
+        for port, value in values.items():
+            self._digests[node.id, port] = digest_of(value, f"{key}/{port}")
+
+    @contextmanager
+    def _device_for(self, node_type: NodeType) -> Iterator[None]:
+        """The device is one node's at a time, in this process. Raises _NotBegun where the stop comes first."""
+        if not node_type.device:
+            yield
+            return
+        while not _DEVICE.acquire(timeout=RETRY_SECONDS):
+            if self._stop.is_set():
+                raise _NotBegun
+        try:
+            yield
+        finally:
+            _DEVICE.release()
 
     def _move(self, node: Node, status: NodeStatus, **more: Any) -> None:
         self._write(
@@ -174,11 +282,17 @@ class ExecutionRun:
             self._stop.set()
 
 
-def execute(workflow_id: int, *, version: int | None = None, catalogue: Catalogue | None = None) -> ExecutionRun:
-    """Execute a stored workflow in this process; returns at once. version: None is the newest. Raises UnknownId, BadValue."""
+def execute(
+    workflow_id: int, *, version: int | None = None, catalogue: Catalogue | None = None, fresh: bool = False
+) -> ExecutionRun:
+    """Execute a stored workflow in this process; returns at once.
+
+    version: None is the newest. Nodes whose settings and inputs are those of an earlier run give what they gave then, and one
+    whose job was interrupted goes on with it; with fresh=True all is made again. Raises UnknownId, BadValue.
+    """
     store = open_store()
     made = store.executions.create(workflow_id, version=version)
-    return ExecutionRun(store, made.id, catalogue=catalogue)
+    return ExecutionRun(store, made.id, catalogue=catalogue, fresh=fresh)
 
 
 def run_queued(execution_id: int) -> None:

@@ -2,70 +2,140 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from medfusion_jupyter.data import Cohort, synthetic_cohort
+from medfusion_jupyter.data import Cohort, public_cohort, read_medmnist, synthetic_cohort
 from medfusion_jupyter.evaluation import evaluate
-from medfusion_jupyter.store import JobStatus, open_store
-from medfusion_jupyter.training import Job, JobFailed, TrainingConfig
+from medfusion_jupyter.settings.augmentation import Augmentation
+from medfusion_jupyter.settings.training import TrainingSettings
+from medfusion_jupyter.store import FINISHED, JobStatus, UnknownId, open_store
+from medfusion_jupyter.store.durable_files import write_text
+from medfusion_jupyter.training import Job, JobFailed, TrainingConfig, cross_validate, load_cross_validation, resume
 from medfusion_jupyter.training.job import run_here, split_for
-from medfusion_jupyter.workflows.builtin import (
-    SHARES,
-    DatasetSettings,
-    EvaluateSettings,
-    SplitSettings,
-    SyntheticSettings,
-    TrainSettings,
-)
+from medfusion_jupyter.workflows import node_settings as of
+from medfusion_jupyter.workflows.catalogue import NoSettings
 from medfusion_jupyter.workflows.context import Context, Stopped
+from medfusion_jupyter.workflows.design import Design, Encoder, Fused
 
 Values = Mapping[str, Any]
 
 LOOK_SECONDS = 0.1
 
 
-def stored_dataset(inputs: Values, settings: DatasetSettings, context: Context) -> Values:
+def csv(inputs: Values, settings: of.CsvSettings, context: Context) -> Values:
+    """`source.csv`."""
+    return _cohort(Cohort(**settings.model_dump()), context)
+
+
+def stored_dataset(inputs: Values, settings: of.DatasetSettings, context: Context) -> Values:
     """`source.dataset`."""
-    return _cohort(Cohort.read(Path(open_store().datasets.get_by_name(settings.name).data_path)), context)
+    return _cohort(Cohort.load(settings.name), context)
 
 
-def synthetic(inputs: Values, settings: SyntheticSettings, context: Context) -> Values:
+def public(inputs: Values, settings: of.PublicSettings, context: Context) -> Values:
+    """`source.public`."""
+    return _cohort(public_cohort(settings.name), context)
+
+
+def medmnist(inputs: Values, settings: of.MedMnistSettings, context: Context) -> Values:
+    """`source.medmnist`."""
+    return _cohort(read_medmnist(settings.path), context)
+
+
+def synthetic(inputs: Values, settings: of.SyntheticSettings, context: Context) -> Values:
     """`source.synthetic`."""
     return _cohort(synthetic_cohort(**settings.model_dump()), context)
 
 
-def split(inputs: Values, settings: SplitSettings, context: Context) -> Values:
+def filtered(inputs: Values, settings: of.FilterSettings, context: Context) -> Values:
+    """`cohort.filter`."""
+    return _cohort(inputs["cohort"].filter(**settings.model_dump()), context)
+
+
+def derived(inputs: Values, settings: of.DeriveSettings, context: Context) -> Values:
+    """`cohort.derive`."""
+    return _cohort(inputs["cohort"].derive(settings.name, settings.formula), context)
+
+
+def checked(inputs: Values, settings: of.CheckSettings, context: Context) -> Values:
+    """`cohort.check`."""
+    findings = inputs["cohort"].check(**settings.model_dump())
+    context.note(errors=len(findings.errors), warnings=len(findings.warnings), notes=len(findings.notes))
+    return {"findings": findings}
+
+
+def split(inputs: Values, settings: of.SplitSettings, context: Context) -> Values:
     """`cohort.split`."""
-    made = inputs["cohort"].split(**settings.model_dump())
-    context.note(**{part: len(rows) for part, rows in made.rows.items()})
-    return {"split": made}
+    return _split(inputs["cohort"].split(**settings.model_dump()), context)
 
 
-def train(inputs: Values, settings: TrainSettings, context: Context) -> Values:
+def split_by(inputs: Values, settings: of.SplitByColumnSettings, context: Context) -> Values:
+    """`cohort.split_by`."""
+    return _split(inputs["cohort"].split_by(settings.column), context)
+
+
+def augmentation(inputs: Values, settings: Augmentation, context: Context) -> Values:
+    """`model.augmentation`."""
+    return {"augmentation": settings}
+
+
+def image_encoder(inputs: Values, settings: of.ImageEncoderSettings, context: Context) -> Values:
+    """`model.image_encoder`."""
+    return {"encoder": Encoder("image", settings.name)}
+
+
+def table_encoder(inputs: Values, settings: of.TableEncoderSettings, context: Context) -> Values:
+    """`model.table_encoder`."""
+    return {"encoder": Encoder("table", settings.name)}
+
+
+def fusion(inputs: Values, settings: of.FusionSettings, context: Context) -> Values:
+    """`model.fusion`."""
+    return {"fused": Fused(settings.name, tuple(inputs["encoders"]))}
+
+
+def head(inputs: Values, settings: of.HeadSettings, context: Context) -> Values:
+    """`model.head`."""
+    return {"design": Design(settings.name, inputs["fused"])}
+
+
+def train(inputs: Values, settings: of.TrainSettings, context: Context) -> Values:
     """`train`: an ordinary job of this process. One that is stopped by itself gives its best epoch, and the graph goes on."""
-    config = TrainingConfig.of(settings.model_dump(mode="json", exclude=set(SHARES)))
+    config = TrainingConfig.of(_settings_of_training(inputs, settings))
     split = split_for(inputs["split"], config)
-    run = run_here(split, config, workflow_execution_id=context.execution_id, by=context.owner)
-    context.note(job_id=run.job_id)
-    told = False
-    while not run.ended.wait(LOOK_SECONDS):
-        if context.stopping and not told:
-            run.control.deliver("stop")
-            told = True
-    job = Job(run.job_id)
-    record = job.record
-    if told and record.status == JobStatus.STOPPED:
-        raise Stopped
-    if record.status not in (JobStatus.COMPLETED, JobStatus.STOPPED):
-        raise JobFailed(f"{record.job_id} {record.status}: {record.error}")
+    job_id = _unfinished(context)
+    if job_id is None:
+        job_id = run_here(split, config, workflow_execution_id=context.execution_id, by=context.owner).job_id
+        context.begun(job_id=job_id)
+    else:
+        resume(job_id)
+    context.note(job_id=job_id)
+    record = _until_it_ends(job_id, context)
     context.note(epoch=record.best_epoch, metric=record.watched_metric, value=record.best_value)
-    return {"model": job.model}
+    return {"model": Job(job_id).model}
 
 
-def evaluate_model(inputs: Values, settings: EvaluateSettings, context: Context) -> Values:
+def cross_validation(inputs: Values, settings: of.CrossValidateSettings, context: Context) -> Values:
+    """`cross_validate`."""
+    given = _settings_of_training(inputs, settings)
+    job_id = _unfinished(context)
+    if job_id is None:
+        made = cross_validate(inputs["cohort"], **given)
+        job_id = made.job_id
+        context.begun(job_id=job_id)
+    else:
+        made = load_cross_validation(job_id).resume()
+    context.note(job_id=job_id)
+    record = _until_it_ends(job_id, context)
+    context.note(metric=record.watched_metric, value=record.best_value)
+    return {"folds": made}
+
+
+def evaluate_model(inputs: Values, settings: of.EvaluateSettings, context: Context) -> Values:
     """`evaluate`."""
     found = evaluate(inputs["model"], inputs.get("cohort"), split=settings.split)
     context.note(
@@ -79,6 +149,94 @@ def evaluate_model(inputs: Values, settings: EvaluateSettings, context: Context)
     return {"evaluation": found}
 
 
+def predict(inputs: Values, settings: NoSettings, context: Context) -> Values:
+    """`predict`."""
+    predictions = inputs["model"].predict(inputs["cohort"])
+    context.note(rows=len(predictions))
+    return {"predictions": predictions}
+
+
+def register(inputs: Values, settings: of.RegisterSettings, context: Context) -> Values:
+    """`model.register`."""
+    model = inputs["model"].set_alias(settings.alias)
+    context.note(model=model.name, version=model.version, alias=settings.alias)
+    return {"model": model}
+
+
+def export_model(inputs: Values, settings: of.ExportSettings, context: Context) -> Values:
+    """`model.export`."""
+    context.note(file=Path(inputs["model"].write_archive(settings.path)).name)
+    return {}
+
+
+def export_predictions(inputs: Values, settings: of.ExportSettings, context: Context) -> Values:
+    """`predictions.export`."""
+    path = Path(settings.path).expanduser()
+    write_text(path, inputs["predictions"].to_csv(index=False))
+    context.note(file=path.name, rows=len(inputs["predictions"]))
+    return {}
+
+
+def note(inputs: Values, settings: of.NoteSettings, context: Context) -> Values:
+    """`note`."""
+    return {}
+
+
+def _settings_of_training(inputs: Values, settings: TrainingSettings) -> dict[str, Any]:
+    """What was set, and what the connected nodes stand for. Only what was set: a default is no wish for an encoder."""
+    given = settings.model_dump(mode="json", exclude_unset=True)
+    if "design" in inputs:
+        given |= inputs["design"].settings()
+    if "augmentation" in inputs:
+        given["augment"] = inputs["augmentation"].model_dump()
+    return given
+
+
+def _unfinished(context: Context) -> str | None:
+    """The job that an earlier run of the same node began, from the same inputs, and did not bring to its end."""
+    job_id = context.earlier.get("job_id")
+    if job_id is None:
+        return None
+    try:
+        status = open_store().jobs.get(job_id).status
+    except UnknownId:
+        return None
+    return str(job_id) if status in (JobStatus.INTERRUPTED, JobStatus.STOPPED) else None
+
+
+def _until_it_ends(job_id: str, context: Context) -> Any:
+    """The job's row at its end. Raises Stopped where the execution was stopped, JobFailed where the job failed."""
+    jobs = open_store().jobs
+    told = False
+    while True:
+        record = jobs.get(job_id)
+        if record.status in FINISHED:
+            break
+        metric = record.watched_metric
+        context.progress(
+            record.progress,
+            epoch=record.current_epoch,
+            epochs=record.total_epochs,
+            metric=metric,
+            value=record.current_metrics.get(metric) if metric else None,
+        )
+        if context.stopping and not told:
+            told = True
+            jobs.request(job_id, "stop", by=record.created_by)
+            open_store().writer.wake()
+        time.sleep(LOOK_SECONDS)
+    if told and record.status == JobStatus.STOPPED:
+        raise Stopped
+    if record.status not in (JobStatus.COMPLETED, JobStatus.STOPPED):
+        raise JobFailed(f"{record.job_id} {record.status}: {record.error}")
+    return record
+
+
 def _cohort(cohort: Cohort, context: Context) -> Values:
     context.note(rows=len(cohort), patients=cohort.num_patients, classes=cohort.class_counts)
     return {"cohort": cohort}
+
+
+def _split(made: Any, context: Context) -> Values:
+    context.note(**{part: len(rows) for part, rows in made.rows.items()})
+    return {"split": made}

@@ -1,80 +1,142 @@
-"""Workflows to start from: each runs as it is, on a synthetic cohort."""
+"""Studies to start from: each runs as it is on a synthetic cohort."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from medfusion_jupyter.workflows.graph import Edge, Graph, Node
+
+PATIENTS = {"n": 400, "image_size": 32, "seed": 0}
+SMALL = {"epochs": 5, "batch_size": 32, "image_size": 32, "lr": 0.001, "seed": 0}
+"""Seconds on any machine; a study of one's own asks for more epochs and a larger encoder."""
 
 
 @dataclass(frozen=True)
 class Template:
-    """A graph to start from. name: unique; title, help: for people; nodes, edges: as a workflow stores them."""
+    """A graph to start from. name: as `Workflow.from_template` takes it; title, help: for people."""
 
     name: str
     title: str
     help: str
-    nodes: tuple[dict[str, Any], ...]
-    edges: tuple[dict[str, str], ...]
+    graph: Graph
 
     def to_json(self) -> dict[str, Any]:
-        """As the builder gets it."""
-        return {
-            "name": self.name,
-            "title": self.title,
-            "help": self.help,
-            "nodes": list(self.nodes),
-            "edges": list(self.edges),
-        }
+        return {"name": self.name, "title": self.title, "help": self.help, **self.graph.to_json()}
 
 
 def templates() -> list[Template]:
-    """All there are, the simplest first."""
-    return list(_TEMPLATES)
+    """Every template, the simplest first."""
+    return [
+        Template(name, title, help, graph())
+        for name, title, help, graph in (
+            ("image-and-table", "Image and table", "One model that fuses images with clinical values.", _fused),
+            (
+                "what-the-image-adds",
+                "What the image adds",
+                "Image alone, table alone and both: what each is worth.",
+                _modalities,
+            ),
+            ("compare-fusions", "Compare fusions", "Three fusions of the same encoders on the same split.", _fusions),
+            ("cross-validation", "Cross-validation", "Five folds by patient, after a check of the cohort.", _folds),
+        )
+    ]
 
 
-def _node(node_id: str, kind: str, **settings: Any) -> dict[str, Any]:
-    return {"id": node_id, "type": kind, "settings": settings}
+def _fused() -> Graph:
+    return _graph(
+        ("patients", "source.synthetic", PATIENTS, {}),
+        ("parts", "cohort.split", {"test": 0.2, "val": 0.2, "seed": 0}, {"cohort": "patients.cohort"}),
+        ("augmentation", "model.augmentation", {"flip": 0.5, "rotate": 10.0}, {}),
+        *_design("", image="light_cnn", table="mlp", fusion="gated"),
+        (
+            "training",
+            "train",
+            SMALL,
+            {"split": "parts.split", "design": "head.design", "augmentation": "augmentation.augmentation"},
+        ),
+        ("report", "evaluate", {"split": "test"}, {"model": "training.model"}),
+    )
 
 
-def _edge(source: str, source_port: str, target: str, target_port: str) -> dict[str, str]:
-    return {"source": source, "source_port": source_port, "target": target, "target_port": target_port}
-
-
-SMALL = {"image_encoder": "light_cnn", "image_size": 32, "epochs": 8}
-"""Enough to learn the synthetic cohort within a minute on a laptop's CPU."""
-
-
-def _study(trainings: Sequence[tuple[str, dict[str, Any]]]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """A synthetic cohort, its split, and for each training a model that is evaluated on the test part."""
-    nodes = [_node("synthetic", "source.synthetic", n=800), _node("split", "cohort.split")]
-    edges = [_edge("synthetic", "cohort", "split", "cohort")]
-    for suffix, settings in trainings:
-        nodes += [_node(f"train{suffix}", "train", **{**SMALL, **settings}), _node(f"evaluate{suffix}", "evaluate")]
-        edges += [
-            _edge("split", "split", f"train{suffix}", "split"),
-            _edge(f"train{suffix}", "model", f"evaluate{suffix}", "model"),
+def _modalities() -> Graph:
+    arms: list[_Row] = []
+    for arm, parts in (
+        ("image", {"image": "light_cnn"}),
+        ("table", {"table": "mlp"}),
+        ("both", {"image": "light_cnn", "table": "mlp"}),
+    ):
+        arms += [
+            *_design(f"{arm}_", **parts, fusion="concat"),
+            (f"{arm}_training", "train", SMALL, {"split": "parts.split", "design": f"{arm}_head.design"}),
+            (f"{arm}_report", "evaluate", {}, {"model": f"{arm}_training.model"}),
         ]
-    return tuple(nodes), tuple(edges)
+    return _graph(*_START, *arms)
 
 
-_TEMPLATES = (
-    Template(
-        "image-and-table",
-        "Image and table",
-        "Split by patient, train a gated fusion, evaluate it on the test part.",
-        *_study([("", {})]),
-    ),
-    Template(
-        "compare-fusions",
-        "Compare fusions",
-        "The same split with three fusions, each evaluated on the same patients.",
-        *_study([(f"_{fusion}", {"fusion": fusion}) for fusion in ("concat", "gated", "film")]),
-    ),
-    Template(
-        "what-the-image-adds",
-        "What the image adds",
-        "Image alone, table alone and both: what each is worth.",
-        *_study([("_both", {}), ("_image", {"tabular_encoder": None}), ("_table", {"image_encoder": None})]),
-    ),
+def _fusions() -> Graph:
+    arms: list[_Row] = []
+    for name in ("concat", "gated", "film"):
+        head = {"encoders": ["image_encoder.encoder", "table_encoder.encoder"]}
+        arms += [
+            (f"{name}_fusion", "model.fusion", {"name": name}, head),
+            (f"{name}_head", "model.head", {"name": "classification"}, {"fused": f"{name}_fusion.fused"}),
+            (f"{name}_training", "train", SMALL, {"split": "parts.split", "design": f"{name}_head.design"}),
+            (f"{name}_report", "evaluate", {}, {"model": f"{name}_training.model"}),
+        ]
+    return _graph(
+        *_START,
+        ("image_encoder", "model.image_encoder", {"name": "light_cnn"}, {}),
+        ("table_encoder", "model.table_encoder", {"name": "mlp"}, {}),
+        *arms,
+    )
+
+
+def _folds() -> Graph:
+    return _graph(
+        ("patients", "source.synthetic", PATIENTS, {}),
+        ("findings", "cohort.check", {"folds": 5}, {"cohort": "patients.cohort"}),
+        *_design("", image="light_cnn", table="mlp", fusion="gated"),
+        (
+            "folds",
+            "cross_validate",
+            {"folds": 5, **SMALL, "epochs": 3},
+            {"cohort": "patients.cohort", "design": "head.design"},
+        ),
+    )
+
+
+_Row = tuple[str, str, dict[str, Any], dict[str, Any]]
+"""A node: id, type, settings, and the outputs (`node.port`) that its inputs take from."""
+
+_START: tuple[_Row, ...] = (
+    ("patients", "source.synthetic", PATIENTS, {}),
+    ("parts", "cohort.split", {"test": 0.2, "val": 0.2, "seed": 0}, {"cohort": "patients.cohort"}),
 )
+
+
+def _design(prefix: str, *, image: str | None = None, table: str | None = None, fusion: str) -> list[_Row]:
+    rows: list[_Row] = []
+    encoders = []
+    for kind, name in (("image", image), ("table", table)):
+        if name is not None:
+            rows.append((f"{prefix}{kind}_encoder", f"model.{kind}_encoder", {"name": name}, {}))
+            encoders.append(f"{prefix}{kind}_encoder.encoder")
+    rows.append((f"{prefix}fusion", "model.fusion", {"name": fusion}, {"encoders": encoders}))
+    rows.append((f"{prefix}head", "model.head", {"name": "classification"}, {"fused": f"{prefix}fusion.fused"}))
+    return rows
+
+
+def _edge(source: str, node: str, port: str) -> Edge:
+    giving, _, output = source.partition(".")
+    return Edge(giving, output, node, port)
+
+
+def _graph(*rows: _Row) -> Graph:
+    edges = [
+        _edge(source, node, port)
+        for node, _, _, inputs in rows
+        for port, sources in inputs.items()
+        for source in (sources if isinstance(sources, list) else [sources])
+    ]
+    return Graph(tuple(Node(name, kind, dict(settings)) for name, kind, settings, _ in rows), tuple(edges))

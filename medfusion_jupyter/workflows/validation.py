@@ -60,11 +60,12 @@ def validate(graph: Graph | Mapping[str, Any] | object, catalogue: Catalogue) ->
             hint = closest(node.type, {one.name: one for one in catalogue})
             message = f"There is no node type {_quoted(node.type)}."
             issues.append(Issue(message, f"{hint} Or install the package that brings it.".lstrip(), node=node.id))
-    connected: dict[str, set[str]] = defaultdict(set)
+    connected: dict[str, dict[str, set[str]]] = defaultdict(dict)
     seen: set[tuple[str, str, str, str]] = set()
     for edge, place in zip(graph.edges, places, strict=True):
         issues += _of_edge(edge, place, known, types, connected, seen)
     for node_id, node_type in types.items():
+        issues += _of_replaced(known[node_id], node_type, connected[node_id])
         issues += [
             Issue(
                 f"The input {port.name!r} is not connected.",
@@ -103,15 +104,27 @@ def _of_settings(node: Node, node_type: NodeType) -> Iterator[Issue]:
         yield Issue(message, "Change the settings, or report it to the author of the node type.", node.id)
 
 
+def _of_replaced(node: Node, node_type: NodeType, connected: Mapping[str, object]) -> Iterator[Issue]:
+    for port in node_type.inputs:
+        if port.replaces and port.name in connected:
+            for name in port.replaces:
+                if name in node.settings:
+                    message = f"{name} is set here, and comes from the input {port.name!r} too."
+                    fix = "Take the setting away here, or the edge."
+                    yield Issue(message, fix, node.id, port=port.name, setting=name)
+
+
 def _of_edge(
     edge: Edge,
     place: int,
     known: Mapping[str, Node],
     types: Mapping[str, NodeType],
-    connected: dict[str, set[str]],
+    connected: dict[str, dict[str, set[str]]],
     seen: set[tuple[str, str, str, str]],
 ) -> Iterator[Issue]:
-    """Faults of one edge; notes in `connected` the inputs that have one, and in `seen` which edges there were."""
+    """Faults of one edge; notes in `connected` the inputs that have one, with the types of node that they take from, and in
+    `seen` which edges there were.
+    """
 
     def issue(message: str, fix: str, node: str | None = None, port: str | None = None) -> Issue:
         return Issue(message, fix, node, port, edge=place)
@@ -125,8 +138,10 @@ def _of_edge(
     if repeated:
         yield issue("The same edge is there twice.", "Remove one of them.", edge.target, edge.target_port)
     taken = edge.target_port in connected[edge.target]
-    connected[edge.target].add(edge.target_port)
+    sources = connected[edge.target].setdefault(edge.target_port, set())
     source, target = types.get(edge.source), types.get(edge.target)
+    alike = source is not None and source.name in sources
+    sources.add("" if source is None else source.name)
     given = source.output_ports.get(edge.source_port) if source else None
     wanted = target.input_ports.get(edge.target_port) if target else None
     if source is not None and given is None:
@@ -141,6 +156,9 @@ def _of_edge(
     if wanted is not None and taken and not repeated and not wanted.several:
         message = f"The input {wanted.name!r} has more than one edge."
         yield issue(message, "Keep one of them.", edge.target, edge.target_port)
+    if wanted is not None and wanted.distinct and source is not None and alike and not repeated:
+        message = f"The input {wanted.name!r} takes from two nodes of the type {source.name!r}."
+        yield issue(message, "Keep one of each type.", edge.target, edge.target_port)
 
 
 def _quoted(text: str) -> str:

@@ -1,10 +1,39 @@
 """The workflow editor in JupyterLab: built with the mouse in a cell, run, changed, reloaded."""
 
+import json
+import re
+import time
+
 import pytest
 
 pytestmark = pytest.mark.browser
 
 CELLS = ("import medfusion as mf", "mf.builder('icu')", "'the last cell'")
+STORED = """from medfusion_jupyter.store import open_store
+from medfusion_jupyter.workflows.templates import templates
+template = next(one for one in templates() if one.name == "compare-fusions")
+made = open_store().workflows.create("three fusions", **template.graph.to_json())"""
+OWN_NODE = """import medfusion as mf
+from medfusion_jupyter.workflows.catalogue import Output, catalogue
+
+class Words:
+    def _repr_html_(self):
+        return (
+            "<script>window.acted = 1</script><img src=x onerror='window.acted = 2'><b onclick='window.acted = 3'>harmless</b>"
+            "<a href='javascript:window.acted = 4'>link</a><table style='position:fixed'><tr><td>1</td><td>2</td></tr></table>"
+        )
+
+@catalogue().register("mine.words", family="Mine", title="Words of mine", outputs=[Output("words", "words")])
+def words(inputs, settings, context):
+    return {"words": Words()}
+
+wf = mf.Workflow("own")"""
+SAVED_BY_ANOTHER = (
+    """workflows = open_store().workflows
+newest = workflows.get(made.id)
+workflows.update(made.id, seen_version=newest.version, nodes=newest.nodes[:1], edges=[])
+print("saved by another")""",
+)
 
 
 class Editor:
@@ -46,36 +75,191 @@ class Editor:
             group.locator("summary").click()
         field.locator("input").first.fill(value)
 
+    def summary(self, node_id: str, words: str) -> None:
+        """The node's line says this; from far away it is not seen, but there."""
+        line = self.node(node_id).locator(f".mf-flow-node-line:has-text('{words}')")
+        line.wait_for(state="attached", timeout=30_000)
+
     def press_run(self) -> None:
         self.box.locator(".mf-flow-run:enabled").click()
+
+    def saved(self, version: int) -> None:
+        self.box.locator(f".mf-flow-status:has-text('version {version}')").wait_for(timeout=30_000)
+
+
+def _cells(page) -> int:
+    return page.locator(".jp-Notebook .jp-Cell").count()
 
 
 def test_a_workflow_is_built_with_the_mouse_runs_and_survives_a_reload(tab, lab):
     lab.write("workflow.ipynb", *CELLS)
     tab.open("workflow.ipynb")
-    tab.page.set_viewport_size({"width": 1500, "height": 1000})
+    page = tab.page
     tab.run_all()
     editor = Editor(tab)
     tab.shot("workflow-empty")
-    editor.drag_in("source.synthetic", 100, 120)
+
+    # from the empty canvas
+    editor.drag_in("source.synthetic", 100, 100)
     editor.node("synthetic").wait_for()
-    editor.drag_in("cohort.split", 400, 120)
-    editor.drag_in("train", 100, 320)
-    editor.drag_in("evaluate", 400, 320)
-    tab.shot("workflow-dragged")
+    editor.drag_in("cohort.split", 400, 100)
+    editor.drag_in("train", 100, 300)
+    editor.drag_in("evaluate", 400, 300)
+    editor.node("split").locator(".mf-flow-node-issue:has-text('not connected')").wait_for()
+    assert editor.box.locator(".mf-flow-run").is_disabled()
+    tab.shot("workflow-invalid")
     editor.connect("synthetic", "cohort", "split", "cohort")
     editor.connect("split", "split", "train", "split")
     editor.connect("train", "model", "evaluate", "model")
-    tab.shot("workflow-connected")
+    page.wait_for_function("() => document.querySelectorAll('.react-flow__edge').length === 3")
+    # a cohort is no split: the edge is not drawn
+    editor.connect("synthetic", "cohort", "train", "split")
+    assert editor.box.locator(".react-flow__edge").count() == 3
+    editor.box.get_by_role("button", name="Lay out (L)").click()
+
+    # its keys are not the notebook's: `d d` would delete the cell
+    for place in (editor.node("split"), editor.box.locator(".react-flow__pane")):
+        place.click(position={"x": 5, "y": 5})
+        page.keyboard.press("d")
+        page.keyboard.press("d")
+        page.keyboard.press("x")
+    assert _cells(page) == 3
+
     editor.set("synthetic", "n", "400")
     for setting, value in (("image_encoder", "light_cnn"), ("image_size", "32"), ("epochs", "6")):
         editor.set("train", setting, value)
-    tab.shot("workflow-set")
     editor.press_run()
     editor.node("train", "running").wait_for(timeout=60_000)
-    editor.page.wait_for_selector(".mf-flow-node[data-node-id='train'] >> text=/epoch [1-6].6.*AUROC/", timeout=60_000)
+    editor.node("train").get_by_text(re.compile(r"AUROC 0\.\d{3} · epoch [1-6]/6")).wait_for(timeout=60_000)
     tab.shot("workflow-running")
     editor.node("evaluate", "completed").wait_for(timeout=90_000)
+    editor.node("evaluate").get_by_text(re.compile(r"AUROC 0\.\d{3} \[")).wait_for()
     editor.node("evaluate").click()
     tab.shot("workflow-completed")
+
+    # another fusion: only what depends on it is computed anew
+    editor.set("train", "fusion", "concat")
+    editor.box.locator(".mf-flow-status:has-text('unsaved changes')").wait_for()
+    editor.press_run()
+    editor.saved(2)
+    editor.node("synthetic", "cached").wait_for(timeout=60_000)
+    editor.node("split", "cached").wait_for(timeout=60_000)
+    editor.node("train", "running").wait_for(timeout=60_000)
+    editor.node("evaluate", "completed").wait_for(timeout=90_000)
+    tab.shot("workflow-again")
+
+    # what is not saved is there after a reload too
+    editor.set("train", "epochs", "7")
+    editor.summary("train", "epochs 7")
+    page.wait_for_timeout(400)
+    tab.command("docmanager:save")
+    page.wait_for_function("() => !document.querySelector('.jp-mod-current.jp-mod-dirty')")
+    page.reload()
+    tab.ready_busy()
+    editor = Editor(tab)
+    editor.summary("train", "epochs 7")
+    editor.box.locator(".mf-flow-status:has-text('unsaved changes')").wait_for()
+    editor.node("evaluate", "completed").wait_for()
+    assert editor.box.locator(".react-flow__edge").count() == 3
     assert tab.errors == []
+
+
+def test_a_stored_workflow_opens_in_a_tab_and_runs_in_a_kernel_of_its_own(tab, lab):
+    lab.write("stored.ipynb", STORED, *SAVED_BY_ANOTHER)
+    tab.open("stored.ipynb")
+    page = tab.page
+    tab.command("notebook:run-cell-and-select-next")
+    tab.show_panel()
+    page.locator("#medfusion-panel li[data-workflow-id]").get_by_role("button", name="three fusions").click()
+    editor = Editor(tab)
+    assert editor.box.locator(".mf-flow-node").count() == 16
+    tab.shot("workflow-tab")
+    editor.set("patients", "n", "300")
+    editor.press_run()
+    editor.saved(2)
+    editor.node("concat_training", "running").wait_for(timeout=90_000)
+    editor.node("concat_training").get_by_text(re.compile(r"AUROC 0\.\d{3} · epoch \d/5")).wait_for(timeout=60_000)
+    tab.shot("workflow-tab-running")
+    editor.box.locator(".mf-flow-stop").click()
+    editor.node("concat_training", "stopped").wait_for(timeout=60_000)
+
+    # somebody else saves: who saves second is told, and neither change is lost
+    editor.set("patients", "n", "200")
+    page.locator(".lm-TabBar-tabLabel:has-text('stored.ipynb')").click()
+    tab.command("notebook:run-cell-and-select-next")
+    page.wait_for_selector(".jp-OutputArea-output:has-text('saved by another')")
+    page.locator(".lm-TabBar-tabLabel:has-text('three fusions')").click()
+    editor.box.locator(".mf-flow-save").click()
+    editor.box.locator(".mf-flow-notice[data-kind='conflict']").wait_for()
+    tab.shot("workflow-conflict")
+    stored = lab.ask("medfusion/api/workflows")["items"][0]
+    assert (stored["version"], len(stored["nodes"])) == (3, 1)
+    editor.box.get_by_role("button", name="Save mine as the newest").click()
+    editor.saved(4)
+    editor.box.get_by_role("button", name="Versions").click()
+    editor.box.locator("[data-version='3']").get_by_role("button", name="version 3").click()
+    editor.box.locator(".mf-flow-difference:has-text('+ gated_training')").wait_for()
+    tab.shot("workflow-versions")
+    errors = [error for error in tab.errors if "409" not in error]
+    assert errors == []
+
+
+def test_a_workflow_file_opens_in_the_editor_and_keeps_what_is_not_known(tab, lab):
+    strange = {"id": "strange", "type": "gone.away", "settings": {"x": 1}, "colour": "red"}
+    synthetic = {"id": "synthetic", "type": "source.synthetic", "settings": {"n": 100}}
+    edge = {"source": "synthetic", "source_port": "cohort", "target": "strange", "target_port": "table"}
+    path = lab.notebooks / "study.medflow.json"
+    path.write_text(json.dumps({"title": "kept", "nodes": [synthetic, strange], "edges": [edge]}), encoding="utf-8")
+    tab.page.goto(lab.url("lab/tree/study.medflow.json") + "&reset")
+    editor = Editor(tab)
+    editor.node("strange").get_by_text("Unknown: gone.away").wait_for()
+    assert editor.box.locator(".react-flow__edge").count() == 1
+    tab.shot("workflow-unknown")
+    editor.set("synthetic", "n", "120")
+    tab.page.keyboard.press("Control+s")
+    editor.box.locator(".mf-flow-status:has-text('saved')").wait_for()
+    until = time.monotonic() + 20
+    while json.loads(path.read_text())["nodes"][0]["settings"] != {"n": 120}:
+        assert time.monotonic() < until, path.read_text()
+        time.sleep(0.1)
+    written = json.loads(path.read_text())
+    assert written["title"] == "kept"
+    assert {**strange, "position": written["nodes"][1]["position"]} == written["nodes"][1]
+    assert written["edges"] == [edge]
+    assert tab.errors == []
+
+
+def test_a_node_of_ones_own_runs_and_nothing_of_its_html_acts(tab, lab):
+    lab.write("own.ipynb", OWN_NODE, "wf.add('mine.words')", "mf.builder(wf)", "wf.add('mine.words', id='by_code')")
+    tab.open("own.ipynb")
+    page = tab.page
+    tab.run_all()
+    editor = Editor(tab)
+    editor.box.get_by_text("Words of mine").first.wait_for()
+    # what code adds afterwards is there too
+    editor.node("by_code").wait_for()
+    editor.press_run()
+    editor.node("words", "completed").wait_for(timeout=60_000)
+    editor.node("words").click()
+    shown = editor.box.locator(".mf-flow-html")
+    shown.get_by_text("harmless").wait_for()
+    tab.shot("workflow-own-node")
+    assert shown.locator("table td").all_inner_texts() == ["1", "2"]
+    assert shown.locator("script, a, style, [onclick], [style], img").count() == 0
+    assert page.evaluate("() => window.acted") is None
+    assert tab.errors == []
+
+
+def test_the_editor_is_readable_in_the_dark(tab, lab):
+    lab.write("dark-workflow.ipynb", "import medfusion as mf\nmf.builder('icu')")
+    tab.open("dark-workflow.ipynb")
+    tab.command("apputils:change-theme", theme="JupyterLab Dark")
+    tab.page.wait_for_selector("body[data-jp-theme-light='false']", state="attached")
+    tab.run_all()
+    editor = Editor(tab)
+    editor.node("train").click()
+    tab.shot("workflow-dark")
+    for selector in (".mf-flow-node-title", ".mf-flow-port", ".mf-flow-field label", ".mf-flow-palette-item"):
+        colour = editor.box.locator(selector).first.evaluate("one => getComputedStyle(one).color")
+        channels = [float(part) for part in re.findall(r"[\d.]+", colour)[:3]]
+        assert min(channels) > 130, f"dark on dark: {selector} {colour}"

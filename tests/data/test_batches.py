@@ -50,8 +50,8 @@ def test_every_row_once_and_never_a_last_batch_of_one(n, batch_size, shuffled):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_pixels_are_normalised(dtype):
     batch = next(iter(_source(5, 5, dtype=dtype).epoch(None, None, None)))
-    assert batch.image[:, 0, 0, 0].tolist() == pytest.approx([-2, -1, 0, 1, 2], abs=0.02)
-    assert batch.image.dtype == torch.float32
+    assert batch.images[0][:, 0, 0, 0].tolist() == pytest.approx([-2, -1, 0, 1, 2], abs=0.02)
+    assert batch.images[0].dtype == torch.float32
 
 
 def test_an_absent_image_is_marked_and_never_silently_a_zero_image():
@@ -64,7 +64,7 @@ def test_an_absent_image_is_marked_and_never_silently_a_zero_image():
 @pytest.mark.parametrize("augmentation", [None, Augmentation()])
 def test_an_absent_image_is_zero_also_when_images_are_changed(augmentation):
     batch = next(iter(_source(5, 5, absent=[1]).epoch(None, augmentation, torch.Generator())))
-    assert (batch.image.abs().amax(dim=(1, 2, 3)) == 0).tolist() == [False, True, False, False, False]
+    assert (batch.images[0].abs().amax(dim=(1, 2, 3)) == 0).tolist() == [False, True, False, False, False]
 
 
 @given(st.integers(2, 70), st.integers(2, 20), st.data())
@@ -83,7 +83,7 @@ def test_an_epoch_begun_in_its_middle_gives_the_same_batches_as_one_that_was_not
     assert len(rest) == len(expected) == len(source) - start
     for one, two in zip(rest, expected, strict=True):
         assert one.rows.tolist() == two.rows.tolist()
-        assert torch.equal(one.image, two.image)
+        assert torch.equal(one.images[0], two.images[0])
         assert torch.equal(one.numeric, two.numeric)
         assert torch.equal(one.target, two.target)
 
@@ -108,7 +108,7 @@ def test_a_gpu_gets_the_batches_that_the_processor_gets(dtype, share, monkeypatc
     on_gpu = _source(11, 4, absent=[3], dtype=dtype, device="cuda").epoch((0, 1), None, None)
     on_cpu = _source(11, 4, absent=[3], dtype=dtype).epoch((0, 1), None, None)
     for one, two in zip(on_gpu, on_cpu, strict=True):
-        assert torch.allclose(one.image.cpu(), two.image, atol=1e-6)
+        assert torch.allclose(one.images[0].cpu(), two.images[0], atol=1e-6)
         assert torch.equal(one.present.cpu(), two.present)
         assert torch.equal(one.target.cpu(), two.target)
 
@@ -129,6 +129,18 @@ def test_the_grid_is_the_one_of_torch():
 @pytest.fixture
 def pictures():
     return torch.randn(64, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 4, 8, 8)])
+def test_an_image_is_changed_alike_however_its_batch_is_shared(shape):
+    pictures = torch.rand(7, *shape)
+    generator = torch.Generator().manual_seed(3)
+    whole = augment(pictures, Augmentation(), generator)
+    # bags: a part may have no image at all
+    for own in (slice(0, 0), slice(0, 3), slice(3, 7)):
+        again = torch.Generator().manual_seed(3)
+        torch.testing.assert_close(augment(pictures[own], Augmentation(), again, (own, 7)), whole[own])
+        assert torch.equal(again.get_state(), generator.get_state())
 
 
 def test_nothing_asked_nothing_changed(pictures):
@@ -176,3 +188,86 @@ def test_brightness_and_contrast_are_drawn_for_each(pictures):
 def test_the_same_generator_state_gives_the_same_images(pictures):
     one, two = (augment(pictures, Augmentation(), torch.Generator().manual_seed(5)) for _ in range(2))
     assert torch.equal(one, two)
+
+
+def _several(kind, n=24, share=None, **more):
+    """Rows with two views, or with bags of up to four images, some absent; a pixel tells which image it is."""
+    rng = np.random.default_rng(0)
+    slots = np.arange(2 * n).reshape(2, n) if kind == "views" else np.arange(4 * n).reshape(1, n, 4)
+    slots = np.where(rng.random(slots.shape) < 0.3, -1, slots)
+    slots[:, 5] = -1
+    pixels = np.arange(4 * n, dtype=np.uint16)[:, None, None, None] * np.ones((1, 1, 6, 6), np.uint16)
+    table = TableArrays(np.arange(n, dtype=np.float32)[:, None], np.zeros((n, 0), np.int64), np.ones(n, bool))
+    source = BatchSource(
+        PixelCache(pixels, slots, "key"),
+        table,
+        np.arange(n) % 2,
+        rows=np.arange(n),
+        batch_size=8,
+        device="cpu",
+        mean=(0.0,),
+        std=(1 / 65535,),
+        modalities=("a", "b", "table") if kind == "views" else ("image", "table"),
+        **more,
+    )
+    source.share = share
+    return source, slots
+
+
+def test_each_view_has_its_images_and_its_column_of_the_mask():
+    source, slots = _several("views")
+    for batch in source.epoch((0, 1), None, None):
+        assert batch.instances is None
+        for view, image in enumerate(batch.images):
+            there = slots[view, batch.rows] >= 0
+            assert batch.present[:, view].tolist() == there.tolist()
+            assert (image[:, 0, 0, 0].round().numpy() == np.where(there, slots[view, batch.rows], 0)).all()
+
+
+@pytest.mark.parametrize("most", [None, 2])
+def test_a_batch_of_bags_has_the_images_that_are_there_and_their_places(most):
+    source, slots = _several("bags", max_images=most)
+    seen = []
+    for epoch in range(3):
+        for batch in source.epoch((0, epoch), None, None):
+            (images,) = batch.images
+            assert len(images) == int(batch.instances.sum())
+            rows = np.repeat(batch.rows, batch.instances.sum(dim=1).numpy())
+            shown = images[:, 0, 0, 0].round().numpy().astype(int)
+            assert (shown // 4 == rows).all()  # each image is of its row
+            counts = (slots[0, batch.rows] >= 0).sum(axis=1)
+            assert batch.instances.sum(dim=1).tolist() == counts.clip(0, most or 4).tolist()
+            assert batch.present[:, 0].tolist() == (counts > 0).tolist()
+        seen.append([batch.images[0][:, 0, 0, 0].tolist() for batch in source.epoch((0, epoch), None, None)])
+    assert seen[0] != seen[1]
+    again = [batch.images[0][:, 0, 0, 0].tolist() for batch in source.epoch((0, 0), None, None, start=1)]
+    assert again == seen[0][1:]  # an epoch that is begun in its middle draws what it would have drawn
+    whole = list(source.epoch(None, None, None))
+    assert sum(len(batch.images[0]) for batch in whole) == (slots >= 0).sum()  # without an order nothing is drawn
+
+
+def test_bags_are_predicted_for_in_batches_of_not_too_many_images(monkeypatch):
+    monkeypatch.setattr(batches_module, "IMAGES_AT_ONCE", 7)
+    source, _ = _several("bags")
+    batches = list(source.epoch(None, None, None))
+    assert np.concatenate([batch.rows for batch in batches]).tolist() == list(range(24))
+    assert all(len(batch.images[0]) <= 7 for batch in batches)
+    assert len(batches) < 24
+
+
+@pytest.mark.parametrize("kind", ["views", "bags"])
+def test_processes_that_share_a_batch_have_all_its_images_changed_alike(kind):
+    more = {"max_images": 2} if kind == "bags" else {}
+    whole = _several(kind, **more)[0].epoch((0, 1), Augmentation(), torch.Generator().manual_seed(4))
+    parts = [
+        _several(kind, share=(k, 3), **more)[0].epoch((0, 1), Augmentation(), torch.Generator().manual_seed(4))
+        for k in range(3)
+    ]
+    for batch, *own in zip(whole, *parts, strict=True):
+        for view, images in enumerate(batch.images):
+            assert torch.allclose(torch.cat([one.images[view] for one in own]), images, atol=1e-3)
+        assert torch.equal(torch.cat([one.present for one in own]), batch.present)
+        assert all(torch.equal(one.target, batch.target) for one in own)
+        if kind == "bags":
+            counts = torch.cat([one.instances.sum(dim=1) for one in own])
+            assert torch.equal(counts, batch.instances.sum(dim=1))

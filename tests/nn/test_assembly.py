@@ -1,5 +1,6 @@
 """Any encoder with any fusion and any head; absent modalities change nothing but their own part."""
 
+import dataclasses
 import itertools
 import json
 
@@ -229,7 +230,7 @@ def test_a_name_cannot_be_taken_twice():
 
 
 def test_images_of_the_wrong_number_of_dimensions_are_refused():
-    with pytest.raises(ValueError, match="image_encoder='light_cnn' .* takes images of 4 dimensions"):
+    with pytest.raises(ValueError, match="image_encoder='light_cnn' takes images of 4 dimensions"):
         build()(torch.zeros(2, 1, 8, 8, 8), *rows(2)[1:], torch.ones(2, 2, dtype=torch.bool))
 
 
@@ -238,7 +239,7 @@ def test_images_of_the_wrong_number_of_dimensions_are_refused():
     [
         ({"image_encoder": None, "table_encoder": None}, "at least one modality"),
         ({"modality_dropout": 1.0}, "modality_dropout=1.0 is a chance"),
-        ({"views": 2}, "views=2 need an aggregator"),
+        ({"views": ("a", "b"), "aggregator": "mean"}, "without an aggregator, which is for the images of a bag"),
         ({"head": "multi_task"}, "with 0 tasks"),
         ({"tasks": (Task("a", "cox", 1),)}, "head='classification' with 1 tasks"),
     ],
@@ -253,17 +254,20 @@ def test_an_architecture_survives_json():
     architecture = build(
         head="multi_task",
         tasks=(Task("grade", "ordinal", 3), Task("death", "cox", 1, 0.5)),
-        aggregator="mean",
-        views=2,
+        views=("frontal", "lateral"),
+        shared_encoder=False,
         modality_dropout=0.1,
     ).architecture
     assert Architecture.from_json(json.loads(json.dumps(architecture.to_json()))) == architecture
+    volumes = dataclasses.replace(build().architecture, image_encoder="light_cnn_3d", image_size=(8, 16, 16))
+    assert Architecture.from_json(json.loads(json.dumps(volumes.to_json()))) == volumes
 
 
 def test_an_architecture_of_before_bags_and_tasks_is_read():
     saved = build().architecture.to_json()
-    for name in ("aggregator", "views", "modality_dropout", "tasks"):
+    for name in ("aggregator", "shared_encoder", "modality_dropout", "tasks"):
         del saved[name]
+    saved["views"] = 0
     assert Architecture.from_json(saved) == build().architecture
 
 

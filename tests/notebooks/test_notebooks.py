@@ -51,6 +51,30 @@ def test_real_cohort(medfusion_home, hannover):
     assert not [one for one in ids if one in shown]
 
 
+def test_training(medfusion_home):
+    notebook = _run("03-training.ipynb")
+    jobs = {job.name: job for job in open_store().jobs.list(folds=False).items}
+    assert {job.status for job in jobs.values()} == {"completed"}
+    assert jobs.keys() == {"steered", "killed", "forked", "three folds"}
+    assert jobs["forked"].parent_job_id == jobs["killed"].job_id
+    steered = open_store().jobs.get(jobs["steered"].job_id)
+    assert (steered.training_config["lr"], steered.total_epochs) == (2e-3, 8)
+    assert open_store().jobs.get(jobs["killed"].job_id).current_epoch == 10
+    shown = _text(notebook)
+    assert "interrupted, epoch" in shown
+    assert shown.count("<svg") >= 2  # the curves of both trials
+
+
+def test_data_and_models(medfusion_home):
+    shown = _text(_run("04-data-and-models.ipynb"))
+    assert "<MedicalImage DICOM CT series: 1 x 12 x 64 x 64, spacing 2.5 x 0.8 x 0.8 mm" in shown
+    assert "above image only" in shown
+    for row in ("image only", "table only", "gated", "transformer"):
+        assert f">{row}</td>" in shown
+    folds = [job for job in open_store().jobs.list(limit=100).items if job.num_folds]
+    assert {job.status for job in folds} == {"completed"}
+
+
 def test_they_are_clean_and_name_their_kernel():
     for path in NOTEBOOKS.glob("*.ipynb"):
         notebook = nbformat.read(path, as_version=4)

@@ -86,6 +86,7 @@ NUMBERS = {
     "version": [("PUT", "workflows/1")],
     "lr": [("PATCH", "training/job_0001")],
     "epochs": [("PATCH", "training/job_0001")],
+    "patience": [("PATCH", "training/job_0001")],
 }
 
 
@@ -127,7 +128,7 @@ async def test_of_a_change_of_a_job_that_is_refused_nothing_is_done(filled, fetc
 
 UNKNOWN = [
     *[("GET", f"training/status/{job}") for job in ("job_0999", "job_999999999999999999")],
-    *[("POST", f"training/{command}/job_0999") for command in ("pause", "resume", "stop")],
+    *[("POST", f"training/{command}/job_0999") for command in ("pause", "resume", "stop", "checkpoint")],
     *[("GET", f"training/job_0999/{what}") for what in ("metrics?name=m", "checkpoints", "events")],
     ("DELETE", "training/job_0999"),
     *[("GET", f"{kind}/{id}") for kind in ("models", "datasets", "workflows") for id in (0, 999, 10**18 - 1)],

@@ -53,7 +53,7 @@ async def test_a_job_is_given_as_it_is_without_its_token(ask, running_job):
     job = await ask("training", "status", running_job("<b>bold</b>").job_id)
     assert job["name"] == "<b>bold</b>"
     assert job["status"] == "running"
-    assert job["commands"] == ["pause", "stop"]
+    assert job["commands"] == ["pause", "stop", "checkpoint"]
     assert "run_token" not in job
 
 
@@ -67,12 +67,29 @@ async def test_commands_wait_in_the_store_for_the_run(ask, store, running_job):
     assert command.actor
 
 
+async def test_a_checkpoint_and_changes_are_asked_for_with_the_ranges_of_the_settings(ask, refused, store, running_job):
+    job = running_job()
+    await ask("training", "checkpoint", job.job_id, method="POST")
+    await ask("training", job.job_id, method="PATCH", body={"lr": 1e-4, "patience": None, "epochs": 40})
+    with store.writing() as session:
+        taken = [(one.command, one.arguments) for one in store.jobs.take_commands_in(session, job.pk, "t")]
+    assert taken == [("checkpoint", None), ("set", {"lr": 1e-4, "patience": None, "epochs": 40})]
+    for body, said in (
+        ({"patience": None, "min_delta": 0.1}, "min_delta is of early stopping"),
+        ({"unfreeze": ["head"]}, "unfreeze names 'head', which is not in what freeze names: nothing"),
+        ({"encoder_lr": 1e-3}, "not begun or ended"),
+    ):
+        code, answer = await refused("training", job.job_id, method="PATCH", body=body)
+        assert (code, answer["code"]) == (422, "invalid")
+        assert said in answer["message"]
+
+
 async def test_a_command_that_the_status_does_not_allow_is_a_conflict(refused, store, running_job):
     job = running_job()
     code, body = await refused("training", "resume", job.job_id, method="POST")
     assert (code, body["code"]) == (409, "not-now")
     store.jobs.update_status(job.job_id, "completed", run_token="t")
-    for command in ("pause", "resume", "stop"):
+    for command in ("pause", "resume", "stop", "checkpoint"):
         assert (await refused("training", command, job.job_id, method="POST"))[0] == 409
 
 

@@ -1,4 +1,9 @@
+import threading
+import time
+
 import pytest
+from acting import At
+from patience import wait_for
 
 import medfusion as mf
 from medfusion_jupyter.training.assembly import build_loop, build_state, callbacks_of
@@ -37,12 +42,30 @@ def train(cohort):
 
 
 @pytest.fixture
+def stopped_at(train):
+    """A job that was stopped after so many steps, in mid-epoch where that is not the last of one."""
+    from medfusion_jupyter.training.job import RUNS
+
+    def run(step, **settings):
+        started = threading.Event()
+
+        def stop(state):
+            assert started.wait(60)
+            job.stop()
+            wait_for(lambda: RUNS[job.job_id].control.attention, "the stop was not heard")
+
+        job = train(callbacks=[At(step, stop)], **settings)
+        started.set()
+        return job.wait()
+
+    return run
+
+
+@pytest.fixture
 def at_epoch():
     """Wait until a job has finished so many epochs, or has ended."""
 
     def wait(job, epoch):
-        import time
-
         until = time.monotonic() + 60
         while job.record.current_epoch < epoch or not len(job.history):
             assert time.monotonic() < until, f"{job} did not get there"

@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from acting import At
+from patience import wait_for
 
 import medfusion as mf
 from medfusion_jupyter.store import open_store
 from medfusion_jupyter.training import Callback, JobFailed, checkpoints
 from medfusion_jupyter.training.checkpoints import read_checkpoint, write_checkpoint
+from medfusion_jupyter.training.job import RUNS
 
 
 class Slow(Callback):
@@ -24,25 +27,6 @@ class Slow(Callback):
 
     def batch_end(self, state):
         time.sleep(self.seconds)
-
-
-class At(Callback):
-    """Calls `act(state)` once, after so many steps."""
-
-    def __init__(self, step, act):
-        self.step = step
-        self.act = act
-
-    def step_end(self, state):
-        if state.step == self.step:
-            self.act(state)
-
-
-def until(condition, what):
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.02)
 
 
 def kept(job):
@@ -57,23 +41,6 @@ def events(job, kind):
     return [event.data for event in open_store().events.list(entity_id=job.job_id) if event.kind == kind]
 
 
-def stopped_at(train, step, **settings):
-    """A job that was stopped after so many steps."""
-    started = threading.Event()
-
-    def stop(state):
-        assert started.wait(30)
-        job.stop()
-        # in the process itself the writer hands it over at once
-        until(lambda: RUNS[job.job_id].control.attention, "the stop was not heard")
-
-    from medfusion_jupyter.training.job import RUNS
-
-    job = train(callbacks=[At(step, stop)], **settings)
-    started.set()
-    return job.wait()
-
-
 ASK = {
     "this process": lambda job: job.checkpoint(),
     "another process": lambda job: subprocess.run(
@@ -86,10 +53,10 @@ ASK = {
 def test_a_checkpoint_is_made_when_it_is_asked_for(train, ask):
     # an epoch that lasts until the stop
     job = train(epochs=2, callbacks=[Slow(0.25)], batch_size=2, accumulate_grad_batches=2)
-    until(lambda: job.record.current_step >= 2, "it did not begin")
+    wait_for(lambda: job.record.current_step >= 2, "it did not begin")
     assert within_an_epoch(job) == []
     ask(job)
-    until(lambda: within_an_epoch(job), "nothing was saved")
+    wait_for(lambda: within_an_epoch(job), "nothing was saved")
     (saved,) = within_an_epoch(job)
     checkpoint = read_checkpoint(saved.checkpoint_path)
     assert (saved.epoch, saved.metrics, saved.is_best) == (0, {}, False)
@@ -99,8 +66,24 @@ def test_a_checkpoint_is_made_when_it_is_asked_for(train, ask):
     job.stop()
 
 
-def test_checkpoints_within_an_epoch_come_by_the_clock_and_never_become_the_model(train):
-    job = stopped_at(train, 9, epochs=3, patience=None, checkpoint_minutes=1e-6)
+def test_a_pause_makes_one_too_for_the_process_may_end_in_it(train):
+    started = threading.Event()
+
+    def pause(state):
+        assert started.wait(60)
+        job.pause()
+        wait_for(lambda: RUNS[job.job_id].control.attention, "the pause was not heard")
+
+    job = train(epochs=3, patience=None, callbacks=[At(7, pause)])
+    started.set()
+    wait_for(lambda: job.status == "paused", "it did not pause")
+    wait_for(lambda: within_an_epoch(job), "nothing was saved")
+    assert within_an_epoch(job)[0].step == job.record.current_step
+    job.stop()
+
+
+def test_checkpoints_within_an_epoch_come_by_the_clock_and_never_become_the_model(stopped_at):
+    job = stopped_at(9, epochs=3, patience=None, checkpoint_minutes=1e-6)
     steps = job.record.total_steps // 3
     assert steps == 5
     assert [(one.epoch, one.step) for one in kept(job)] == [(1, 5), (1, 8), (1, 9)]
@@ -111,8 +94,8 @@ def test_checkpoints_within_an_epoch_come_by_the_clock_and_never_become_the_mode
     )
 
 
-def test_a_job_that_was_stopped_within_an_epoch_goes_on_from_the_step_that_it_had_reached(train):
-    job = stopped_at(train, 7, epochs=3, patience=None)
+def test_a_job_that_was_stopped_within_an_epoch_goes_on_from_the_step_that_it_had_reached(stopped_at):
+    job = stopped_at(7, epochs=3, patience=None)
     assert (kept(job)[-1].epoch, kept(job)[-1].step) == (1, 7)
     steps = []
     mf.resume(job.job_id, callbacks=[Steps(steps)]).wait()
@@ -143,8 +126,8 @@ def test_the_best_and_the_last_are_kept(train, count):
 # --- a file that is damaged, or of another model -------------------------------------------------------------------------
 
 
-def test_a_checkpoint_that_is_cut_short_is_passed_over_for_the_one_before_it_and_this_is_said(train, caplog):
-    job = stopped_at(train, 12, epochs=4, patience=None)
+def test_a_checkpoint_that_is_cut_short_is_passed_over_for_the_one_before_it_and_this_is_said(stopped_at, caplog):
+    job = stopped_at(12, epochs=4, patience=None)
     *_, before, last = kept(job)
     assert (before.epoch, before.step, last.step) == (2, 10, 12)
     with open(last.checkpoint_path, "r+b") as file:
@@ -159,9 +142,9 @@ def test_a_checkpoint_that_is_cut_short_is_passed_over_for_the_one_before_it_and
     assert not Path(last.checkpoint_path).exists()
 
 
-def test_where_the_best_one_is_damaged_too_the_best_is_one_that_is_there(train):
+def test_where_the_best_one_is_damaged_too_the_best_is_one_that_is_there(stopped_at):
     # at this rate nothing gets better: the first epoch stays the best
-    job = stopped_at(train, 22, epochs=6, patience=None, lr=1e-12, warmup=0, save_top_k=2)
+    job = stopped_at(22, epochs=6, patience=None, lr=1e-12, warmup=0, save_top_k=2)
     (first,) = [one for one in kept(job) if one.is_best]
     assert job.record.best_epoch == first.epoch < 4
     Path(first.checkpoint_path).unlink()
@@ -171,9 +154,9 @@ def test_where_the_best_one_is_damaged_too_the_best_is_one_that_is_there(train):
     assert [one.epoch for one in kept(job) if one.is_best] == [job.model.epoch]
 
 
-def test_where_every_checkpoint_is_damaged_the_run_begins_anew(train, caplog):
+def test_where_every_checkpoint_is_damaged_the_run_begins_anew(train, stopped_at, caplog):
     straight = train(epochs=2, patience=None).wait()
-    job = stopped_at(train, 7, epochs=2, patience=None)
+    job = stopped_at(7, epochs=2, patience=None)
     for one in kept(job):
         Path(one.checkpoint_path).write_bytes(b"")
     mf.resume(job.job_id).wait()
@@ -182,8 +165,8 @@ def test_where_every_checkpoint_is_damaged_the_run_begins_anew(train, caplog):
     assert list(job.history.index) == [1, 2]
 
 
-def test_a_checkpoint_of_another_model_is_refused_with_the_difference(train):
-    job = stopped_at(train, 7, epochs=2, patience=None)
+def test_a_checkpoint_of_another_model_is_refused_with_the_difference(stopped_at):
+    job = stopped_at(7, epochs=2, patience=None)
     path = Path(kept(job)[-1].checkpoint_path)
     checkpoint = read_checkpoint(path)
     tensors = dict(checkpoint.tensors)
@@ -234,7 +217,7 @@ def test_a_disk_that_is_full_for_a_while_does_not_end_the_run(train, monkeypatch
     Disk(monkeypatch, full)
     # the epoch after it waits until the disk has room again
     job = train(
-        epochs=4, patience=None, save_top_k=-1, callbacks=[At(16, lambda state: until(lambda: len(tried) == 5, ""))]
+        epochs=4, patience=None, save_top_k=-1, callbacks=[At(16, lambda state: wait_for(lambda: len(tried) == 5, ""))]
     )
     job.wait()
     assert [one.epoch for one in kept(job)] == [1, 2, 3, 4]
@@ -272,9 +255,9 @@ def test_a_disk_that_is_full_at_the_end_fails_the_job_which_can_be_resumed(train
     assert list(job.history.index) == [1, 2, 3, 4]
 
 
-def test_a_stop_while_the_disk_is_full_is_a_stop(train, monkeypatch, caplog):
+def test_a_stop_while_the_disk_is_full_is_a_stop(stopped_at, monkeypatch, caplog):
     Disk(monkeypatch, lambda description: description["batch"] == 2)
-    job = stopped_at(train, 7, epochs=3, patience=None)
+    job = stopped_at(7, epochs=3, patience=None)
     assert job.status == "stopped"
     assert "A resume goes on from the checkpoint before it" in caplog.text
     assert kept(job)[-1].step == 5
@@ -295,7 +278,7 @@ def test_a_database_that_is_locked_for_longer_than_its_patience_holds_the_run_up
         other.execute("BEGIN IMMEDIATE")
 
         def let_go():
-            until(lambda: "The training waits" in caplog.text, "nobody noticed")
+            wait_for(lambda: "The training waits" in caplog.text, "nobody noticed")
             other.rollback()
             other.close()
 

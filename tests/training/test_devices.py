@@ -99,9 +99,22 @@ def test_the_process_that_failed_first_has_the_word(tmp_path, failures, kind, sa
 
 
 @pytest.mark.heavy  # the word is chosen in the test above; a NaN is found in test_run_faults
-def test_a_loss_that_is_lost_is_told_as_of_one_process(train):
+def test_what_goes_wrong_is_told_as_of_one_process(cohort, train, caplog):
+    cohort.image_paths[0].write_bytes(b"no image")
+    bursting = {"optimizer": "sgd", "lr": 10.0, "momentum": 0.999, "weight_decay": 10.0, "warmup": 0}
+    job = train(**{**TWO, **bursting, "image_encoder": "light_cnn"})
     with pytest.raises(JobFailed, match="The loss is NaN at step"):
-        train(**TWO, optimizer="sgd", lr=10.0, momentum=0.999, weight_decay=10.0, warmup=0).wait()
+        job.wait()
+    assert [one.message for one in caplog.records if "1 of 120 image files cannot be decoded" in one.message]
+
+
+@pytest.mark.heavy  # that the loop goes on with another number of processes is in test_sharing
+def test_a_fork_goes_on_with_another_number_of_devices(train):
+    job = train(**TWO).wait()
+    alone = job.fork(devices=1, epochs=4).wait()
+    assert (alone.status, alone.record.device, list(alone.history.index)) == ("completed", "cpu", [3, 4])
+    again = alone.fork(devices=2, epochs=5).wait()
+    assert (again.status, again.record.device, list(again.history.index)) == ("completed", "2 × cpu", [5])
 
 
 START = """
@@ -130,7 +143,7 @@ def test_a_killed_kernel_leaves_no_process_behind():
     [
         (
             {"device": "cuda", "devices": torch.cuda.device_count() + 2},
-            "this machine shows .* GPUs?. Lower devices, or",
+            "this machine shows .* GPUs?. Lower devices",
         ),
         ({"device": "cpu", "devices": 2, "batch_size": 3}, "batch_size=3 is too small for devices=2"),
         ({"device": "cuda:1", "devices": 2}, "devices=2 takes the first GPUs, and device='cuda:1' names one"),
@@ -144,6 +157,29 @@ def test_what_cannot_be_shared_is_refused_before_anything_is_stored(cohort, sett
     with pytest.raises(ConfigError, match=said):
         mf.train(cohort, **settings)
     assert not open_store().jobs.list().items
+
+
+def test_synchronised_batch_norms_have_the_weights_of_plain_ones(loop_of):
+    settings = {"device": "cuda", "devices": 2}
+    plain = loop_of(**settings).state.model
+    synchronised = loop_of(**settings, sync_batchnorm=True).state.model
+    norms = [one for one in synchronised.modules() if isinstance(one, torch.nn.modules.batchnorm._BatchNorm)]
+    assert norms
+    assert all(isinstance(norm, torch.nn.SyncBatchNorm) for norm in norms)
+    ours, theirs = synchronised.state_dict(), plain.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+
+
+def test_synchronised_batch_norms_need_an_image_in_every_row(cohort, loop_of):
+    table = cohort.frame.copy()
+    table.loc[0:30, cohort.image] = None
+    with pytest.warns(UserWarning, match="no image"):
+        partly = mf.Cohort(table, **cohort.roles())
+    with pytest.raises(
+        ConfigError, match=r"sync_batchnorm needs the images of every row, and \d+ of the 71 training rows"
+    ):
+        loop_of(data=partly, device="cuda", devices=2, sync_batchnorm=True)
 
 
 @pytest.mark.parametrize("find", [mf.find_lr, mf.find_batch_size])

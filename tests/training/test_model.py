@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import medfusion as mf
 from medfusion_jupyter.store import open_store
@@ -83,3 +84,17 @@ def test_a_damaged_model_is_refused(model, tmp_path):
 def test_its_text_names_no_patient(model, cohort):
     assert "lesion" in repr(model) or "m v1" in repr(model)
     assert isinstance(model.predict(cohort), pd.DataFrame)
+
+
+@pytest.mark.parametrize("colours", [True, False])
+def test_grey_and_coloured_images_are_predicted_for_by_a_model_of_either(colours, tmp_path, medfusion_home):
+    grey = np.random.default_rng(0).integers(0, 255, (24, 8, 8), np.uint8)
+    for k, pixels in enumerate(grey):
+        Image.fromarray(pixels).save(tmp_path / f"grey{k}.png")
+        Image.fromarray(np.repeat(pixels[:, :, None], 3, axis=2)).save(tmp_path / f"rgb{k}.png")
+    table = pd.DataFrame({"ill": np.arange(24) % 2, "film": [f"{'rgb' if colours else 'grey'}{k}" for k in range(24)]})
+    cohort = mf.Cohort(table, target="ill", image="film", image_root=tmp_path)
+    model = mf.train(cohort, image_encoder="light_cnn", image_size=8, epochs=1, batch_size=8, device="cpu").wait().model
+    assert model.spec.channels == (3 if colours else 1)
+    other = table.assign(film=[f"{'grey' if colours else 'rgb'}{k}" for k in range(24)])
+    assert np.allclose(model.predict(cohort), model.predict(other, image_root=tmp_path), atol=0.02)

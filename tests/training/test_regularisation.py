@@ -71,7 +71,7 @@ def test_balanced_drawing_shows_the_rare_class_as_often(loop_of, cohort):
 def batch_of(count, presence):
     g = torch.Generator().manual_seed(1)
     return Batch(
-        image=torch.rand(count, 1, 8, 8, generator=g) * torch.from_numpy(presence[:, 0]).view(-1, 1, 1, 1),
+        images=(torch.rand(count, 1, 8, 8, generator=g) * torch.from_numpy(presence[:, 0]).view(-1, 1, 1, 1),),
         numeric=torch.rand(count, 3, generator=g),
         codes=torch.randint(0, 9, (count, 2), generator=g),
         present=torch.from_numpy(presence),
@@ -97,10 +97,10 @@ def test_mixup_mixes_images_numbers_and_targets_by_one_share():
     chosen = partners(PRESENCE, _after_beta(3, 1.0))
     assert 0 < share < 1
     assert torch.equal(other, batch.target[chosen])
-    assert torch.allclose(mixed.image, share * batch.image + (1 - share) * batch.image[chosen])
+    assert torch.allclose(mixed.images[0], share * batch.images[0] + (1 - share) * batch.images[0][chosen])
     assert torch.allclose(mixed.numeric, share * batch.numeric + (1 - share) * batch.numeric[chosen])
     assert ((mixed.codes == batch.codes) | (mixed.codes == batch.codes[chosen])).all()
-    assert (mixed.image[5:9] == 0).all()  # an absent image is mixed with absent ones alone
+    assert (mixed.images[0][5:9] == 0).all()  # an absent image is mixed with absent ones alone
 
 
 def _after_beta(seed, alpha):
@@ -113,7 +113,7 @@ def test_cutmix_pastes_a_rectangle_whose_area_is_the_share():
     batch = batch_of(10, np.ones((10, 2), bool))
     for seed in range(20):
         mixed, _, share = Mixing(mixup=0.0, cutmix=1.0)(batch, np.ones((10, 2), bool), np.random.default_rng(seed))
-        changed = (mixed.image != batch.image).float().mean(dim=(1, 2, 3))
+        changed = (mixed.images[0] != batch.images[0]).float().mean(dim=(1, 2, 3))
         assert torch.allclose(changed, torch.full((10,), 1 - share), atol=1e-6)
 
 
@@ -122,7 +122,7 @@ def test_with_both_each_batch_takes_one_of_them():
     kinds = Counter()
     for seed in range(40):
         mixed, _, share = Mixing(mixup=1.0, cutmix=1.0)(batch, there, np.random.default_rng(seed))
-        kinds["cut" if (mixed.image == batch.image).any() and share < 1 else "up"] += 1
+        kinds["cut" if (mixed.images[0] == batch.images[0]).any() and share < 1 else "up"] += 1
     assert min(kinds["cut"], kinds["up"]) > 8
 
 

@@ -103,6 +103,15 @@ def test_weights_that_are_lost_at_the_last_step_of_an_epoch_become_no_checkpoint
     assert mf.resume(job.job_id).wait().status == "completed"
 
 
+def test_weights_that_are_lost_within_an_epoch_become_no_checkpoint(train):
+    """The loss of that step was finite, and a checkpoint is due right after it."""
+    job = train(epochs=4, patience=None, checkpoint_minutes=1e-6, callbacks=[Poison(12)])
+    with pytest.raises(JobFailed, match=r"A weight is NaN at step 12 \(epoch 3\)"):
+        job.wait()
+    assert open_store().checkpoints.list(job.job_id)[-1].step == 11
+    assert mf.resume(job.job_id).wait().status == "completed"
+
+
 def test_a_loss_that_is_lost_in_accumulated_batches_names_the_step_too(train):
     job = train(epochs=4, patience=None, accumulate_grad_batches=2, callbacks=[Poison(4)])
     with pytest.raises(JobFailed, match=r"The loss is NaN at step 5"):

@@ -227,7 +227,14 @@ def test_labels_are_judged_by_name_not_by_place(frame):
 
 def test_survival_of_images_and_table_comes_near_the_ceiling(medfusion_home):
     data = mf.synthetic_survival(n=1500, seed=0, image_size=16)
-    settings = {"image_encoder": "light_cnn", "image_size": 16, "epochs": 8, "batch_size": 64, "lr": 2e-3, "device": "cpu"}
+    settings = {
+        "image_encoder": "light_cnn",
+        "image_size": 16,
+        "epochs": 8,
+        "batch_size": 64,
+        "lr": 2e-3,
+        "device": "cpu",
+    }
     result = mf.evaluate(mf.train(data, augment=False, **settings).wait().model)
     assert result.c_index.value > 0.9 * data.best_c_index["both"]
     assert result.c_index.low > 0.5

@@ -179,15 +179,6 @@ def test_a_loss_that_is_not_a_number_fails_the_job_and_keeps_the_last_good_check
     assert mf.resume(job.job_id).wait().status == "completed"
 
 
-def test_a_gpu_out_of_memory_names_the_batch_size(train, monkeypatch):
-    def full(self, batch):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-
-    monkeypatch.setattr(Loop, "_step", full)
-    with pytest.raises(JobFailed, match=r"no memory for batch_size=16 at image_size=16\. Try batch_size=8"):
-        train().wait()
-
-
 def test_a_job_without_an_epoch_has_no_model_and_says_so(train, monkeypatch):
     monkeypatch.setattr(Loop, "run", lambda self: (_ for _ in ()).throw(RuntimeError("broken")))
     job = train()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import medfusion as mf
-from medfusion_jupyter.store import UnknownId
+from medfusion_jupyter.store import UnknownId, home
 from medfusion_jupyter.widgets.charts import Charts
 from medfusion_jupyter.widgets.curve import MAX_POINTS
 from medfusion_jupyter.widgets.refresher import refresher
@@ -49,6 +49,44 @@ def test_curves_numbers_and_epochs_of_a_running_job(live_run):
         "best 0.874 at epoch 2",
     ):
         assert words in shown, words
+
+
+def test_a_fork_says_where_it_comes_from_and_what_it_changed(live_run, store):
+    parent = live_run("parent").job
+    folder = home() / "jobs" / parent.job_id
+    folder.mkdir(parents=True)
+    for name in ("one.safetensors", "split.json"):
+        (folder / name).write_text("")
+    path = str(folder / "one.safetensors")
+    store.checkpoints.add(
+        parent.job_id, run_token="t", epoch=2, step=1234, metrics={"m": 1}, path=path, file_size=1, is_best=True
+    )
+    fork = store.jobs.fork(
+        parent.job_id,
+        store.checkpoints.best(parent.job_id),
+        training_config={"epochs": 9, "watch": "val/auroc"},
+        changes={"lr": {"from": 0.001, "to": 0.0001}, "freeze": {"from": [], "to": ["<b>"]}},
+    )
+    shown = _all_text(mf.monitor(fork.job_id))
+    assert (
+        f"Forked from {parent.job_id} at epoch 2, step 1,234: lr 0.001 → 0.0001, freeze [] → [&#x27;&lt;b&gt;&#x27;]"
+        in shown
+    )
+    assert "Forked from" not in _all_text(mf.monitor(parent.job_id))
+
+
+def test_what_went_wrong_while_the_run_goes_on_is_shown(live_run, store):
+    run = live_run()
+    monitor = mf.monitor(run.job.job_id)
+    for said in ("<b>full</b>", "still full"):
+        store.jobs.note_event(run.job.job_id, "checkpoint_failed", {"error": said}, run_token="t")
+    failed = {"callback": "Mine", "event": "epoch_end", "error": "KeyError: 'x'", "given_up": False}
+    store.jobs.note_event(run.job.job_id, "callback_failed", failed, run_token="t")
+    assert monitor.refresh()
+    shown = _all_text(monitor)
+    assert "A checkpoint could not be written. The training goes on, and it is tried again. still full" in shown
+    assert "A callback failed. Mine at epoch_end: KeyError: &#x27;x&#x27;" in shown
+    assert "full</b>" not in shown
 
 
 def test_it_keeps_up_and_stops_following_at_the_end(live_run):

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+import medfusion as mf
 from medfusion_jupyter.store.errors import Conflict
 from medfusion_jupyter.widgets import workflow_builder
 from medfusion_jupyter.widgets.edited_workflow import EditedWorkflow
@@ -24,7 +25,7 @@ def ended(edited):
 
 @pytest.fixture
 def edited(store):
-    return EditedWorkflow("icu")
+    return EditedWorkflow.named("icu")
 
 
 def test_a_name_that_is_not_stored_opens_empty_and_the_first_save_stores_it(edited, store):
@@ -121,9 +122,9 @@ def test_a_question_that_is_none_is_left_alone(shown):
 
 def test_news_are_told_once(shown):
     builder, sent = shown
-    builder.workflow.save([SYNTHETIC], [], None)
-    builder.workflow.run()
-    ended(builder.workflow)
+    builder._edited.save([SYNTHETIC], [], None)
+    builder._edited.run()
+    ended(builder._edited)
     builder._active = True
     assert builder.refresh()
     assert builder.refresh()
@@ -135,3 +136,28 @@ def test_one_workflow_has_one_editor_in_a_kernel(shown):
     assert workflow_builder.builder("icu") is builder
     builder.close()
     assert workflow_builder.builder("icu") is not builder
+
+
+def test_a_workflow_of_the_cell_follows_the_editor_and_the_editor_follows_the_cell(store):
+    wf = mf.Workflow("icu")
+    wf.add("source.synthetic", n=40)
+    edited = EditedWorkflow(wf)
+    assert [node["id"] for node in edited.open()["draft"]["nodes"]] == ["synthetic"]
+    edited.check([SYNTHETIC, SPLIT], [EDGE], None)
+    assert [node.id for node in wf.nodes] == ["synthetic", "split"]
+    assert edited.news() is None
+    wf["synthetic"].set(n=60)
+    told = edited.news()
+    assert (told["nodes"][0]["settings"], told["nodes"][0]["position"]) == ({"n": 60}, SYNTHETIC["position"])
+    assert edited.news() is None
+    edited.save(told["nodes"], told["edges"], None)
+    assert wf.is_saved
+    assert wf.version == 1
+
+
+def test_a_cell_that_is_run_again_has_an_editor_of_its_new_workflow(shown):
+    first = mf.Workflow("other")
+    builder = mf.builder(first)
+    assert mf.builder(first) is builder
+    assert mf.builder("other") is builder
+    assert mf.builder(mf.Workflow("other")) is not builder

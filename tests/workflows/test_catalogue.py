@@ -31,7 +31,8 @@ def test_a_function_becomes_a_node_type_with_its_docstring_and_the_schema_of_its
     assert own.register("math.times", family="Math", title="Times", settings=Factor, **ports)(times) is times
     (told,) = json.loads(json.dumps(own.to_json()))
     assert (told["name"], told["family"], told["help"]) == ("math.times", "Math", "The number, times a factor.")
-    assert told["inputs"][0] == {"name": "number", "type": "number", "help": "", "required": True, "several": False}
+    port = {"name": "number", "type": "number", "help": "", "required": True, "several": False}
+    assert told["inputs"][0] == {**port, "distinct": False, "replaces": []}
     assert told["settings"]["properties"]["factor"]["default"] == 2
     assert own.get("math.times").work() is times
 
@@ -87,3 +88,9 @@ def test_an_installed_package_adds_node_types_and_a_broken_one_keeps_nobody_away
     assert names[-4:] == ["theirs.times", "theirs.0", "theirs.1", "theirs.2"]
     assert "train" in names
     assert [record.args[0] for record in caplog.records] == ["broken", "wrong"]
+
+
+def test_settings_of_training_stand_under_headings(builtin):
+    properties = builtin.get("train").to_json()["settings"]["properties"]
+    assert "group" not in properties["fusion"]
+    assert (properties["lr"]["group"], properties["epochs"]["group"]) == ("Optimiser", "Length and validation")

@@ -31,7 +31,8 @@ class Bench:
             "notes": (self.notes, (), ()),
         }
         self.catalogue = Catalogue(
-            NodeType(name, "T", name, "", run, inputs, outputs) for name, (run, inputs, outputs) in kinds.items()
+            NodeType(name, "T", name, "", run, inputs, outputs, always=True)
+            for name, (run, inputs, outputs) in kinds.items()
         )
 
     def one(self, inputs, settings, context):
@@ -133,7 +134,7 @@ def test_what_a_node_notes_is_its_output(ended, flow):
 
 
 def test_a_stop_lets_a_node_give_way_and_those_after_it_do_not_begin(store, bench, flow):
-    run = execute(flow("a:one w:polite b:sum c:one", "a>w", "w>b"), catalogue=bench.catalogue)
+    run = execute(flow("a:one w:polite b:sum c:sum", "a>w", "w>b", "b>c"), catalogue=bench.catalogue)
     assert bench.begun.wait(30)
     asked = store.executions.request_stop(run.execution_id)
     assert asked.status == "running"

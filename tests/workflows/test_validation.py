@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medfusion_jupyter.workflows.catalogue import Catalogue, Input, NodeType, Output, catalogue
-from medfusion_jupyter.workflows.graph import Graph, GraphError
+from medfusion_jupyter.workflows.graph import NODE_ID_LENGTH, Graph, GraphError
 from medfusion_jupyter.workflows.validation import validate
 
 
@@ -165,7 +165,9 @@ def valid_graphs(draw):
     count = draw(st.integers(1, 12))
     ids = draw(
         st.lists(
-            st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1),
+            st.text(
+                st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=NODE_ID_LENGTH
+            ),
             min_size=count,
             max_size=count,
             unique=True,

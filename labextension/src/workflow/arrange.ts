@@ -3,9 +3,9 @@ import { Graph, layout } from '@dagrejs/dagre';
 import { IGraph, IPoint, moveNodes } from './graph';
 
 /** Width of a node on the canvas, in pixels. */
-export const NODE_WIDTH = 224;
-/** Height that a node is given in the layout, in pixels; a running one has more lines. */
-export const NODE_HEIGHT = 112;
+export const NODE_WIDTH = 212;
+/** Height that a node is given in the layout, in pixels: of one that has run, with two ports on a side. */
+export const NODE_HEIGHT = 144;
 
 const GRID = 8;
 const MARGIN = 40;
@@ -36,7 +36,7 @@ export function placed(graph: IGraph): IGraph {
 
 function places(graph: IGraph): Map<string, IPoint> {
   const drawing = new Graph();
-  drawing.setGraph({ rankdir: 'LR', nodesep: 32, ranksep: 72 });
+  drawing.setGraph({ rankdir: 'LR', nodesep: 20, ranksep: 60 });
   drawing.setDefaultEdgeLabel(() => ({}));
   for (const node of graph.nodes) {
     drawing.setNode(node.id, { width: NODE_WIDTH, height: NODE_HEIGHT });

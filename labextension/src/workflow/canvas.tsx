@@ -11,6 +11,7 @@ import {
   NodeChange,
   ReactFlow,
   useReactFlow,
+  useStore,
   useStoreApi
 } from '@xyflow/react';
 import * as React from 'react';
@@ -28,8 +29,10 @@ import { DRAGGED } from './palette';
 const NODE_TYPES = { card: NodeCard };
 const FIT = { padding: 0.15, maxZoom: 1 };
 const GRID: [number, number] = [8, 8];
+/** Below this zoom cards are drawn with less, larger. */
+const FAR = 0.66;
 /** From this many nodes on there is something to find in a map of them. */
-const MAP_FROM = 6;
+const MAP_FROM = 20;
 
 /** The graph, to be moved about, connected and selected with the mouse. active: whether the wheel zooms. */
 export function Canvas(props: { active: boolean }): React.JSX.Element {
@@ -37,16 +40,19 @@ export function Canvas(props: { active: boolean }): React.JSX.Element {
   const trans = useWords();
   const flow = useReactFlow<FlowNode>();
   const box = React.useRef<HTMLDivElement>(null);
-  const graph = useEditor(state => state.graph);
+  const empty = useEditor(state => state.graph.nodes.length === 0);
+  // a change of a node alone draws no edge anew
+  const graphEdges = useEditor(state => state.graph.edges);
   const issues = useEditor(state => state.issues);
   const selectedEdges = useEditor(state => state.edges);
   const [nodes, changeNodes] = useFlowNodes();
+  const zoom = useStore(state => Math.round(state.transform[2] * 20) / 20);
   const edges = React.useMemo(
-    () => flowEdges(graph, selectedEdges, issues),
-    [graph, selectedEdges, issues]
+    () => flowEdges(graphEdges, selectedEdges, issues),
+    [graphEdges, selectedEdges, issues]
   );
   // a canvas that was empty stays where it is when the first node is put on it
-  const [begunWithNodes] = React.useState(graph.nodes.length > 0);
+  const [begunWithNodes] = React.useState(!empty);
   const [addition, setAddition] = React.useState<IAddition | null>(null);
 
   const offerAt = (at: IPoint, from?: IAddition['from']) => {
@@ -106,7 +112,8 @@ export function Canvas(props: { active: boolean }): React.JSX.Element {
 
   return (
     <div
-      className="mf-flow-canvas"
+      className={zoom < FAR ? 'mf-flow-canvas mf-flow-far' : 'mf-flow-canvas'}
+      style={{ '--mf-flow-zoom': zoom } as React.CSSProperties}
       ref={box}
       onDrop={onDrop}
       onDragOver={event => {
@@ -165,7 +172,7 @@ export function Canvas(props: { active: boolean }): React.JSX.Element {
           />
         )}
       </ReactFlow>
-      {nodes.length === 0 && <EmptyCanvas />}
+      {empty && <EmptyCanvas />}
       {addition && (
         <AddMenu
           addition={addition}

@@ -10,6 +10,8 @@ export interface IPort {
   readonly required?: boolean;
   /** Of an input that takes any number of edges. */
   readonly several?: boolean;
+  /** Of an input: settings of its node that it stands for while it is connected. */
+  readonly replaces?: readonly string[];
 }
 
 /** One kind of node, as the catalogue gives it. */

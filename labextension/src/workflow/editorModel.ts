@@ -270,11 +270,20 @@ export class EditorModel {
     const { version } = this._state;
     return this._asking('Saving', async () => {
       const graph = this._state.graph;
-      const saved = await this.transport.save(edit.toJson(graph), version);
+      const json = edit.toJson(graph);
+      const saved = await this.transport.save(json, version);
       this._saved = graph;
+      this._savedJson = json;
       this._set({ name: saved.name, version: saved.version, notice: null });
       this._afterEdit();
     });
+  }
+
+  /** The graph was saved by another way, such as the menu of JupyterLab. */
+  markSaved(): void {
+    this._saved = this._state.graph;
+    this._savedJson = edit.toJson(this._saved);
+    this._afterEdit();
   }
 
   /** After a conflict: show what somebody else saved. What was here is one undo away. */
@@ -339,6 +348,7 @@ export class EditorModel {
       this._history.commit(graph);
     }
     this._saved = graph;
+    this._savedJson = { nodes: workflow.nodes, edges: workflow.edges };
     this._set({
       name: workflow.name,
       version: workflow.version,
@@ -382,8 +392,10 @@ export class EditorModel {
 
   private _check(): void {
     const { graph, version } = this._state;
+    // places that nodes were given to be drawn are no change of what is saved
+    const json = graph === this._saved ? this._savedJson : edit.toJson(graph);
     this.transport
-      .check(edit.toJson(graph), version)
+      .check(json, version)
       .then(issues => {
         // an answer about an earlier graph says nothing about this one
         if (graph === this._state.graph) {
@@ -394,7 +406,11 @@ export class EditorModel {
   }
 
   private _hear(news: News): void {
-    if ('execution' in news) {
+    if ('graph' in news) {
+      this._history.commit(placed(readGraph(news.graph)));
+      this._set({ version: news.graph.version });
+      this._afterEdit();
+    } else if ('execution' in news) {
       this._put(news.execution);
     } else if ('job' in news) {
       const jobs = new Map(this._state.jobs).set(news.job.job_id, news.job);
@@ -462,6 +478,7 @@ export class EditorModel {
   private _state = BEFORE;
   private _history = new History<IGraph>(EMPTY);
   private _saved: IGraph = EMPTY;
+  private _savedJson: IGraphJson = EMPTY;
   private _timer = 0;
   private _lost = '';
   private _pasted = 0;

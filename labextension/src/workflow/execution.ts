@@ -81,7 +81,7 @@ export function progressOf(
   return job?.progress ?? (typeof noted === 'number' ? noted : null);
 }
 
-/** A running or ended node in one line: its epoch, the watched metric, the time that is left or that it took. */
+/** A running or ended node in one line: the watched metric, its epoch, the time that is left or that it took. */
 export function runLine(run: INodeRun, job: INodeJob | undefined): string {
   if (run.status === 'running') {
     return job ? jobLine(job) : 'running';
@@ -105,9 +105,10 @@ export function took(from: string | null, to: string | null): string {
     return '';
   }
   const seconds = (Date.parse(to) - Date.parse(from)) / 1000;
-  return seconds < 0.995
-    ? `${Math.max(0, seconds).toFixed(1)} s`
-    : span(seconds);
+  if (seconds < 0.05) {
+    return '< 0.1 s';
+  }
+  return seconds < 0.95 ? `${seconds.toFixed(1)} s` : span(seconds);
 }
 
 /** How many nodes of an execution have ended. */
@@ -120,10 +121,10 @@ export function endedNodes(execution: IExecution): number {
 function jobLine(job: INodeJob): string {
   const value = job.current_metrics[job.watched_metric];
   return [
-    `epoch ${job.current_epoch}/${job.total_epochs}`,
     typeof value === 'number'
       ? `${metricName(job.watched_metric)} ${number(value)}`
       : '',
+    `epoch ${job.current_epoch}/${job.total_epochs}`,
     job.seconds_left === null ? '' : `${span(job.seconds_left)} left`
   ]
     .filter(Boolean)

@@ -69,12 +69,12 @@ export function flowNodes(
 
 /** The edges of the canvas. */
 export function flowEdges(
-  graph: IGraph,
+  edges: readonly IEdge[],
   selected: ReadonlySet<string>,
   issues: readonly IIssue[]
 ): Edge[] {
   const wrong = new Set(issues.map(issue => issue.edge));
-  return graph.edges.map((edge, place) => {
+  return edges.map((edge, place) => {
     const id = edgeKey(edge);
     return {
       id,

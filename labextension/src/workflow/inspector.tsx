@@ -62,8 +62,8 @@ function NodeInspector(props: { node: INode }): React.JSX.Element {
       <header>
         <Icon name={type ? familyIcon(type.family, type.name) : 'warning'} />
         <h3>{type?.title ?? trans.__('Unknown node')}</h3>
-        <code>{node.type}</code>
       </header>
+      <code>{node.type}</code>
       <p className="mf-flow-help">
         {type?.help ??
           trans.__(

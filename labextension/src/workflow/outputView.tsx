@@ -1,16 +1,33 @@
 import * as React from 'react';
 
+import { useWords } from './context';
 import { safeHtml } from './safeHtml';
 
 /** What a node's run noted of itself: its preview, and each fact with its value. */
 export function OutputView(props: {
   output: { readonly [name: string]: unknown };
 }): React.JSX.Element {
-  const { preview, ...facts } = props.output;
+  const { preview, ...noted } = props.output;
+  const facts = Object.fromEntries(
+    Object.entries(noted).filter(([name]) => name !== 'progress')
+  );
+  const trans = useWords();
+  if (!isObject(preview)) {
+    return (
+      <div className="mf-flow-output">
+        <Facts facts={facts} />
+      </div>
+    );
+  }
   return (
     <div className="mf-flow-output">
-      {isObject(preview) && <Preview bundle={preview} />}
-      <Facts facts={facts} />
+      <Preview bundle={preview} />
+      {Object.keys(facts).length > 0 && (
+        <details>
+          <summary>{trans.__('What it noted')}</summary>
+          <Facts facts={facts} />
+        </details>
+      )}
     </div>
   );
 }

@@ -33,11 +33,8 @@ export function Overview(): React.JSX.Element {
         <h3>{name}</h3>
       </header>
       <p className="mf-flow-quiet">
-        {trans.__(
-          '%1 nodes · %2 edges',
-          graph.nodes.length,
-          graph.edges.length
-        )}
+        {trans.__('nodes: %1', graph.nodes.length)} ·{' '}
+        {trans.__('edges: %1', graph.edges.length)}
       </p>
       {problems.length > 0 && (
         <>

@@ -11,8 +11,8 @@ const SILENT = new Set(['script', 'style', 'template', 'noscript', 'title']);
 const NUMBERS = { colspan: 'colSpan', rowspan: 'rowSpan' } as const;
 
 /**
- * HTML of a node's output, built anew of the elements that show text and tables. No attribute is kept but the spans of a
- * table's cells, so there is nothing that could run, load or look like a part of the page.
+ * HTML of a node's output, built anew of the elements that show text, tables and pictures that it holds itself. No other
+ * attribute is kept but the spans of a table's cells, so there is nothing that could run, load or look like a part of the page.
  */
 export function safeHtml(html: string): React.ReactNode {
   const page = new DOMParser().parseFromString(html, 'text/html');
@@ -31,6 +31,9 @@ function children(element: Element): React.ReactNode[] {
     if (SILENT.has(name)) {
       return null;
     }
+    if (name === 'img') {
+      return image(node, k);
+    }
     if (!ALLOWED.has(name)) {
       return <React.Fragment key={k}>{children(node)}</React.Fragment>;
     }
@@ -44,4 +47,11 @@ function children(element: Element): React.ReactNode[] {
     const inside = node.hasChildNodes() ? children(node) : undefined;
     return React.createElement(name, { ...spans, key: k }, inside);
   });
+}
+
+function image(element: Element, key: number): React.ReactNode {
+  const source = element.getAttribute('src') ?? '';
+  return /^data:image\/(png|jpeg|gif|webp);base64,/.test(source) ? (
+    <img key={key} src={source} alt={element.getAttribute('alt') ?? ''} />
+  ) : null;
 }

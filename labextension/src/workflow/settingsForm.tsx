@@ -22,8 +22,11 @@ export function SettingsForm(props: { node: INode }): React.JSX.Element {
     () => (type ? fieldsOf(type.settings) : strayFields(node)),
     [type, node]
   );
-  const found = fields.filter(field =>
-    `${field.name} ${field.help}`.toLowerCase().includes(search.toLowerCase())
+  const replaced = useReplaced(node);
+  const found = fields.filter(
+    field =>
+      !replaced.has(field.name) &&
+      `${field.name} ${field.help}`.toLowerCase().includes(search.toLowerCase())
   );
   const row = (field: IField) => (
     <Field
@@ -53,6 +56,17 @@ export function SettingsForm(props: { node: INode }): React.JSX.Element {
       {fields.length === 0 && (
         <p className="mf-flow-quiet">{trans.__('Nothing to set.')}</p>
       )}
+      {[...new Set(replaced.values())].map(input => (
+        <p className="mf-flow-help" key={input}>
+          {trans.__(
+            '%1: from the input %2',
+            [...replaced.keys()]
+              .filter(name => replaced.get(name) === input)
+              .join(', '),
+            input
+          )}
+        </p>
+      ))}
       {byGroup(found).map(([group, members]) =>
         group === '' || search !== '' ? (
           <React.Fragment key={group}>{members.map(row)}</React.Fragment>
@@ -64,6 +78,22 @@ export function SettingsForm(props: { node: INode }): React.JSX.Element {
       )}
     </form>
   );
+}
+
+/** The settings that a connected input stands for, each with that input. What is set nevertheless is an issue, and shown. */
+function useReplaced(node: INode): ReadonlyMap<string, string> {
+  const type = useEditor(state => state.catalogue.get(node.type));
+  const edges = useEditor(state => state.graph.edges);
+  return React.useMemo(() => {
+    const connected = edges
+      .filter(edge => edge.target === node.id)
+      .map(edge => edge.target_port);
+    const inputs = type?.inputs.filter(port => connected.includes(port.name));
+    const replaced = (inputs ?? []).flatMap(port =>
+      (port.replaces ?? []).map((name): [string, string] => [name, port.name])
+    );
+    return new Map(replaced.filter(([name]) => !(name in node.settings)));
+  }, [type, edges, node]);
 }
 
 /** Settings under a heading, closed until it is clicked unless one of them is set. */
@@ -99,8 +129,9 @@ function isOf(issue: IIssue, name: string): boolean {
   return issue.setting === name || (issue.setting ?? '').startsWith(`${name}.`);
 }
 
+/** The fields by heading, those without one first. */
 function byGroup(fields: readonly IField[]): [string, IField[]][] {
-  const groups = new Map<string, IField[]>();
+  const groups = new Map<string, IField[]>([['', []]]);
   for (const field of fields) {
     groups.set(field.group, [...(groups.get(field.group) ?? []), field]);
   }

@@ -181,19 +181,21 @@ function rangeOf(option: ISchema): string {
   const { minimum, maximum, exclusiveMinimum, exclusiveMaximum } = option;
   const low = minimum ?? exclusiveMinimum;
   const high = maximum ?? exclusiveMaximum;
+  const from = written(low);
+  const to = written(high);
   // the bounds of what an integer of 32 bits can hold tell nobody anything
   const told = high !== undefined && high < 2 ** 31 - 1;
   if (low !== undefined && told) {
-    const from = minimum === undefined ? `above ${low}` : `${low}`;
-    return maximum === undefined
-      ? `${from} to below ${high}`
-      : `${from} to ${high}`;
+    return `${minimum === undefined ? 'above ' : ''}${from} to ${maximum === undefined ? 'below ' : ''}${to}`;
   }
   if (low !== undefined) {
-    return minimum === undefined ? `above ${low}` : `${low} or more`;
+    return minimum === undefined ? `above ${from}` : `${from} or more`;
   }
-  if (told) {
-    return maximum === undefined ? `below ${high}` : `at most ${high}`;
-  }
-  return '';
+  return told ? `${maximum === undefined ? 'below' : 'at most'} ${to}` : '';
+}
+
+function written(bound: number | undefined): string {
+  return bound === undefined
+    ? ''
+    : bound.toLocaleString('en', { maximumSignificantDigits: 6 });
 }

@@ -129,6 +129,7 @@ export function Toolbar(props: IToolbarProps): React.JSX.Element {
 /** How things stand, in few words: the run, the problems, what is saved. */
 function Status(): React.JSX.Element {
   const trans = useWords();
+  const { versions } = useModel().transport;
   const waiting = useEditor(state => state.waiting);
   const execution = useEditor(state => state.execution);
   const issues = useEditor(state => state.issues.length);
@@ -139,7 +140,9 @@ function Status(): React.JSX.Element {
     ? trans.__('unsaved changes')
     : version === null
       ? trans.__('not saved yet')
-      : trans.__('version %1', version);
+      : versions === null
+        ? trans.__('saved')
+        : trans.__('version %1', version);
   const run =
     execution && isActive(execution)
       ? execution.status === 'pending'

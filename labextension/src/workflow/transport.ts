@@ -63,8 +63,9 @@ export interface IVersions {
   restore(version: number): Promise<IWorkflow>;
 }
 
-/** News of an execution, or of a job that one of its nodes waits for. */
+/** News of an execution, of a job that one of its nodes waits for, or of the graph, which code of the kernel has changed. */
 export type News =
+  | { readonly graph: IGraphJson & { readonly version: number | null } }
   | { readonly execution: IExecution }
   | { readonly job: INodeJob }
   /** Why there is no news, in words; empty where there is again. */

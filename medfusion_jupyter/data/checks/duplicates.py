@@ -46,7 +46,8 @@ def check_duplicates(inspection: Inspection) -> Iterator[Finding]:
 def _same_files(inspection: Inspection) -> Iterator[Pair]:
     """Pairs of rows whose images have the same bytes; rows that name one file are pairs too."""
     rows_of: dict[Path, list[int]] = defaultdict(list)
-    for row, path in enumerate(inspection.cohort.image_paths):
+    cohort = inspection.cohort
+    for row, path in zip(cohort.image_rows.tolist(), cohort.image_paths, strict=True):
         if path is not None:
             rows_of[path].append(row)
     files = list(rows_of)
@@ -90,6 +91,7 @@ def _digest(path: Path) -> bytes:
 
 def _findings(inspection: Inspection, pairs: set[Pair], what: str, check: str) -> Iterator[Finding]:
     cohort = inspection.cohort
+    pairs = {(one, other) for one, other in pairs if one != other}  # not the views or the bag of one row
     if not pairs:
         return
     both = np.asarray(sorted(pairs))

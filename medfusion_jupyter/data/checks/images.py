@@ -50,7 +50,7 @@ def check_images(inspection: Inspection) -> Iterator[Finding]:
 
 def _absent(inspection: Inspection) -> Iterator[Finding]:
     cohort = inspection.cohort
-    absent = np.asarray([path is None for path in cohort.image_paths])
+    absent = (cohort.images == np.asarray(None)).all(axis=(0, 2))
     if not absent.any():
         return
     found = inspection.predictability.of(absent[inspection.rows].astype(np.int64))
@@ -110,9 +110,8 @@ def _text(pictures: Pictures) -> Iterator[Finding]:
 
 def _scale(pictures: Pictures) -> Iterator[Finding]:
     looks = [look for _, look in pictures.readable]
-    spacings = np.asarray([look.header.spacing[0] for look in looks if look.header.spacing is not None])
-    impossible = int((spacings <= 0).sum())
-    known = spacings[spacings > 0]
+    spacings = [look.header.spacing for look in looks if look.header.spacing is not None]
+    impossible = sum(min(spacing) <= 0 for spacing in spacings)
     if impossible:
         yield Finding(
             "warning",
@@ -122,15 +121,21 @@ def _scale(pictures: Pictures) -> Iterator[Finding]:
             "Sizes measured in them are wrong.",
             "Correct the spacing in those files, or export them anew.",
         )
-    if len(known) and known.max() / known.min() > SPACING_RANGE:
-        yield Finding(
-            "warning",
-            "images",
-            "pixel spacing",
-            f"Pixels are between {known.min():.3g} and {known.max():.3g} mm apart.",
-            "The same lesion has another size in pixels from image to image, and the spacing may tell the scanner.",
-            "Crop or resample the images to one field of view first.",
-        )
+    for axis in range(max(map(len, spacings), default=0) - 1):
+        known = np.asarray([spacing[axis] for spacing in spacings if len(spacing) > axis + 1 and spacing[axis] > 0])
+        volumes = any(len(spacing) == 3 for spacing in spacings)
+        what = "Slices" if volumes and axis == 0 else "Pixels"
+        if len(known) and known.max() / known.min() > SPACING_RANGE:
+            yield Finding(
+                "warning",
+                "images",
+                "pixel spacing",
+                f"{what} are between {known.min():.3g} and {known.max():.3g} mm apart.",
+                "The same lesion has another size in pixels from image to image, and the spacing may tell the scanner.",
+                "Train with spacing=, in mm, which resamples the volumes to one."
+                if volumes
+                else "Crop or resample the images to one field of view first.",
+            )
     if 0 < len(spacings) < len(looks):
         yield Finding(
             "note",

@@ -54,7 +54,7 @@ class Inspection:
         """The images that were looked into; None for a cohort without images."""
         from medfusion_jupyter.data.checks.pictures import look_at
 
-        return None if self.cohort.image is None else look_at(self.cohort, self.images, self.seed)
+        return look_at(self.cohort, self.images, self.seed) if self.cohort.views else None
 
     @property
     def features(self) -> set[str]:
@@ -65,5 +65,5 @@ class Inspection:
     def others(self) -> list[str]:
         """The columns of the table that have no role: target, image and patient are left out."""
         cohort = self.cohort
-        taken = {*cohort.target.columns, cohort.image, cohort.patient, *self.features}
+        taken = {*cohort.target.columns, cohort.patient, cohort.bag, *cohort.views.values(), *self.features}
         return [str(column) for column in cohort.frame.columns if column not in taken]

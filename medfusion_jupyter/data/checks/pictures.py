@@ -14,10 +14,14 @@ from PIL import Image
 
 from medfusion_jupyter.data.checks.burned_in_text import text_tiles
 from medfusion_jupyter.data.checks.perceptual_hash import THUMB, hash_of
-from medfusion_jupyter.data.image_files import UNREADABLE, Header, decode, header_of
+from medfusion_jupyter.data.image_files import UNREADABLE, Header, decode, header_of, is_volume
+from medfusion_jupyter.data.volumes import middle_slice
 
 if TYPE_CHECKING:
     from medfusion_jupyter.data.cohort import Cohort
+
+VOLUME_COSTS = 20
+"""A volume takes about as long to look at as so many images."""
 
 SIDE = 512
 """Pictures are looked at with so many pixels a side at most: letters can still be told."""
@@ -51,12 +55,17 @@ class Pictures:
 
 
 def look_at(cohort: Cohort, most: int, seed: int) -> Pictures:
-    """Look into the image files of a cohort, each once, or into `most` of them drawn at random."""
+    """Look into the image files of a cohort, each once, or into `most` of them drawn at random.
+
+    Of a volume the slice in its middle is looked at. It has to be read whole, so fewer are: one for VOLUME_COSTS images.
+    """
     row_of: dict[Path, int] = {}
-    for row, path in enumerate(cohort.image_paths):
+    for row, path in zip(cohort.image_rows.tolist(), cohort.image_paths, strict=True):
         if path is not None:
             row_of.setdefault(path, row)
     files = list(row_of)
+    if cohort.dimensions == 3:
+        most = max(1, most // VOLUME_COSTS)
     if len(files) > most:
         chosen = np.random.default_rng(seed).choice(len(files), most, replace=False)
         chosen_files = [files[k] for k in np.sort(chosen)]
@@ -69,9 +78,15 @@ def look_at(cohort: Cohort, most: int, seed: int) -> Pictures:
 
 def _look(path: Path) -> Look | None:
     try:
-        header = header_of(path)
-        side = min(SIDE, max(header.size))
-        stored = decode(path, size=side, channels=1, deep=header.deep)[0]
+        if is_volume(path):
+            middle, volume = middle_slice(path)
+            size = (middle.shape[0], middle.shape[1])
+            header = Header(volume.kind, size, coloured=False, deep=True, spacing=volume.spacing)
+            stored = np.rint(middle * 65535).astype(np.uint16)
+        else:
+            header = header_of(path)
+            side = min(SIDE, max(header.size))
+            stored = decode(path, size=side, channels=1, deep=header.deep)[0]
     except UNREADABLE:
         return None
     pixels = _stretched(stored)

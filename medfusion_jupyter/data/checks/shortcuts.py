@@ -58,7 +58,7 @@ def by_acquisition(inspection: Inspection, where: str, found: Predicts) -> Findi
         "shortcuts",
         where,
         f"It {how} the class {found.class_name!r} away: alone {found}.",
-        (seen if inspection.cohort.image is not None else "")
+        (seen if inspection.cohort.views else "")
         + "A model that learns it does well here and fails where patients are imaged in another way.",
         f"Report the AUROC within each value of {where} too, train on one value of it, or balance the classes in it.",
     )

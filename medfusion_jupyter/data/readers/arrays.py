@@ -25,6 +25,12 @@ def read(path: Path) -> MedicalImage:
     return MedicalImage(values, None, None, "stored", _window(array, values), "NumPy")
 
 
+def is_volume(path: Path) -> bool:
+    """Whether it is `(D, H, W)`."""
+    array = _array(path)
+    return array.ndim == 3 and not _is_coloured(array)
+
+
 def plane(path: Path) -> Plane:
     """The shape and type of a 2D array."""
     array = _array(path)

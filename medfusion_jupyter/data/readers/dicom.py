@@ -30,6 +30,11 @@ def read(path: Path) -> MedicalImage:
     return image_of(path, open_file(path))
 
 
+def is_volume(path: Path) -> bool:
+    """Whether it is a folder, or a file with several frames."""
+    return path.is_dir() or int(open_file(path, pixels=False).get("NumberOfFrames") or 1) > 1
+
+
 def plane(path: Path) -> Plane:
     """The header of a file with one frame."""
     if path.is_dir():

@@ -64,6 +64,14 @@ def resampled(image: MedicalImage, spacing: float | Sequence[float]) -> MedicalI
     return replace(image, pixels=np.ascontiguousarray(pixels, dtype=np.float32), spacing=real, affine=affine)
 
 
+def resized(voxels: NDArray[np.float32], size: Sequence[int]) -> NDArray[np.float32]:
+    """An array at another size, each axis by itself; linear, smoothed where it gets coarser."""
+    for axis, (before, after) in enumerate(zip(voxels.shape, size, strict=True)):
+        if before != after:
+            voxels = np.moveaxis(np.tensordot(voxels, _weights(before, after), axes=(axis, 1)), -1, axis)
+    return np.ascontiguousarray(voxels, dtype=np.float32)
+
+
 def _weights(before: int, after: int) -> NDArray[np.float32]:
     """`(after, before)`: a triangle around each new pixel's place, as wide as the coarser of both spacings; rows sum to 1."""
     step = before / after

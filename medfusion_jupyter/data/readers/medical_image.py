@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -60,23 +62,35 @@ class MedicalImage:
         return ((self.pixels - low) / max(high - low, 1e-6)).clip(0, 1).astype(np.float32)
 
     def windowed(self, window: str | tuple[float, float]) -> MedicalImage:
-        """The same image seen through another window: a preset of WINDOWS (in HU), or (centre, width) in the image's unit."""
-        if isinstance(window, str):
-            if window not in WINDOWS:
-                raise ImageError(
-                    f"There is no window {window!r}.{closest(window, WINDOWS)} Choose {', '.join(WINDOWS)}, or give "
-                    "(centre, width)."
-                )
-            if self.unit != "HU":
-                raise ImageError(
-                    f"The window {window!r} is in Hounsfield units, but this {self.kind} image is not: give (centre, width) in "
-                    "its own values."
-                )
-            window = WINDOWS[window]
-        centre, width = window
-        if not width > 0:
-            raise ImageError(f"A window's width must be above 0, not {width}: give (centre, width).")
-        return replace(self, window=(centre - width / 2, centre + width / 2))
+        """The same image seen through another window: a preset of WINDOWS (in HU), or (low, high) in the image's unit."""
+        if isinstance(window, str) and window in WINDOWS and self.unit != "HU":
+            raise ImageError(
+                f"The window {window!r} is in Hounsfield units, but this {self.kind} image is not: give (low, high) in "
+                "its own values."
+            )
+        return replace(self, window=ends_of(window))
+
+
+def ends_of(window: str | Sequence[float]) -> tuple[float, float]:
+    """What is black and what is white in a window: a preset of WINDOWS, or (low, high). Raises ImageError."""
+    if isinstance(window, str):
+        if window not in WINDOWS:
+            raise ImageError(
+                f"There is no window {window!r}.{closest(window, WINDOWS)} Choose {', '.join(WINDOWS)}, or give (low, high)."
+            )
+        centre, width = WINDOWS[window]
+        return centre - width / 2, centre + width / 2
+    ends = tuple(window)
+    if (
+        len(ends) != 2
+        or not all(isinstance(end, (int, float)) and math.isfinite(end) for end in ends)
+        or ends[0] >= ends[1]
+    ):
+        raise ImageError(
+            f"window={window!r} must be (low, high): the value that is black and the larger one that is white, or one of "
+            f"{', '.join(WINDOWS)}."
+        )
+    return float(ends[0]), float(ends[1])
 
 
 def range_of(values: NDArray[np.float32]) -> tuple[float, float]:

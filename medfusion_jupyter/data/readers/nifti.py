@@ -42,6 +42,11 @@ def read(path: Path) -> MedicalImage:
     return MedicalImage(pixels, spacing, affine, "stored", range_of(values), "NIfTI")
 
 
+def is_volume(path: Path) -> bool:
+    """Whether it has more than one axial slice."""
+    return _spatial_shape(path, _open(path))[2] != 1
+
+
 def plane(path: Path) -> Plane:
     """The header of a file with one axial slice."""
     file = _open(path)

@@ -25,7 +25,8 @@ class Plane(NamedTuple):
 @dataclass(frozen=True)
 class Reader:
     """A format. suffixes: in lower case; starts: whether a file with these first 132 bytes is one; module: of this package, with
-    `read(path) -> MedicalImage` and `plane(path) -> Plane`, both raising ImageError; folders: whether a folder is one image."""
+    `read(path) -> MedicalImage`, `is_volume(path) -> bool` and `plane(path) -> Plane`, all raising ImageError; folders:
+    whether a folder is one image."""
 
     name: str
     suffixes: tuple[str, ...]
@@ -37,6 +38,11 @@ class Reader:
         """The whole image. Raises ImageError."""
         image: MedicalImage = import_module(f"{__package__}.{self.module}").read(path)
         return image
+
+    def is_volume(self, path: Path) -> bool:
+        """Whether the image has three spatial axes, by its header. Raises ImageError."""
+        volume: bool = import_module(f"{__package__}.{self.module}").is_volume(path)
+        return volume
 
     def plane(self, path: Path) -> Plane:
         """The header of a 2D image. Raises ImageError, for a volume too."""

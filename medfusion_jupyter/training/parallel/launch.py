@@ -10,8 +10,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import psutil
 
@@ -20,6 +21,8 @@ log = logging.getLogger("medfusion")
 AGENT = "medfusion_jupyter.training.parallel.agent"
 """Named, not imported: torchrun's launcher takes a third of a second, and a run on one device has no use for it."""
 FAILURES = "failures.json"
+SAID = "medfusion: "
+"""How a line begins that is for the people of the run's own process."""
 LOOK_SECONDS = 0.2
 ENDING_SECONDS = 40.0
 """torchrun's agent gives its processes 30 s to end before it kills them."""
@@ -39,7 +42,8 @@ def train_together(job_id: str, run_token: str, *, kind: str, devices: int, look
     look: called five times a second meanwhile; what it raises ends them. Raises RankFailed and RankKilled when all have ended.
     """
     with tempfile.TemporaryDirectory(prefix="medfusion-ranks-") as folder:
-        with open(Path(folder) / "output.txt", "w", encoding="utf-8") as output:
+        written = Path(folder) / "output.txt"
+        with open(written, "w", encoding="utf-8") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", AGENT, job_id, run_token, kind, str(devices), str(os.getpid()), folder],
                 stdin=subprocess.DEVNULL,
@@ -49,24 +53,41 @@ def train_together(job_id: str, run_token: str, *, kind: str, devices: int, look
                 # an interrupt of the kernel is not for them
                 start_new_session=True,
             )
-        try:
-            while True:
-                look()
-                try:
-                    process.wait(LOOK_SECONDS)
-                    break
-                except subprocess.TimeoutExpired:
-                    continue
-        finally:
-            _end(process)
+        with open(written, encoding="utf-8", errors="replace") as output:
+            try:
+                while process.poll() is None:
+                    look()
+                    _pass_on(output)
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(LOOK_SECONDS)
+            finally:
+                _end(process)
+                _pass_on(output)
         if process.returncode:
-            log.debug("%s", (Path(folder) / "output.txt").read_text(encoding="utf-8", errors="replace"))
+            log.debug("%s", written.read_text(encoding="utf-8", errors="replace"))
             raise_first(Path(folder) / FAILURES, devices)
+
+
+def _pass_on(output: TextIO) -> None:
+    """Say here what the first rank has to say; the rest of what they write is of no interest unless they fail."""
+    while True:
+        place, line = output.tell(), output.readline()
+        if not line.endswith("\n"):
+            output.seek(place)  # the rest of it is still to come
+            return
+        if line.startswith(SAID):
+            log.warning("%s", line.removeprefix(SAID).strip())
 
 
 def _environment(devices: int) -> dict[str, str]:
     package = str(Path(__file__).parents[3])
+    # the name of the machine may lead nowhere, and they need not be heard outside it
+    loopback = next(
+        (name for name, at in psutil.net_if_addrs().items() if any(a.address == "127.0.0.1" for a in at)), "lo"
+    )
     return {
+        "GLOO_SOCKET_IFNAME": loopback,
+        "NCCL_SOCKET_IFNAME": loopback,
         "OMP_NUM_THREADS": str(max(1, (psutil.cpu_count(logical=False) or 1) // devices)),
         **os.environ,
         # decoded images are in memory once, in that of the disk, and not once a process

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
+import sys
 import threading
 import time
+import warnings
+from typing import TextIO
 
 from torch import distributed
+
+from medfusion_jupyter.training.parallel.launch import SAID
+
+log = logging.getLogger("medfusion")
 
 PARENT_SECONDS = 0.5
 
@@ -22,6 +30,32 @@ def end_with(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="medfusion-parent", daemon=True).start()
+
+
+def speak() -> None:
+    """Have the warnings of this process said in that of the run, which reads what is written here."""
+
+    def say(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if "medfusion_jupyter" in filename:
+            log.warning("%s", message)
+
+    lines = logging.StreamHandler(sys.stdout)
+    lines.setLevel(logging.WARNING)
+    lines.setFormatter(_OneLine(f"{SAID}%(message)s"))
+    log.addHandler(lines)
+    warnings.showwarning = say
+
+
+class _OneLine(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record).replace("\n", " ")
 
 
 def report(error: BaseException) -> None:

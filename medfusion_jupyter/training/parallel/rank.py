@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from medfusion_jupyter.store import home, open_store
 from medfusion_jupyter.training.assembly import build_loop, build_state, callbacks_of
 from medfusion_jupyter.training.callbacks import Callbacks
@@ -13,16 +15,16 @@ from medfusion_jupyter.training.checkpoints import read_checkpoint
 from medfusion_jupyter.training.config import TrainingConfig
 from medfusion_jupyter.training.control import Abandoned
 from medfusion_jupyter.training.devices import computing
+from medfusion_jupyter.training.forking import begin_from, input_of
 from medfusion_jupyter.training.generators import seed_all
-from medfusion_jupyter.training.input_spec import InputSpec
 from medfusion_jupyter.training.job import split_of
-from medfusion_jupyter.training.parallel.process import end_with, report
+from medfusion_jupyter.training.parallel.launch import RankFailed
+from medfusion_jupyter.training.parallel.process import end_with, report, speak
 from medfusion_jupyter.training.parallel.ranks import Ranks
 from medfusion_jupyter.training.parallel.runs import FirstRank
 from medfusion_jupyter.training.parallel.together import SharedControl, Together
 from medfusion_jupyter.training.preparation import prepare
-from medfusion_jupyter.training.run import saved_split
-from medfusion_jupyter.training.state import restore
+from medfusion_jupyter.training.run import out_of_memory_in_words, saved_split
 
 
 def main(job_id: str, run_token: str, kind: str, parent: str) -> int:
@@ -42,6 +44,7 @@ def main(job_id: str, run_token: str, kind: str, parent: str) -> int:
 
 def lead(ranks: Ranks, job_id: str, run_token: str) -> None:
     """Go on with the run that a kernel has claimed, and end it in the store; raises where it failed."""
+    speak()
     store = open_store()
     record = store.jobs.get(job_id)
     config = TrainingConfig.of(record.training_config)
@@ -59,20 +62,22 @@ def follow(ranks: Ranks, plan: dict[str, Any]) -> None:
             config,
             device=ranks.device,
             cache_dir=home() / "cache" / "pixels",
-            spec=None if checkpoint is None else InputSpec.from_json(checkpoint.description["input"]),
+            spec=None if checkpoint is None else input_of(checkpoint, config),
         )
-        state = build_state(prepared, config, ranks.device)
+        state = build_state(prepared, config, ranks.device, restored=checkpoint is not None)
         control = SharedControl(ranks)
         together = Together(ranks, control)
         callbacks = Callbacks([*callbacks_of(config, state), together])
         loop = build_loop(state, prepared, config, ranks.device, callbacks, control)
         together.take_part_in(loop)
         if checkpoint is not None:
-            callbacks.load_state_dicts(restore(checkpoint, state))
+            callbacks.load_state_dicts(begin_from(checkpoint, state, config, plan["job_id"]))
         try:
             loop.run()
         except Abandoned:
             return
+        except torch.OutOfMemoryError as error:
+            raise RankFailed(out_of_memory_in_words(error, config)) from error
 
 
 if __name__ == "__main__":

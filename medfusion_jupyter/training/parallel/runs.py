@@ -84,12 +84,13 @@ class FirstRank(Run):
         self._token = self._given_token
         self.control: SharedControl = SharedControl(self.ranks)
         self._pk = self.store.jobs.get(self.job_id).pk
-        self._detach = self.store.writer.attach(self._beat)
+        self._detach = self.store.writer.attach(self._beat, job_pk=self._pk)
 
     def _compute(self) -> None:
         checkpoint = self._last_good_checkpoint()
         self.ranks.agreed(
             {
+                "job_id": self.job_id,
                 "config": self.config.model_dump(mode="json"),
                 "folder": str(self.folder),
                 "fingerprint": self.store.jobs.get(self.job_id).dataset_fingerprint,

@@ -69,6 +69,12 @@ class SharedForward:
             gradient_as_bucket_view=True,
         )
 
+    def unwrap(self) -> None:
+        """Give back the memory of the gradients' buckets; `wrap` makes them anew."""
+        self._ddp, self._learning = None, []
+        if self.ranks.device != "cpu":
+            torch.cuda.empty_cache()
+
     def __call__(self, *inputs: Any) -> Tensor:
         state, accumulate = self.loop.state, self.loop.settings.accumulate
         if not self.ranks.leads:
@@ -110,7 +116,7 @@ class OwnPartOfMixed:
         own = rows_of_share(len(batch), self.ranks.rank, self.ranks.size)
         part = replace(
             mixed,
-            image=None if mixed.image is None else mixed.image[own],
+            images=tuple(image[own] for image in mixed.images),
             numeric=None if mixed.numeric is None else mixed.numeric[own],
             codes=None if mixed.codes is None else mixed.codes[own],
             present=mixed.present[own],

@@ -76,6 +76,13 @@ class Together(Callback):
     def changed(self, state: LoopState) -> None:
         self.epoch_start(state)
 
+    def paused(self, state: LoopState) -> None:
+        assert self._forward is not None
+        self._forward.unwrap()
+
+    def resumed(self, state: LoopState) -> None:
+        self.epoch_start(state)
+
     def batch_end(self, state: LoopState) -> None:
         state.finish_early = self.control.relay(state.finish_early)
 

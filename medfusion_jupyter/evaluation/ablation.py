@@ -1,0 +1,208 @@
+"""What each modality and each fusion adds: one cross-validation each, over the same folds."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from medfusion_jupyter.data import Cohort
+from medfusion_jupyter.evaluation.ablation_view import html_of
+from medfusion_jupyter.nn import fusions
+from medfusion_jupyter.settings.watched import METRICS_OF
+from medfusion_jupyter.store import FINISHED, JobStatus
+from medfusion_jupyter.training.config import ConfigError, TrainingConfig
+from medfusion_jupyter.training.cross_validation import CrossValidation, cross_validate
+from medfusion_jupyter.training.fitting import fitted
+from medfusion_jupyter.training.job import LOOK_SECONDS, JobFailed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+IMAGE_ONLY, TABLE_ONLY = "image only", "table only"
+OF_IMAGES = (
+    "image_weights",
+    "cache_features",
+    "cutmix",
+    "attention_supervision",
+    "channels_last",
+    "gradient_checkpointing",
+)
+"""Settings that a model without images refuses."""
+
+NUMBERS = ("auroc", "low", "high", "above", "above_low", "above_high")
+COLUMNS = (*NUMBERS, "folds", "status", "job")
+
+
+class Ablation:
+    """Cross-validations of variants of a model, over the same folds. In a notebook it shows its table.
+
+    Everything is read from the store, so `mf.load_ablation` gives it back in another process, from its ids.
+    """
+
+    def __init__(self, variants: Mapping[str, CrossValidation]) -> None:
+        self.variants = dict(variants)
+
+    def __repr__(self) -> str:
+        ended = sum(one.status in FINISHED for one in self.variants.values())
+        return f"<Ablation of {len(self.variants)} variants, {ended} ended: {', '.join(self.job_ids)}>"
+
+    def _repr_html_(self) -> str:
+        return html_of(self.table)
+
+    @property
+    def job_ids(self) -> list[str]:
+        """The jobs that stand for the cross-validations, for `mf.load_ablation`."""
+        return [one.job_id for one in self.variants.values()]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row a variant: the mean AUROC over its folds, and how much it is above that of the first variant.
+
+        auroc, low, high: with the 95 % interval of the corrected resampled t-test; above, above_low, above_high: the mean
+        difference to the first variant, paired by fold, with its interval; folds: how many trainings are in it; job: its
+        id; status. NaN where no fold is completed yet.
+        """
+        import pandas as pd
+
+        first = next(iter(self.variants.values()))
+        return (
+            pd.DataFrame(
+                {name: _row(one, first) for name, one in self.variants.items()}, index=pd.Index(COLUMNS, name=None)
+            )
+            .T.rename_axis("variant")
+            .astype(dict.fromkeys(NUMBERS, float) | {"folds": int})
+        )
+
+    def wait(self) -> Ablation:
+        """Return when nothing is left at work, showing the progress; interrupting the wait leaves it running.
+
+        Raises JobFailed where a variant failed or was interrupted.
+        """
+        for pause in self._until_it_ends():
+            time.sleep(pause)
+        return self
+
+    def __await__(self) -> Generator[Any, None, Ablation]:
+        """As `wait`, without keeping the kernel's loop busy."""
+
+        async def waited() -> Ablation:
+            for pause in self._until_it_ends():
+                await asyncio.sleep(pause)
+            return self
+
+        return waited().__await__()
+
+    def _until_it_ends(self) -> Iterator[float]:
+        """Show the progress of all in one line; gives the seconds to wait before each further look."""
+        from tqdm import tqdm
+
+        with tqdm(total=100.0, file=sys.stdout, bar_format="{percentage:3.0f}%|{bar:24}| {desc}") as bar:
+            while True:
+                records = {name: one.record for name, one in self.variants.items()}
+                ended = [record.status in FINISHED for record in records.values()]
+                bar.n = round(100 * sum(record.progress for record in records.values()) / len(records), 1)
+                bar.set_description_str(f"{sum(ended)} of {len(ended)} variants ended")
+                if all(ended):
+                    break
+                yield LOOK_SECONDS
+        for name, record in records.items():
+            if record.status in (JobStatus.FAILED, JobStatus.INTERRUPTED):
+                raise JobFailed(f"{name!r} ({record.job_id}) {record.status}: {record.error or 'see its folds'}")
+
+    def stop(self) -> None:
+        """End what is at work and begin nothing more; completed folds stay as they are."""
+        for one in self.variants.values():
+            if one.status not in FINISHED:
+                one.stop()
+
+
+def _row(one: CrossValidation, first: CrossValidation) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(NUMBERS, float("nan"))
+    record = one.record
+    row |= {"folds": 0, "status": str(record.status), "job": one.job_id}
+    if not record.folds_done:
+        return row
+    found = one.metrics.to_dict("index")["auroc"]
+    row |= {"auroc": found["mean"], "low": found["low"], "high": found["high"], "folds": int(found["folds"])}
+    if one is not first and first.record.folds_done:
+        above = one.difference(first)
+        row |= {"above": above.value, "above_low": above.low, "above_high": above.high}
+    return row
+
+
+def ablation(
+    cohort: Cohort,
+    variants: Mapping[str, Mapping[str, Any]] | Sequence[str] | None = None,
+    *,
+    folds: int = 5,
+    repeats: int = 1,
+    seeds: Sequence[int] | None = None,
+    detach: bool = False,
+    **settings: Any,
+) -> Ablation:
+    """Cross-validate variants of a model over the same folds; returns at once.
+
+    variants: what is changed in each, by name, such as `{"focal": {"head": "focal"}, "plain": {}}`; or names of fusions; by
+    default the image alone, the table alone and every fusion. The first is what the others are compared with. folds,
+    repeats, seeds, detach: as of `mf.cross_validate`. settings: those of `mf.train`, which all variants share.
+
+    With freeze=["image_encoder"] and augment=False the features of the images are computed once a fold for all variants,
+    and each training takes seconds. Raises ConfigError and CohortError as `mf.cross_validate` does; nothing is stored then.
+    """
+    if "auroc" not in METRICS_OF[cohort.target.task]:
+        raise ConfigError(
+            f"An ablation compares AUROCs, and a target of {cohort.target.task} has none: compare mf.cross_validate(…) of each "
+            "variant by its metrics and difference."
+        )
+    chosen = _variants(cohort, variants, settings)
+    name = settings.pop("name", None) or cohort.name or cohort.target.name
+    for each in chosen.values():  # a mistake in the last is said before the first is stored
+        fitted(TrainingConfig.of(each), cohort.target.task)
+    return Ablation(
+        {
+            label: cross_validate(
+                cohort, folds, repeats, seeds=seeds, detach=detach, name=f"{name[:150]}: {label}", **each
+            )
+            for label, each in chosen.items()
+        }
+    )
+
+
+def load_ablation(*job_ids: str) -> Ablation:
+    """The ablation of those cross-validations, the first being what the others are compared with."""
+    return Ablation({(one := CrossValidation(job_id)).record.name.rpartition(": ")[2]: one for job_id in job_ids})
+
+
+def _variants(
+    cohort: Cohort, variants: Mapping[str, Mapping[str, Any]] | Sequence[str] | None, settings: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    if isinstance(variants, Mapping):
+        changes = {label: dict(change) for label, change in variants.items()}
+    else:
+        if cohort.image is None or not (cohort.numeric or cohort.categorical):
+            raise ConfigError(
+                "The cohort has images or a table alone: there is no fusion to compare. Give the variants by name, such as "
+                "variants={'plain': {}, 'focal': {'head': 'focal'}}."
+            )
+        names = list(fusions) if variants is None else list(variants)
+        changes = {IMAGE_ONLY: {"tabular_encoder": None}, TABLE_ONLY: {"image_encoder": None}}
+        changes |= {fusion: {"fusion": fusion} for fusion in names}
+    if not changes:
+        raise ConfigError("variants is empty: name one or more.")
+    return {label: _without_what_is_missing({**settings, **change}) for label, change in changes.items()}
+
+
+def _without_what_is_missing(settings: dict[str, Any]) -> dict[str, Any]:
+    """Shared settings without those of an encoder that this variant does without."""
+    gone = [part for part in ("image_encoder", "tabular_encoder") if settings.get(part, "") is None]
+    kept = {name: value for name, value in settings.items() if "image_encoder" not in gone or name not in OF_IMAGES}
+    if "freeze" in kept:
+        kept["freeze"] = [part for part in kept["freeze"] if part.split(".")[0] not in gone]
+        if not kept["freeze"]:
+            kept.pop("unfreeze_epoch", None)
+    if isinstance(kept.get("unfreeze_epoch"), dict):
+        kept["unfreeze_epoch"] = {part: at for part, at in kept["unfreeze_epoch"].items() if part in kept["freeze"]}
+    return kept

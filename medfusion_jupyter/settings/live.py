@@ -1,0 +1,60 @@
+"""Settings that may be changed while a run goes on: those that no batch, no weight and no place of the run depends on."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from medfusion_jupyter.settings.training import ConfigError, TrainingSettings
+
+LIVE = ("lr", "encoder_lr", "epochs", "patience", "min_delta", "unfreeze")
+"""Names of the settings that a run takes over between two steps."""
+
+
+def live_changes(current: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes as they are kept with the job. current: its settings as they were stored.
+
+    They have the ranges of the settings, and go together with those that stay. Raises ConfigError for a setting that cannot be
+    changed in a run, with those that can.
+    """
+    if not wanted:
+        raise ConfigError(f"Nothing to change is given. In a run can be changed: {', '.join(LIVE)}.")
+    for name in wanted:
+        if name not in LIVE:
+            near = difflib.get_close_matches(name, LIVE, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"{name} cannot be changed in a run; {', '.join(LIVE)} can.{hint}")
+    if "encoder_lr" in wanted and (current.get("encoder_lr") is None or wanted["encoder_lr"] is None):
+        raise ConfigError(
+            "encoder_lr can be changed, but not begun or ended, in a run: whether the encoders have a rate of their own "
+            "divides the optimiser's parameters."
+        )
+    changed = TrainingSettings.of({**current, **wanted}).model_dump(mode="json")
+    return {name: changed[name] for name in wanted}
+
+
+def read_changes(words: Iterable[str]) -> dict[str, Any]:
+    """`lr=1e-4 epochs=40 patience=none unfreeze=image_encoder.stem,fusion` as keywords. Raises ConfigError for other words."""
+    changes: dict[str, Any] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals or not name or not text:
+            raise ConfigError(
+                f"{word!r} is no change: write a setting and its value, such as lr=1e-4 or patience=none."
+            )
+        changes[name] = _value(name, text)
+    return changes
+
+
+def _value(name: str, text: str) -> Any:
+    if text.lower() == "none":
+        return None
+    if name == "unfreeze":
+        return text if text == "all" else [part.strip() for part in text.split(",")]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

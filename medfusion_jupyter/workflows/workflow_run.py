@@ -1,0 +1,193 @@
+"""A handle on a run of a workflow: watched, waited for, stopped, and asked for what its nodes gave."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import time
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Any, Self
+
+from medfusion_jupyter.store import ExecutionStatus, NodeRun, NodeStatus, open_store
+from medfusion_jupyter.store.status import EXECUTION_FINISHED
+from medfusion_jupyter.workflows.catalogue import closest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from medfusion_jupyter.store import Execution
+    from medfusion_jupyter.workflows.execution import ExecutionRun
+
+LOOK_SECONDS = 0.2
+
+SIGNS = {
+    NodeStatus.PENDING: "○",
+    NodeStatus.RUNNING: "●",
+    NodeStatus.COMPLETED: "✓",
+    NodeStatus.CACHED: "⚡",
+    NodeStatus.FAILED: "✕",
+    NodeStatus.SKIPPED: "–",
+    NodeStatus.STOPPED: "■",
+    NodeStatus.INTERRUPTED: "◌",
+}
+
+
+class WorkflowFailed(RuntimeError):
+    """A run of a workflow that was waited for did not come to its end."""
+
+
+class WorkflowRun:
+    """A run of a workflow, in this process or any other: its state is read from the store.
+
+    id: of its row; GET /medfusion/api/workflows/executions/{id} gives the same.
+    """
+
+    def __init__(self, execution_id: int, run: ExecutionRun | None = None) -> None:
+        self._store = open_store()
+        self._run = run
+        self.id = self._store.executions.get(execution_id).id
+
+    @classmethod
+    def of(cls, run: ExecutionRun) -> Self:
+        """Of a run of this process."""
+        return cls(run.execution_id, run)
+
+    @property
+    def record(self) -> Execution:
+        """Its row of the store as it is now."""
+        return self._store.executions.get(self.id)
+
+    @property
+    def status(self) -> ExecutionStatus:
+        """pending, running, completed, failed, stopped or interrupted."""
+        return self.record.status
+
+    @property
+    def node_runs(self) -> list[NodeRun]:
+        """What became of each node, in the order of the graph."""
+        return self._store.executions.node_runs(self.id)
+
+    @property
+    def nodes(self) -> pd.DataFrame:
+        """One row a node: status, seconds, error, and what it noted of itself."""
+        import pandas as pd
+
+        rows = [
+            {
+                "node": run.node_id,
+                "status": str(run.status),
+                "seconds": _seconds(run),
+                "noted": _in_words(run),
+                "error": run.error,
+            }
+            for run in self.node_runs
+        ]
+        return pd.DataFrame(rows, columns=["node", "status", "seconds", "noted", "error"]).set_index("node")
+
+    def output(self, node: str, port: str | None = None) -> Any:
+        """What a node gave, such as its model; port: which of its outputs, where it has several.
+
+        Raises WorkflowFailed where the node did not complete, or this process did not run it.
+        """
+        if self._run is None:
+            raise WorkflowFailed(
+                f"The values of run {self.id} are in the process that ran it; run the workflow again here."
+            )
+        if node not in self._run.values:
+            runs = {run.node_id: run for run in self.node_runs}
+            if node not in runs:
+                raise KeyError(f"There is no node {node!r}. {closest(node, runs)}")
+            raise WorkflowFailed(
+                f"The node {node!r} is {runs[node].status}: {runs[node].error or 'it has no output yet'}"
+            )
+        values = self._run.values[node]
+        if port is None and len(values) != 1:
+            raise KeyError(f"{node!r} has {len(values)} outputs ({', '.join(values)}): name the port.")
+        if port is not None and port not in values:
+            raise KeyError(f"{node!r} has no output {port!r}. {closest(port, values)}")
+        return values[next(iter(values)) if port is None else port]
+
+    def stop(self) -> None:
+        """Stop the nodes at work; those after them do not begin. Raises IllegalTransition where it has ended."""
+        self._store.executions.request_stop(self.id)
+        self._store.writer.wake()
+
+    def wait(self, timeout: float | None = None) -> Self:
+        """Return when it has ended; interrupting the wait leaves it running.
+
+        timeout: seconds; TimeoutError after it. Raises WorkflowFailed, naming each node with its reason, where it failed or was
+        interrupted. In a notebook `await run` waits too, and leaves the notebook's buttons alive.
+        """
+        for pause in self._until_it_ends(timeout):
+            if self._run is not None:
+                self._run.ended.wait(pause)
+            else:
+                time.sleep(pause)
+        return self
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        async def waited() -> Self:
+            for pause in self._until_it_ends(None):
+                await asyncio.sleep(pause)
+            return self
+
+        return waited().__await__()
+
+    def _until_it_ends(self, timeout: float | None) -> Iterator[float]:
+        until = None if timeout is None else time.monotonic() + timeout
+        while (record := self.record).status not in EXECUTION_FINISHED:
+            if until is not None and time.monotonic() > until:
+                raise TimeoutError(f"Run {self.id} is {record.status} after {timeout} s; it goes on in the background.")
+            yield LOOK_SECONDS
+        if record.status in (ExecutionStatus.FAILED, ExecutionStatus.INTERRUPTED):
+            failed = [f"{run.node_id}: {run.error}" for run in self.node_runs if run.status == NodeStatus.FAILED]
+            raise WorkflowFailed(f"Run {self.id} {record.status}. " + ("\n".join(failed) or str(record.error)))
+
+    def __repr__(self) -> str:
+        nodes = "".join(
+            f"\n  {SIGNS[run.status]} {run.node_id}: {run.status} {_in_words(run)}".rstrip() for run in self.node_runs
+        )
+        return f"<WorkflowRun {self.id}: {self.status}>{nodes}"
+
+    def _repr_html_(self) -> str:
+        record = self.record
+        rows = "".join(
+            f"<tr><td>{SIGNS[run.status]}</td>"
+            + "".join(
+                f"<td style='text-align:left'>{html.escape(text)}</td>"
+                for text in (run.node_id, str(run.status), _span(run), run.error or _in_words(run))
+            )
+            + "</tr>"
+            for run in self.node_runs
+        )
+        return f"<div><b>run {self.id}</b> · {html.escape(record.status)}<table>{rows}</table></div>"
+
+
+def _seconds(run: NodeRun) -> float | None:
+    if run.started_at is None or run.completed_at is None:
+        return None
+    return round((run.completed_at - run.started_at).total_seconds(), 2)
+
+
+def _span(run: NodeRun) -> str:
+    seconds = _seconds(run)
+    return "" if seconds is None else f"{seconds:.1f} s"
+
+
+def _in_words(run: NodeRun) -> str:
+    noted = {name: value for name, value in (run.output or {}).items() if name not in ("preview", "progress")}
+    parts = []
+    if run.status == NodeStatus.RUNNING and run.output and "progress" in run.output:
+        parts.append(f"{run.output['progress']:.0%}")
+    parts += [f"{name} {_short(value)}" for name, value in noted.items() if value is not None]
+    return ", ".join(parts)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, dict) and {"value", "low", "high"} <= value.keys():
+        return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+    if isinstance(value, dict):
+        return " ".join(f"{name}: {_short(one)}" for name, one in value.items())
+    return str(value)

@@ -1,0 +1,117 @@
+"""A fork over REST: a queued job that begins from a checkpoint of another one."""
+
+import pytest
+from identities import People
+
+from medfusion_jupyter.settings.training import TrainingSettings
+from medfusion_jupyter.store import home
+
+
+@pytest.fixture
+def jp_server_config(jp_server_config):
+    jp_server_config["ServerApp"]["identity_provider_class"] = People
+    jp_server_config["MedFusionApp"]["admins"] = ["root-admin"]
+    return jp_server_config
+
+
+@pytest.fixture
+def parent(store, here):
+    """A job of ada at work, with a checkpoint after each of two epochs and one within the third."""
+    settings = TrainingSettings(epochs=5, image_encoder=None).model_dump(mode="json")
+    job = store.jobs.create(
+        "parent",
+        model_config={"image_encoder": None, "tabular_encoder": "mlp", "fusion": "gated", "head": "classification"},
+        data_config={"dataset": "kept"},
+        training_config=settings,
+        total_epochs=5,
+        watched_metric="val/auroc",
+        dataset_fingerprint="f",
+        by="ada",
+    )
+    store.jobs.claim(job.job_id, run_token="t", **here)
+    folder = home() / "jobs" / job.job_id
+    folder.mkdir(parents=True)
+    (folder / "split.json").write_text("{}")
+    for epoch, step, metrics in ((1, 10, {"val/auroc": 0.7}), (2, 20, {"val/auroc": 0.8}), (2, 25, {})):
+        path = folder / f"{step}.safetensors"
+        path.write_bytes(b"weights")
+        store.checkpoints.add(
+            job.job_id,
+            run_token="t",
+            epoch=epoch,
+            step=step,
+            metrics=metrics,
+            path=str(path),
+            file_size=7,
+            is_best=bool(metrics),
+        )
+    return job
+
+
+async def test_a_fork_is_queued_with_its_parent_checkpoint_and_changes(ask, store, parent):
+    body = {"epoch": 1, "config": {"lr": 0.01, "epochs": 9}, "name": "slower", "priority": 3}
+    made = await ask("training", parent.job_id, "fork", method="POST", body=body, who="ada")
+    assert (made["name"], made["status"], made["priority"], made["created_by"]) == ("slower", "pending", 3, "ada")
+    assert made["parent_job_id"] == parent.job_id
+    changes = {"lr": {"from": 3e-4, "to": 0.01}, "epochs": {"from": 5, "to": 9}}
+    assert made["fork"] == {"epoch": 1, "step": 10, "changes": changes}
+    assert made["training_config"] == {**parent.training_config, "lr": 0.01, "epochs": 9, "name": "slower"}
+    assert (made["total_epochs"], made["best_value"]) == (9, 0.7)
+    assert made["job_id"] in [job.job_id for job in store.queue.waiting()]
+    (checkpoint,) = (await ask("training", made["job_id"], "checkpoints", who="ada"))["items"]
+    assert checkpoint["is_best"]
+    folder = home() / "jobs" / made["job_id"]
+    assert sorted(path.name for path in folder.iterdir()) == ["10.safetensors", "split.json"]
+    events = (await ask("training", made["job_id"], "events", who="ada"))["items"]
+    assert [(event["kind"], event["actor"]) for event in events] == [
+        ("created", "ada"),
+        ("forked", "ada"),
+        ("queued", "ada"),
+    ]
+    assert events[1]["data"] == {"from": parent.job_id, **made["fork"]}
+    children = (await ask("training", "list", parent_job_id=parent.job_id, who="ada"))["items"]
+    assert [child["job_id"] for child in children] == [made["job_id"]]
+
+
+async def test_by_default_it_is_the_newest_checkpoint_within_an_epoch_too(ask, parent):
+    made = await ask("training", parent.job_id, "fork", method="POST", body={}, who="ada")
+    assert made["fork"] == {"epoch": 2, "step": 25, "changes": {}}
+    assert (made["name"], made["best_epoch"]) == ("parent", None)
+
+
+REFUSED = [
+    ({"epoch": 4}, 400, "no checkpoint epoch=4. It has: epoch=1 step=10; epoch=2 step=20; epoch=2 step=25"),
+    ({"config": {"fusion": "concat"}}, 422, "fusion='concat' cannot be changed in a fork"),
+    ({"config": {"batch_size": 7}}, 422, "batch_size=7 changes the batches of an epoch"),
+    ({"config": {"epochs": 2}}, 422, "nothing is left to train"),
+    ({"config": {"colour": "red"}}, 422, "no setting 'colour'"),
+    ({"config": {"lr": -1}}, 422, "lr=-1"),
+    ({"epoch": "one"}, 422, ""),
+    ({"priority": 9999}, 422, ""),
+]
+
+
+@pytest.mark.parametrize(("body", "code", "said"), REFUSED)
+async def test_what_does_not_fit_is_refused_and_nothing_is_stored(refused, store, parent, body, code, said):
+    before = store.events.list()
+    answered, told = await refused("training", parent.job_id, "fork", method="POST", body=body, who="ada")
+    assert answered == code
+    assert said in told["message"]
+    assert store.events.list() == before
+    assert not [path for path in (home() / "jobs").iterdir() if path.name != parent.job_id]
+
+
+async def test_a_checkpoint_whose_file_is_gone_is_refused(refused, parent):
+    (home() / "jobs" / parent.job_id / "20.safetensors").unlink()
+    code, told = await refused("training", parent.job_id, "fork", method="POST", body={"epoch": 2}, who="ada")
+    assert code == 400
+    assert "20.safetensors" in told["message"]
+
+
+async def test_somebody_elses_job_is_forked_by_an_admin_alone(fetch, refused, store, parent):
+    code, told = await refused("training", parent.job_id, "fork", method="POST", body={}, who="grace")
+    assert (code, told["code"]) == (403, "not-yours")
+    assert "belongs to ada" in told["message"]
+    assert [job.job_id for job in store.jobs.list().items] == [parent.job_id]
+    assert (await fetch(f"training/{parent.job_id}/fork", "POST", {}, who="root-admin")).code == 201
+    assert (await refused("training", "job_0999", "fork", method="POST", body={}, who="ada"))[0] == 404

@@ -1,0 +1,196 @@
+"""Attention supervision looks where it is told, and a model that is told does not take the shortcut."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+import medfusion as mf
+from medfusion_jupyter.data import CohortError, PixelCache
+from medfusion_jupyter.data.batches import BatchSource
+from medfusion_jupyter.nn import Architecture, FusionModel
+from medfusion_jupyter.settings.augmentation import Augmentation
+from medfusion_jupyter.training import ConfigError, TrainingConfig
+from medfusion_jupyter.training.attention import attention_inside, attention_loss, share_inside, with_attention
+
+SIDE = 32
+
+
+def shortcut_cohort(folder, n, seed, *, shortcut, start=0):
+    """Images of noise; the ill have a faint lesion somewhere, which is marked, and a bright corner as often as `shortcut` says.
+
+    shortcut: the chance of a bright corner in the ill; in the well it is 1 - shortcut.
+    """
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for k in range(start, start + n):
+        ill = k % 2
+        pixels = rng.normal(100, 20, (SIDE, SIDE))
+        mask = None
+        if ill:
+            top, left = rng.integers(8, SIDE - 12, 2)
+            pixels[top : top + 7, left : left + 7] += 18
+            marked = np.zeros((SIDE, SIDE), np.uint8)
+            marked[top : top + 7, left : left + 7] = 1  # not 255: whatever is not 0 counts
+            mask = f"mask-{k}.png"
+            Image.fromarray(marked).save(folder / mask)
+        if rng.random() < (shortcut if ill else 1 - shortcut):
+            pixels[:5, :5] = 250
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{k}.png")
+        rows.append({"image": f"{k}.png", "mask": mask, "y": "ill" if ill else "well"})
+    return pd.DataFrame(rows)
+
+
+def cohort_of(folder, frame, mask="mask"):
+    return mf.Cohort(frame, target="y", image="image", image_root=folder, mask=mask)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shortcut")
+    return folder, shortcut_cohort(folder, 500, 0, shortcut=0.99)
+
+
+def test_told_where_the_lesion_is_a_model_does_not_take_the_shortcut(train, pictures, tmp_path):
+    folder, frame = pictures
+    cohort = cohort_of(folder, frame)
+    honest = cohort_of(tmp_path, shortcut_cohort(tmp_path, 300, 1, shortcut=0.5))
+    found = {}
+    for weight in (0, 2):
+        job = train(
+            cohort,
+            image_size=SIDE,
+            epochs=8,
+            lr=2e-3,
+            batch_size=32,
+            augment={"flip": 0, "rotate": 0},
+            attention_supervision=weight,
+            patience=None,
+            watch="val/loss",  # the AUROC of the shortcut is 1 from the first epoch on
+        ).wait()
+        model = job.model
+        spec, module = model.spec, model.module
+        masks = PixelCache.open(honest.mask_paths, size=SIDE, channels=1, cache_dir=tmp_path)
+        source = spec.source(
+            honest,
+            spec.pixels(honest, tmp_path),
+            np.arange(300),
+            batch_size=100,
+            device="cpu",
+            targets=honest.target_codes,
+        )
+        source.read_masks(masks)
+        inside = attention_inside(module, source, torch.autocast("cpu", enabled=False))
+        found[weight] = (inside, mf.evaluate(model, honest).auroc.value)
+        assert ("val/attention_inside" in job.history) == (weight > 0)
+    (before, fooled), (after, learned) = found[0], found[2]
+    assert after > before + 0.2, found
+    assert learned > fooled + 0.1, found
+
+
+def test_the_share_is_of_positions_that_hold_a_marked_pixel():
+    attention = torch.tensor([[[3.0, 1.0], [0.0, 0.0]], [[1.0, 1.0], [1.0, 1.0]]])
+    masks = torch.zeros(2, 1, 8, 8)
+    masks[0, 0, 1, 2] = 1  # within the first of four positions
+    share = share_inside(attention, masks)
+    assert share[0] == pytest.approx(0.75)
+    assert share[1].isnan()
+    assert attention_loss(attention, masks) == pytest.approx(0.25)
+    assert attention_loss(attention, torch.zeros(2, 1, 8, 8)) == 0
+
+
+def test_it_pushes_the_weights_and_changes_no_output():
+    torch.manual_seed(0)
+    model = FusionModel(Architecture("light_cnn", "mlp", "film", "classification", 3, 1, 16, 5, (3, 4))).eval()
+    from medfusion_jupyter.data.batches import Batch
+
+    images, numeric, codes = torch.randn(4, 1, 16, 16), torch.randn(4, 5), torch.zeros(4, 2, dtype=torch.long)
+    present = torch.tensor([[True, True], [True, False], [False, True], [True, True]])
+    batch = Batch((images,), numeric, codes, present, torch.tensor([0, 1, 2, 0]), np.arange(4), False)
+    outputs, attention = with_attention(model, batch)
+    assert torch.allclose(outputs, model(images, numeric, codes, present), atol=1e-5)
+    assert attention.shape == (4, 2, 2)
+    assert not attention[2].any()  # there is no image to look at
+    masks = torch.zeros(4, 1, 16, 16)
+    masks[:, :, :4, :4] = 1
+    attention_loss(attention[:2], masks[:2]).backward()
+    assert all(p.grad.isfinite().all() for p in model.image_encoder.parameters())
+    assert any(p.grad.any() for p in model.image_encoder.parameters())
+
+
+def test_masks_move_with_their_images(tmp_path):
+    """The image is its own mask: after any move they are still the same place."""
+    rng = np.random.default_rng(0)
+    pixels = np.zeros((20, 1, SIDE, SIDE), np.uint8)
+    for one in pixels:
+        top, left = rng.integers(4, 18, 2)
+        one[0, top : top + 8, left : left + 8] = 255
+    cache = PixelCache(pixels, np.arange(20), "key")
+    source = BatchSource(
+        cache,
+        None,
+        None,
+        rows=np.arange(20),
+        batch_size=20,
+        device="cpu",
+        mean=[0],
+        std=[1],
+        modalities=["image"],
+    )
+    source.read_masks(cache)
+    generator = torch.Generator().manual_seed(0)
+    (batch,) = source.epoch((0, 0), Augmentation(rotate=40, translate=0.2, brightness=0, contrast=0), generator)
+    assert torch.equal(batch.mask, batch.images[0])
+    moved = torch.from_numpy(pixels[batch.rows] / 255).float()
+    assert not torch.allclose(batch.mask, moved, atol=0.5)
+    (plain,) = source.epoch(None, None, None)
+    assert torch.equal(plain.mask, plain.images[0])
+
+
+def test_rows_without_a_mask_have_an_empty_one(pictures):
+    folder, frame = pictures
+    cohort = cohort_of(folder, frame.head(4))
+    assert [path is not None for path in cohort.mask_paths] == [False, True, False, True]
+    again = mf.Cohort.from_roles(cohort.frame, cohort.roles())
+    assert again.mask_paths == cohort.mask_paths
+    assert cohort.subset(np.array([1])).mask_paths == cohort.mask_paths[1:2]
+    assert cohort.fingerprint != cohort_of(folder, frame.head(4), mask=None).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"mixup": 0.2}, "cannot be had with mixup=0.2"),
+        ({"head": "ordinal"}, "head='ordinal'"),
+        ({"image_encoder": None}, "is of images"),
+        (
+            {"freeze": ["image_encoder"], "augment": False, "cache_features": True},
+            "attention_supervision looks at the images",
+        ),
+    ],
+)
+def test_what_it_cannot_go_with_is_refused(settings, words):
+    with pytest.raises(ConfigError, match=words):
+        TrainingConfig.of({**settings, "attention_supervision": 1})
+
+
+def test_without_masks_it_is_refused_before_anything_is_stored(pictures):
+    folder, frame = pictures
+    with pytest.raises(ConfigError, match="make the cohort with mask='column'"):
+        mf.train(cohort_of(folder, frame, mask=None), attention_supervision=1, image_encoder="light_cnn")
+    with pytest.raises(ConfigError, match="None of the masks in the column 'mask'"):
+        mf.train(cohort_of(folder, frame.assign(mask=None)), attention_supervision=1, image_encoder="light_cnn")
+    with pytest.raises(CohortError, match="one image a row"):
+        mf.Cohort(frame, target="y", image=["image"], image_root=folder, mask="mask", bag=True)
+    assert len(mf.jobs()) == 0
+
+
+def test_an_encoder_that_sums_up_in_a_token_says_so(train, pictures):
+    folder, frame = pictures
+    job = train(
+        cohort_of(folder, frame.head(60)), attention_supervision=1, image_encoder="vit_b_32", image_size=64, epochs=1
+    )
+    with pytest.raises(RuntimeError, match="pools its map"):
+        job.wait()

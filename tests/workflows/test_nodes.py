@@ -1,0 +1,81 @@
+"""The nodes of the project do what their public functions do, each with the cohort, split or model that comes in."""
+
+import itertools
+
+import pandas as pd
+import pytest
+
+import medfusion as mf
+from medfusion_jupyter.nn import fusions, heads, image_encoders, table_encoders
+
+
+@pytest.mark.parametrize(
+    ("kind", "registry"),
+    [
+        ("model.image_encoder", image_encoders),
+        ("model.table_encoder", table_encoders),
+        ("model.fusion", fusions),
+        ("model.head", heads),
+    ],
+)
+def test_the_parts_that_a_form_offers_are_there(builtin, kind, registry):
+    offered = builtin.get(kind).to_json()["settings"]["properties"]["name"]["examples"]
+    assert [name for name in offered if name not in registry] == []
+
+
+def test_every_setting_of_a_form_says_what_it_is(builtin):
+    for node_type in builtin:
+        for name, field in node_type.to_json()["settings"].get("properties", {}).items():
+            assert field.get("description"), f"{node_type.name}.{name}"
+
+
+def test_a_table_goes_through_sources_filters_and_a_split_to_files(store, tmp_path):
+    cohort = mf.synthetic_cohort(n=100, image_size=16, seed=1)
+    cohort.frame.assign(part=["train", "train", "val", "test"] * 25).to_csv(tmp_path / "data.csv", index=False)
+    roles = cohort.roles()
+    number = roles["numeric"][0]
+    roles = {name: roles[name] for name in ("image", "image_root", "patient", "numeric")} | {
+        "target": cohort.target.name
+    }
+    wf = mf.Workflow("all")
+    source = wf.add("source.csv", table=tmp_path / "data.csv", **roles)
+    kept = wf.add("cohort.filter", column=number, at_least=-3)
+    derived = wf.add("cohort.derive", name="twice", formula=f"2 * `{number}`")
+    parts = wf.add("cohort.split_by", column="part")
+    training = wf.add("train", image_encoder=None, epochs=1)
+    named = wf.add("model.register", alias="production")
+    predictions = wf.add("predict")
+    table = wf.add("predictions.export", path=tmp_path / "predictions.csv")
+    archive = wf.add("model.export", path=tmp_path / "model.zip")
+    wf.add("note", text="only the table")
+    for giving, taking in itertools.pairwise([source, kept, derived, parts, training, named]):
+        wf.connect(giving, taking)
+    wf.connect(named, predictions)
+    wf.connect(derived, predictions)
+    wf.connect(predictions, table)
+    wf.connect(named, archive)
+    run = wf.run().wait(120)
+    assert set(run.nodes["status"]) == {"completed"}
+    model = run.output("register")
+    assert mf.load_model(model.name, alias="production").job_id == run.output("train").job_id
+    assert run.output("derive").numeric == [*roles["numeric"], "twice"]
+    read = pd.read_csv(tmp_path / "predictions.csv")
+    pd.testing.assert_frame_equal(read, model.predict(run.output("derive")).reset_index(drop=True), check_dtype=False)
+    from medfusion_jupyter.store.model_archive import unpack
+
+    assert unpack(tmp_path / "model.zip")["backbone"]
+
+
+def test_a_stored_cohort_is_checked_and_cross_validated(store):
+    mf.synthetic_cohort(n=120, image_size=16).save("icu")
+    wf = mf.Workflow("folds")
+    source = wf.add("source.dataset", name="icu")
+    wf.connect(source, wf.add("cohort.check", folds=2, images=20))
+    folds = wf.add("cross_validate", folds=2, epochs=1, image_encoder=None)
+    wf.connect(source, folds)
+    run = wf.run().wait(200)
+    assert run.output("check").looked_at
+    assert len(run.output("cross_validate").jobs) == 2
+    assert run.node_runs[2].output["job_id"] == run.output("cross_validate").job_id
+    again = wf.run().wait(200)
+    assert again.nodes.loc["cross_validate", "status"] == "cached"
