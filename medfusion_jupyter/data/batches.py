@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -74,7 +75,7 @@ class BatchSource:
         self,
         cache: PixelCache | None,
         table: TableArrays | None,
-        targets: Tensor | None,
+        targets: NDArray[Any] | None,
         *,
         rows: NDArray[np.int64],
         batch_size: int,
@@ -104,7 +105,7 @@ class BatchSource:
         self._present = np.stack(presence, axis=1)
         self._numeric = None if table is None else torch.from_numpy(table.numeric).to(device)
         self._codes = None if table is None else torch.from_numpy(table.codes).to(device)
-        self._targets = None if targets is None else targets.to(device)
+        self._targets = None if targets is None else torch.from_numpy(targets).to(device)
         self._mask = torch.from_numpy(self._present).to(device)
         self._cache = cache
         self._pixels: Tensor | None = None
@@ -393,9 +394,9 @@ def _pixels_on_device(cache: PixelCache, device: str) -> Tensor | None:
     return kept.get(device)
 
 
-def _chances(targets: Tensor | None, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+def _chances(targets: NDArray[Any] | None, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     assert targets is not None
-    of_row = targets.numpy()[rows]
+    of_row = targets[rows]
     chances = 1 / np.bincount(of_row)[of_row]
     normed: NDArray[np.float64] = chances / chances.sum()
     return normed

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from medfusion_jupyter.data import Cohort, CohortError, PixelCache, TableEncoder, Target, target_of
 from medfusion_jupyter.data.batches import BatchSource
@@ -91,7 +90,7 @@ class InputSpec:
         *,
         batch_size: int,
         device: str,
-        targets: Tensor | None = None,
+        targets: NDArray[Any] | None = None,
         balanced: bool = False,
         max_images: int | None = None,
     ) -> BatchSource:

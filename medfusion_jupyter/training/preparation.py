@@ -127,7 +127,7 @@ def prepare(
         )
     if spec is None:
         spec = _fit(split, config, modalities, pixels)
-    batches = partial(spec.source, cohort, pixels, device=device, targets=targets)
+    batches = partial(spec.source, cohort, pixels, device=device, targets=targets.numpy())
     prepared = Prepared(
         spec=spec,
         architecture=spec.architecture(
