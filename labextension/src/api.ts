@@ -27,7 +27,26 @@ export const STATUSES: readonly Status[] = [
 /** Of a job that has not ended. */
 export const ACTIVE: readonly Status[] = STATUSES.slice(0, 4);
 
-export type Command = 'pause' | 'resume' | 'stop';
+export type Command = 'pause' | 'resume' | 'stop' | 'checkpoint';
+
+/** Settings of a run that may be changed while it goes on; a `patience` of null never ends it early. */
+export interface IChanges {
+  lr?: number;
+  encoder_lr?: number;
+  epochs?: number;
+  patience?: number | null;
+  unfreeze?: string[] | 'all';
+}
+
+/** The settings of a job that the form of changes begins with. */
+export interface IJobSettings {
+  lr?: number;
+  encoder_lr?: number | null;
+  epochs?: number;
+  patience?: number | null;
+  freeze?: string[];
+  unfreeze?: string[];
+}
 
 /** A training job as the server gives it. Times are ISO 8601 in UTC, lengths of time seconds, progress 0 to 1. */
 export interface IJob {
@@ -117,6 +136,22 @@ export class Api {
 
   command(command: Command, jobId: string): Promise<IJob> {
     return this._request(`training/${command}/${jobId}`, { method: 'POST' });
+  }
+
+  /** What the job is trained with now. */
+  async settingsOf(jobId: string): Promise<IJobSettings> {
+    const job: { training_config: IJobSettings } = await this._request(
+      `training/status/${jobId}`
+    );
+    return job.training_config;
+  }
+
+  /** Change settings of a run; they hold from its next step on. */
+  change(jobId: string, changes: IChanges): Promise<IJob> {
+    return this._request(`training/${jobId}`, {
+      method: 'PATCH',
+      body: JSON.stringify(changes)
+    });
   }
 
   series(

@@ -13,8 +13,10 @@ import { Contents } from '@jupyterlab/services';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { Api, Command } from './api';
+import { askForChanges } from './changeDialog';
 import { Feed } from './feed';
 import { medfusionIcon } from './icon';
+import { openJobMenu } from './jobMenu';
 import { PanelModel } from './model';
 import { MedFusionPanel } from './panel';
 import { WorkflowApi } from './workflow/workflowApi';
@@ -30,6 +32,8 @@ namespace CommandIDs {
   export const pause = 'medfusion:pause-job';
   export const resume = 'medfusion:resume-job';
   export const stop = 'medfusion:stop-job';
+  export const checkpoint = 'medfusion:checkpoint-job';
+  export const change = 'medfusion:change-job';
 }
 
 const plugin: JupyterFrontEndPlugin<void> = {
@@ -63,6 +67,7 @@ function activate(
     trans,
     ask: (command, jobId) =>
       void commands.execute(`medfusion:${command}-job`, { job_id: jobId }),
+    openMenu: (job, button) => openJobMenu(commands, job, button),
     refresh: () => void commands.execute(CommandIDs.refresh),
     openNotebook: path => void commands.execute('docmanager:open', { path })
   });
@@ -71,7 +76,9 @@ function activate(
 
   const said = (error: unknown) =>
     void Notification.error(
-      error instanceof Error ? error.message : String(error)
+      error instanceof Error ? error.message : String(error),
+      // without it only the bell would ring
+      { autoClose: 10000 }
     );
 
   commands.addCommand(CommandIDs.open, {
@@ -85,21 +92,47 @@ function activate(
     describedBy: { args: { type: 'object', properties: {} } },
     execute: () => model.refresh().catch(said)
   });
-  const ofJob: [string, Command, string][] = [
-    [CommandIDs.pause, 'pause', trans.__('Pause a training job')],
-    [CommandIDs.resume, 'resume', trans.__('Resume a training job')],
-    [CommandIDs.stop, 'stop', trans.__('Stop a training job')]
+  const describedBy = {
+    args: {
+      type: 'object' as const,
+      required: ['job_id'],
+      properties: {
+        job_id: { type: 'string' as const },
+        // in the menu of a job: without saying again that it is one
+        short: { type: 'boolean' as const }
+      }
+    }
+  };
+  const ofJob: [string, Command, string, string][] = [
+    [
+      CommandIDs.pause,
+      'pause',
+      trans.__('Pause'),
+      trans.__('Pause a training job')
+    ],
+    [
+      CommandIDs.resume,
+      'resume',
+      trans.__('Resume'),
+      trans.__('Resume a training job')
+    ],
+    [
+      CommandIDs.stop,
+      'stop',
+      trans.__('Stop…'),
+      trans.__('Stop a training job')
+    ],
+    [
+      CommandIDs.checkpoint,
+      'checkpoint',
+      trans.__('Checkpoint now'),
+      trans.__('Save a training job now')
+    ]
   ];
-  for (const [id, command, label] of ofJob) {
+  for (const [id, command, short, label] of ofJob) {
     commands.addCommand(id, {
-      label,
-      describedBy: {
-        args: {
-          type: 'object',
-          required: ['job_id'],
-          properties: { job_id: { type: 'string' } }
-        }
-      },
+      label: args => (args['short'] ? short : label),
+      describedBy,
       execute: async args => {
         const jobId = String(args['job_id']);
         if (command === 'stop' && !(await confirmed(jobId))) {
@@ -109,6 +142,25 @@ function activate(
       }
     });
   }
+  commands.addCommand(CommandIDs.change, {
+    label: args =>
+      args['short']
+        ? trans.__('Change settings…')
+        : trans.__('Change settings of a training job'),
+    describedBy,
+    execute: async args => {
+      const jobId = String(args['job_id']);
+      try {
+        const settings = await model.settings(jobId);
+        const changes = await askForChanges(jobId, settings, trans);
+        if (changes !== null) {
+          await model.change(jobId, changes);
+        }
+      } catch (error) {
+        said(error);
+      }
+    }
+  });
   for (const command of [CommandIDs.open, CommandIDs.refresh]) {
     palette?.addItem({ command, category: 'MedFusion' });
   }

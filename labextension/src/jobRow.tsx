@@ -1,5 +1,6 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 import {
+  ellipsesIcon,
   LabIcon,
   pauseIcon,
   runIcon,
@@ -33,6 +34,8 @@ interface IJobRowProps {
   spark: readonly number[];
   trans: TranslationBundle;
   ask: (command: string, jobId: string) => void;
+  /** Open the menu of what else can be asked of the job, below the button that was clicked. */
+  openMenu: (job: IJob, button: HTMLElement) => void;
   /** Of a cross-validation: whether its folds, the rows in `children`, are shown. */
   foldsShown: boolean;
   toggleFolds: () => void;
@@ -131,7 +134,8 @@ function wordsOfAsked(asked: Command, trans: TranslationBundle): string {
   return {
     pause: trans.__('pausing…'),
     resume: trans.__('resuming…'),
-    stop: trans.__('stopping…')
+    stop: trans.__('stopping…'),
+    checkpoint: trans.__('saving…')
   }[asked];
 }
 
@@ -198,7 +202,7 @@ function place(job: IJob, trans: TranslationBundle): string {
 }
 
 function Buttons(props: IJobRowProps): React.JSX.Element {
-  const { job, asked, trans, ask } = props;
+  const { job, asked, trans, ask, openMenu } = props;
   const offered: [Command, LabIcon, string][] = [
     ['pause', pauseIcon, trans.__('Pause %1', job.name)],
     [
@@ -227,6 +231,18 @@ function Buttons(props: IJobRowProps): React.JSX.Element {
             <icon.react tag="span" width="16px" height="16px" />
           </button>
         ))}
+      {job.commands.length > 0 && (
+        <button
+          className="jp-MedFusion-button"
+          data-command="menu"
+          title={trans.__('More for %1', job.name)}
+          aria-label={trans.__('More for %1', job.name)}
+          aria-haspopup="menu"
+          onClick={event => openMenu(job, event.currentTarget)}
+        >
+          <ellipsesIcon.react tag="span" width="16px" height="16px" />
+        </button>
+      )}
     </>
   );
 }

@@ -12,6 +12,7 @@ interface IJobsProps {
   model: PanelModel;
   trans: TranslationBundle;
   ask: (command: string, jobId: string) => void;
+  openMenu: (job: IJob, button: HTMLElement) => void;
   openNotebook: (path: string) => void;
 }
 
@@ -73,7 +74,7 @@ export function Jobs(props: IJobsProps): React.JSX.Element {
 function Row(
   props: IJobsProps & { job: IJob; whole?: IJob }
 ): React.JSX.Element {
-  const { model, job, whole, trans, ask } = props;
+  const { model, job, whole, trans, ask, openMenu } = props;
   const folds = model.folds(job.job_id);
   return (
     <JobRow
@@ -84,6 +85,7 @@ function Row(
       spark={model.spark(job)}
       trans={trans}
       ask={ask}
+      openMenu={openMenu}
       foldsShown={folds !== undefined}
       toggleFolds={() => quietly(model.toggleFolds(job.job_id))}
     >

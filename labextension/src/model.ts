@@ -2,7 +2,15 @@ import { IDisposable } from '@lumino/disposable';
 import { Poll, Throttler } from '@lumino/polling';
 import { ISignal, Signal } from '@lumino/signaling';
 
-import { ACTIVE, Api, Command, IJob, IModel } from './api';
+import {
+  ACTIVE,
+  Api,
+  Command,
+  IChanges,
+  IJob,
+  IJobSettings,
+  IModel
+} from './api';
 import { Feed, FeedMessage } from './feed';
 
 const PAGE = 50;
@@ -187,10 +195,24 @@ export class PanelModel implements IDisposable {
     await this.refreshModels();
   }
 
+  /** What a job is trained with now. */
+  settings(jobId: string): Promise<IJobSettings> {
+    return this._api.settingsOf(jobId);
+  }
+
+  /** Change settings of a run; throws RefusedError with the server's words. */
+  async change(jobId: string, changes: IChanges): Promise<void> {
+    this._put(await this._api.change(jobId, changes));
+    this._emit();
+  }
+
   /** Ask the run of a job; throws RefusedError with the server's words. */
   async command(command: Command, jobId: string): Promise<void> {
-    this._asked.set(jobId, command);
-    this._emit();
+    // a checkpoint changes no status that could be waited for
+    if (command !== 'checkpoint') {
+      this._asked.set(jobId, command);
+      this._emit();
+    }
     try {
       this._put(await this._api.command(command, jobId));
     } catch (error) {

@@ -8,6 +8,7 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import { Message } from '@lumino/messaging';
 import * as React from 'react';
 
+import { IJob } from './api';
 import { medfusionIcon } from './icon';
 import { Jobs } from './jobs';
 import { PanelModel } from './model';
@@ -22,6 +23,7 @@ export interface IPanelOptions {
   newWorkflow: () => void;
   trans: TranslationBundle;
   ask: (command: string, jobId: string) => void;
+  openMenu: (job: IJob, button: HTMLElement) => void;
   openNotebook: (path: string) => void;
   refresh: () => void;
 }
@@ -30,13 +32,19 @@ export interface IPanelOptions {
 export class MedFusionPanel extends SidePanel {
   constructor(private _options: IPanelOptions) {
     super();
-    const { model, trans, ask, openNotebook } = _options;
+    const { model, trans, ask, openMenu, openNotebook } = _options;
     this.id = 'medfusion-panel';
     this.addClass('jp-MedFusion-panel');
     this.title.icon = medfusionIcon;
     this.title.caption = 'MedFusion';
     const jobs = ReactWidget.create(
-      <Jobs model={model} trans={trans} ask={ask} openNotebook={openNotebook} />
+      <Jobs
+        model={model}
+        trans={trans}
+        ask={ask}
+        openMenu={openMenu}
+        openNotebook={openNotebook}
+      />
     );
     const models = ReactWidget.create(<Models model={model} trans={trans} />);
     const workflows = ReactWidget.create(

@@ -6,6 +6,7 @@ Start at `cohort.py`. `augment.py` and `batches.py` are the only modules here th
 from medfusion_jupyter.data.cohort import Cohort
 from medfusion_jupyter.data.column_types import infer_columns
 from medfusion_jupyter.data.dates import days_since
+from medfusion_jupyter.data.dicom_folder import read_dicom_folder
 from medfusion_jupyter.data.errors import CohortError
 from medfusion_jupyter.data.folds import Fold, folds_by_patient
 from medfusion_jupyter.data.medmnist import read_medmnist
@@ -38,6 +39,7 @@ __all__ = [
     "infer_columns",
     "public_cohort",
     "public_cohorts",
+    "read_dicom_folder",
     "read_image",
     "read_medmnist",
     "synthetic_cohort",

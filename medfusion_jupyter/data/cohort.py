@@ -451,6 +451,7 @@ class Cohort:
     def _of_frame(self, frame: pd.DataFrame, **roles: Any) -> Cohort:
         cohort = Cohort.from_roles(frame.reset_index(drop=True), {**self.roles(), **roles})
         cohort.name = self.name
+        cohort.units |= {column: unit for column, unit in self.units.items() if unit is not None}
         return cohort
 
     def _used(self) -> pd.DataFrame:

@@ -29,7 +29,7 @@ STYLE = """<style>
 .mf-cohort .mf-bar { display: inline-block; height: 9px; background: var(--jp-brand-color1, #1976d2); margin-right: 6px; }
 .mf-cohort figure { display: inline-block; margin: 0 6px 6px 0; text-align: center; }
 .mf-cohort img { width: 88px; height: 88px; object-fit: cover; image-rendering: auto; border-radius: 3px; }
-.mf-cohort figure span { position: relative; display: inline-block; }
+.mf-cohort figure span { position: relative; display: inline-block; margin-right: 2px; }
 .mf-cohort .mf-more { position: absolute; right: 3px; bottom: 3px; padding: 0 4px; border-radius: 3px; color: #fff;
   background: rgba(0, 0, 0, 0.65); font-size: 11px; }
 .mf-cohort .mf-absent { width: 88px; height: 88px; line-height: 88px; vertical-align: top; border-radius: 3px;

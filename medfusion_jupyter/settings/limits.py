@@ -48,6 +48,15 @@ class LimitSettings(BaseModel):
         ),
     ] = None
 
+    val_check_interval: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            description="validate within an epoch too, after every so many steps, or below 1 after each such share of it; the "
+            "best epoch, patience and plateau go by the validation after the epoch. None: after the epoch alone",
+        ),
+    ] = None
+
     @field_validator("watch")
     @classmethod
     def _watchable(cls, value: str) -> str:
@@ -66,9 +75,9 @@ class LimitSettings(BaseModel):
         hours, minutes, seconds = map(int, parts)
         return 60 * hours + minutes + seconds / 60
 
-    @field_validator("limit_val_batches")
+    @field_validator("limit_val_batches", "val_check_interval")
     @classmethod
     def _count_or_share(cls, value: float | None) -> float | None:
         if value is not None and value > 1 and value != int(value):
-            raise ValueError("give a whole number of batches, or a share below 1")
+            raise ValueError("give a whole number, or a share below 1")
         return value

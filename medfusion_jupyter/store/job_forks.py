@@ -86,13 +86,16 @@ class JobForks(JobFolds):
 def _take_over(checkpoint: Path, parent: str, fork: str) -> Path:
     """Give a fork its checkpoint and the split of its parent; gives the path of the checkpoint."""
     jobs = home() / "jobs"
-    split, path = jobs / parent / "split.json", jobs / fork / checkpoint.name
-    for file, mine in ((split, jobs / fork / split.name), (checkpoint, path)):
-        if not file.exists():
-            shutil.rmtree(jobs / fork, ignore_errors=True)
-            raise BadValue(f"{file} of {parent} is not there: fork from another checkpoint, where its files are.")
-        write_durably(mine, partial(_link_or_copy, file))
-    return path
+    split = jobs / parent / "split.json"
+    try:
+        for file in (split, checkpoint):
+            write_durably(jobs / fork / file.name, partial(_link_or_copy, file))
+    except OSError as error:
+        shutil.rmtree(jobs / fork, ignore_errors=True)
+        if not isinstance(error, FileNotFoundError):
+            raise
+        raise BadValue(f"{file} of {parent} is not there: fork from another checkpoint, where its files are.") from None
+    return jobs / fork / checkpoint.name
 
 
 def _link_or_copy(file: Path, to: Path) -> None:

@@ -110,11 +110,18 @@ def build_loop(
         accumulate=config.accumulate_grad_batches,
         row_weights=row_weights,
         validate_every=config.check_val_every_n_epoch,
+        validate_within=_steps(config.val_check_interval, state.steps_per_epoch),
     )
     loop = Loop(state, step, prepared.train, prepared.val, settings, callbacks, control)
     if config.attention_supervision:
         loop.validate = validate_with_attention
     return loop
+
+
+def _steps(count_or_share: float | None, steps_per_epoch: int) -> int | None:
+    if count_or_share is None:
+        return None
+    return int(count_or_share) if count_or_share >= 1 else max(1, round(count_or_share * steps_per_epoch))
 
 
 def callbacks_of(config: TrainingConfig, state: LoopState) -> list[Callback]:

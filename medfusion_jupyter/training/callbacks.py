@@ -2,8 +2,9 @@
 
 A callback defines the methods it wants; each is given the LoopState. The order of events:
 `fit_start`, then for each epoch `epoch_start`, `batch_end` after each batch, `step_end` after each step of the optimiser,
-`losses` when step losses have been read from the device, `epoch_end` after validation; `paused`, `resumed` and `changed` between
-batches; `checkpoint_wanted` between two steps, where one was asked for; `fit_end` last, also after a stop.
+`losses` when step losses have been read from the device, `validated` after a validation within the epoch, `epoch_end` after that
+of the epoch; `paused`, `resumed`, `changed` and `checkpoint_wanted` between steps; `fit_end` last, also after a stop. Where the
+memory ran out and on_out_of_memory='smaller_batch', all of it begins again from the last checkpoint.
 
 A callback may have `state_dict()`, of numbers, text, lists, dicts and tensors, and `load_state_dict(state)`: its state is then in
 every checkpoint and given back before `fit_start` where a run goes on.
@@ -50,6 +51,9 @@ class Callback:
 
     def losses(self, state: LoopState) -> None:
         """state.read_losses holds (step, loss, learning rate) of the steps since the last such event."""
+
+    def validated(self, state: LoopState) -> None:
+        """After a validation within an epoch (val_check_interval); state.row holds its metrics alone."""
 
     def epoch_end(self, state: LoopState) -> None:
         """After validation; state.row holds the epoch's metrics."""

@@ -109,10 +109,10 @@ def beginning_of_fork(checkpoint: Checkpoint, state: LoopState, config: Training
     description = dict(checkpoint.description)
     before, now = description["config"], config.model_dump(mode="json")
     changed = {name for name, value in now.items() if before.get(name, value) != value}
-    if changed & set(OF_THE_BATCHES) and not description["batch"]:
+    if changed & set(OF_THE_BATCHES) and not description.get("batch"):
         # steps of another length: its place in the run is that of its epochs
         description["step"] = description["epoch"] * state.steps_per_epoch
-    value = description["metrics"].get(config.watch)
+    value = description.get("metrics", {}).get(config.watch)
     description["best_epoch"], description["best_value"] = (
         (None, None) if value is None else (description["epoch"], value)
     )
@@ -122,7 +122,7 @@ def beginning_of_fork(checkpoint: Checkpoint, state: LoopState, config: Training
         forgotten.add("Plateau")
     if "precision" in changed:
         description["scaler"] = None
-    callbacks = description["callbacks"]["dict"]
+    callbacks = description.get("callbacks", {}).get("dict", {})
     description["callbacks"] = {"dict": {key: kept for key, kept in callbacks.items() if key not in forgotten}}
     tensors = _tensors(checkpoint, state.model, before, config, changed)
     return replace(checkpoint, tensors=tensors, description=description)

@@ -124,7 +124,7 @@ class InputSpec:
             image_size=self.image_size,
             num_features=0 if self.table is None else self.table.num_features,
             cardinalities=() if self.table is None else self.table.cardinalities,
-            views=() if self.views == ("image",) else self.views,
+            views=self.views if len(self.views) > 1 else (),
             **of_images,
         )
 

@@ -49,7 +49,7 @@ class LoopSettings:
     """What the loop needs of the configuration.
 
     row_weights: how much each row of the cohort counts in the loss, needed where a step has several batches; validate_every:
-    epochs from one validation to the next.
+    epochs from one validation to the next; validate_within: steps from one to the next within an epoch, or None.
     """
 
     seed: int
@@ -60,6 +60,7 @@ class LoopSettings:
     accumulate: int = 1
     row_weights: NDArray[np.float64] | None = None
     validate_every: int = 1
+    validate_within: int | None = None
 
 
 class Loop:
@@ -135,6 +136,8 @@ class Loop:
                     call(state)
                 if self._of_step is not None:
                     continue  # a step is one thing: nobody is heard between its batches
+                if self.settings.validate_within is not None:
+                    self._validate_within(self.settings.validate_within)
                 if self.control.attention:
                     self._rest()
                 if state.checkpoint_wanted:
@@ -212,6 +215,19 @@ class Loop:
         last = state.finish_early or state.epoch >= state.epochs
         if state.epoch % self.settings.validate_every and not last:
             return {}
+        return self._metrics()
+
+    def _validate_within(self, every: int) -> None:
+        state = self.state
+        if state.batch // self.settings.accumulate % every or state.batch >= self._batches_an_epoch:
+            return
+        self._read()
+        state.row = self._metrics()
+        self.notify("validated")
+        state.row = {}
+
+    def _metrics(self) -> dict[str, float]:
+        state = self.state
         metrics = self.validate(state.judged, self.val, self.settings.autocast)
         if not math.isfinite(metrics["val/loss"]):
             # the weights are lost although the last step's loss was not: they must not become a checkpoint

@@ -48,10 +48,14 @@ class Recorder(Callback):
         self._metrics["train/loss"] = state.read_losses[-1][1]
         self._metrics["lr"] = state.read_losses[-1][2]
 
-    def epoch_end(self, state: LoopState) -> None:
+    def validated(self, state: LoopState) -> None:
         for name, value in state.row.items():
             if name.startswith("val/"):
                 self.store.writer.append(self.job_pk, name, state.step, value)
+        self._metrics.update(state.row)
+
+    def epoch_end(self, state: LoopState) -> None:
+        self.validated(state)
         self._metrics.update({k: v for k, v in state.row.items() if k != "seconds"})
         self._jobs.finish_epoch(
             self.job_id, run_token=self.run_token, epoch=state.epoch, row={"epoch": state.epoch, **state.row}
@@ -74,7 +78,9 @@ class Recorder(Callback):
         if kept:
             self._jobs.note_changes(self.job_id, run_token=self.run_token, changes=kept)
         if state.refused:
-            self._jobs.note_event(self.job_id, "change_refused", state.refused, run_token=self.run_token)
+            self._jobs.note_event(
+                self.job_id, "change_refused", {"error": " ".join(state.refused.values())}, run_token=self.run_token
+            )
 
     def progress(self) -> dict[str, Any] | None:
         """How far the run is, from any thread; None before its first step."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import signal
 import threading
 from collections import deque
+from contextlib import suppress
 from typing import Protocol
 
 
@@ -53,6 +55,9 @@ class Turns:
             self._current.work()
 
     def _leave(self) -> None:
+        # an interrupt must not break off the last words
+        with suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         with self._lock:
             leaving = [*([self._current] if self._current else []), *self._waiting]
             self._waiting.clear()

@@ -5,12 +5,17 @@ from __future__ import annotations
 import html
 import threading
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ipywidgets import HTML, Button, HBox, Layout, VBox
 
+from medfusion_jupyter.settings.live import live_changes
+from medfusion_jupyter.settings.training import ConfigError
 from medfusion_jupyter.store import ACTIVE, FINISHED, RESUMABLE, JobStatus, StoreError, open_store
+from medfusion_jupyter.store.status import ASKABLE
 from medfusion_jupyter.widgets import monitor_text as text
+from medfusion_jupyter.widgets.change_form import ChangeForm
 from medfusion_jupyter.widgets.charts import Charts
 from medfusion_jupyter.widgets.cross_validation_monitor import CrossValidationMonitor
 from medfusion_jupyter.widgets.curve import Curve
@@ -18,6 +23,14 @@ from medfusion_jupyter.widgets.refresher import refresher
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store import Job
+
+ASKED = {
+    "pause": "Pausing …",
+    "resume": "Resuming …",
+    "stop": "Stopping …",
+    "checkpoint": "Saving …",
+    "set": "Changing …",
+}
 
 _monitors: weakref.WeakValueDictionary[tuple[str, str], Monitor | CrossValidationMonitor] = (
     weakref.WeakValueDictionary()
@@ -50,6 +63,7 @@ class Monitor(VBox):  # type: ignore[misc]
         self._refreshing = threading.Lock()
         self._shown: tuple[Any, ...] = ()
         self._asked: str | None = None
+        self._last_said = self._newest_before = 0
         self._trouble = False
         job = self._store.jobs.get(job_id)
         self._metrics = {
@@ -64,15 +78,20 @@ class Monitor(VBox):  # type: ignore[misc]
         self._message = HTML()
         self.pause = Button(description="Pause", icon="pause", layout=Layout(width="92px"))
         self.stop = Button(description="Stop", icon="stop", layout=Layout(width="84px"))
+        self.save = Button(description="Checkpoint", icon="save", layout=Layout(width="112px"))
+        self.change = Button(description="Change…", icon="sliders", layout=Layout(width="104px"))
+        self.form = ChangeForm(self._apply)
         self.charts = Charts(job.watched_metric)
         self.pause.on_click(lambda _: self._pause_or_resume())
         self.stop.on_click(lambda _: self._request("stop"))
+        self.save.on_click(lambda _: self._request("checkpoint"))
+        self.change.on_click(lambda _: self._show_or_hide_form())
         head = HBox(
-            [self._title, HBox([self.pause, self.stop])],
+            [self._title, HBox([self.pause, self.stop, self.save, self.change])],
             layout=Layout(justify_content="space-between", flex_flow="row wrap"),
         )
         super().__init__(
-            [head, self._progress, self._message, self._note, self.charts, self._epochs],
+            [head, self.form, self._progress, self._message, self._note, self.charts, self._epochs],
             layout=Layout(width="100%", overflow="hidden"),
         )
         for widget, name in (
@@ -81,6 +100,8 @@ class Monitor(VBox):  # type: ignore[misc]
             (self._progress, "mf-progress"),
             (self.pause, "mf-pause"),
             (self.stop, "mf-stop"),
+            (self.save, "mf-save"),
+            (self.change, "mf-change-open"),
             (self._epochs, "mf-epochs"),
         ):
             widget.add_class(name)
@@ -130,8 +151,9 @@ class Monitor(VBox):  # type: ignore[misc]
         )
         _put(self._title, text.title(job))
         _put(self._progress, text.progress(job) + text.origin(job))
-        troubles = self._store.events.list(entity="job", entity_id=self.job_id, kinds=text.TROUBLES)
-        _put(self._note, text.note(job) + text.troubles(troubles))
+        said = self._store.events.list(entity="job", entity_id=self.job_id, kinds=text.SAID)
+        self._last_said = said[-1].id if said else 0
+        _put(self._note, text.note(job) + text.said(said))
         _put(self._epochs, text.epochs(job, self._store.jobs.history(self.job_id)))
         self._set_buttons(job)
 
@@ -150,21 +172,52 @@ class Monitor(VBox):  # type: ignore[misc]
         curve.extend(whole.steps, whole.values)
 
     def _set_buttons(self, job: Job) -> None:
-        done = {"pause": (JobStatus.PAUSED,), "resume": (JobStatus.RUNNING,), "stop": ()}
-        if self._asked is not None and (job.status in done[self._asked] or job.status in FINISHED):
+        if self._asked is not None and (job.status in FINISHED or self._is_done(self._asked, job)):
             self._asked = None
             self._say("")
         resume = job.status == JobStatus.PAUSED or job.status in RESUMABLE
         words = "Resume" if resume else "Pause"
         waiting = self._asked is not None
+        changeable = job.status in ASKABLE["set"] and job.num_folds is None
+        if not changeable:
+            self.form.hide()
         for button, trait, value in (
             (self.pause, "description", words),
             (self.pause, "icon", "play" if resume else "pause"),
             (self.pause, "disabled", waiting or not (resume or "pause" in job.commands)),
             (self.stop, "disabled", waiting or "stop" not in job.commands),
+            (self.save, "disabled", waiting or "checkpoint" not in job.commands),
+            (self.change, "disabled", waiting or not changeable),
         ):
             if getattr(button, trait) != value:
                 setattr(button, trait, value)
+
+    def _is_done(self, asked: str, job: Job) -> bool:
+        if asked in ("set", "checkpoint"):
+            return self._newest(asked) > self._newest_before
+        return job.status == {"pause": JobStatus.PAUSED, "resume": JobStatus.RUNNING}.get(asked)
+
+    def _newest(self, asked: str) -> int:
+        """The id of the last answer to such a command."""
+        if asked == "set":
+            return self._last_said
+        saved = self._store.checkpoints.list(self.job_id)
+        return max((one.id for one in saved), default=0)
+
+    def _show_or_hide_form(self) -> None:
+        if self.form.shown:
+            self.form.hide()
+        else:
+            self.form.show(self._store.jobs.get(self.job_id).training_config)
+
+    def _apply(self, changes: Callable[[], dict[str, Any]]) -> None:
+        try:
+            wanted = live_changes(self._store.jobs.get(self.job_id).training_config, changes())
+        except (StoreError, ConfigError) as refused:
+            self._say(str(refused))
+            return
+        self.form.hide()
+        self._request("set", wanted)
 
     def _pause_or_resume(self) -> None:
         job = self._store.jobs.get(self.job_id)
@@ -185,15 +238,17 @@ class Monitor(VBox):  # type: ignore[misc]
         self._say("")
         refresher.follow(self)
 
-    def _request(self, command: str) -> None:
+    def _request(self, command: str, changes: dict[str, Any] | None = None) -> None:
+        self._newest_before = self._newest(command)
         try:
-            self._store.jobs.request(self.job_id, command)
+            self._store.jobs.request(self.job_id, command, changes)
         except StoreError as refused:
             self._say(str(refused))
             return
         self._asked = command
-        self._say({"pause": "Pausing …", "resume": "Resuming …", "stop": "Stopping …"}[command])
-        self.pause.disabled = self.stop.disabled = True
+        self._say(ASKED[command])
+        for button in (self.pause, self.stop, self.save, self.change):
+            button.disabled = True
         # in the kernel that trains, the next batch is the one that obeys
         self._store.writer.wake()
         refresher.follow(self)

@@ -7,7 +7,7 @@ import html
 import math
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from medfusion_jupyter.settings.watched import METRICS, words_of
@@ -114,15 +114,42 @@ TROUBLES = {
     "checkpoint_failed": "A checkpoint could not be written. The training goes on, and it is tried again.",
     "checkpoint_damaged": "A checkpoint was damaged.",
     "callback_failed": "A callback failed.",
+    "change_refused": "A change was refused.",
+    "out_of_memory": "The memory ran out. It goes on from the last checkpoint with smaller batches.",
 }
 """Events of a job that a person should know of although it goes on."""
 
+SAID = (*TROUBLES, "changed")
+"""Events that the monitor tells of."""
 
-def troubles(events: Sequence[Event]) -> str:
-    """The last of each kind of trouble, with its time."""
-    last = {event.kind: event for event in events}
-    lines = [f"{event.at.astimezone():%H:%M} {TROUBLES[kind]} {_said(event.data)}" for kind, event in last.items()]
-    return "".join(f"<div class='mf-note' role='status'>{html.escape(line)}</div>" for line in lines)
+SHOWN_CHANGES = 3
+
+
+def said(events: Sequence[Event]) -> str:
+    """The last changes of settings, and the last of each kind of trouble, with their times."""
+    changes = [event for event in events if event.kind == "changed"]
+    shown = "; ".join(f"{_time(event)} {settings(event.data)}" for event in changes[-SHOWN_CHANGES:])
+    lines = [f"<div class='mf-quiet'>Changed while it ran: {html.escape(shown)}</div>"] if changes else []
+    last = {event.kind: event for event in events if event.kind in TROUBLES}
+    for kind, event in last.items():
+        line = html.escape(f"{_time(event)} {TROUBLES[kind]} {_said(event.data)}")
+        lines.append(f"<div class='mf-note' role='status'>{line}</div>")
+    return "".join(lines)
+
+
+def settings(changes: Mapping[str, Any]) -> str:
+    """`lr=0.0001, epochs=40`."""
+    return ", ".join(f"{name}={_short(value)}" for name, value in changes.items())
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value).lower()
+
+
+def _time(event: Event) -> str:
+    return f"{event.at.astimezone():%H:%M}"
 
 
 def _said(data: dict[str, Any]) -> str:

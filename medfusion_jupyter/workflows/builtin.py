@@ -42,6 +42,17 @@ SOURCES = (
         code=Call("mf.Cohort", by_place=("table",), outputs=THE_COHORT),
     ),
     NodeType(
+        "source.dicom",
+        "Sources",
+        "DICOM folder",
+        "The DICOM files of a folder, what their headers say, and a table of labels.",
+        _run("dicom_folder"),
+        outputs=(COHORT,),
+        settings=of.DicomFolderSettings,
+        always=True,
+        code=Call("mf.read_dicom_folder", by_place=("folder", "labels"), outputs=THE_COHORT),
+    ),
+    NodeType(
         "source.dataset",
         "Sources",
         "Stored dataset",

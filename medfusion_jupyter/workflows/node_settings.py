@@ -13,6 +13,26 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 Part = Literal["train", "val", "test"]
 
 
+TargetColumn = Annotated[
+    Name | list[Name] | dict[str, Any],
+    Field(
+        description="column of the classes to predict, a list of columns of findings, or a target as an object, as "
+        "mf.Survival(…).to_json() gives it"
+    ),
+]
+Bag = Annotated[
+    bool | Name,
+    Field(
+        description="true where a cell names several images with ; between them; or the column, such as that of the study, "
+        "whose rows become one with all their images"
+    ),
+]
+CtWindow = Annotated[
+    str | tuple[float, float] | None,
+    Field(description="what is black and white of CT: lung, brain and the like, or [low, high] in Hounsfield units"),
+]
+
+
 class NodeSettings(BaseModel):
     """Settings of a node: nothing beside what is named, and never changed."""
 
@@ -23,22 +43,44 @@ class CsvSettings(NodeSettings):
     """Settings of `source.csv`, which are those of `mf.Cohort`."""
 
     table: Annotated[str, Field(min_length=1, description="path of the CSV, one row an image or patient")]
-    target: Annotated[
-        Name | list[Name] | dict[str, Any],
+    target: TargetColumn
+    image: Annotated[
+        Name | list[Name] | dict[Name, Name] | None,
         Field(
-            description="column of the classes to predict, a list of columns of findings, or a target as an object, as "
-            "mf.Survival(…).to_json() gives it"
+            description="column with the name of each row's image file; several columns are views, as a list, or as an object "
+            "that names them"
         ),
-    ]
-    image: Annotated[Name | None, Field(description="column with the name of each row's image file")] = None
+    ] = None
     image_root: Annotated[
         str | None, Field(description="folder of the images; by default that of the CSV", min_length=1)
     ] = None
+    bag: Bag = False
+    window: CtWindow = None
     patient: Annotated[
         Name | None, Field(description="column of the patient's id: rows of one patient stay on one side of a split")
     ] = None
     numeric: Annotated[list[Name], Field(description="columns of numbers to learn from")] = []
     categorical: Annotated[list[Name], Field(description="columns of categories to learn from")] = []
+
+
+class DicomFolderSettings(NodeSettings):
+    """Settings of `source.dicom`, which are those of `mf.read_dicom_folder`."""
+
+    folder: Annotated[str, Field(min_length=1, description="folder of the DICOM files, with those within it")]
+    labels: Annotated[str, Field(min_length=1, description="path of a CSV with the target of each patient or study")]
+    target: TargetColumn
+    on: Annotated[
+        Literal["PatientID", "StudyInstanceUID", "SeriesInstanceUID"],
+        Field(description="column of the labels with the id that the files have under this name"),
+    ] = "PatientID"
+    numeric: Annotated[
+        list[Name], Field(description="columns of numbers to learn from, of the labels, or PatientAge in years")
+    ] = []
+    categorical: Annotated[
+        list[Name], Field(description="columns of categories to learn from, of the labels, or PatientSex, Modality …")
+    ] = []
+    bag: Bag = False
+    window: CtWindow = None
 
 
 class DatasetSettings(NodeSettings):

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from medfusion_jupyter.data import Cohort, public_cohort, read_medmnist, synthetic_cohort
+from medfusion_jupyter.data import Cohort, public_cohort, read_dicom_folder, read_medmnist, synthetic_cohort
 from medfusion_jupyter.evaluation import evaluate
 from medfusion_jupyter.settings.augmentation import Augmentation
 from medfusion_jupyter.settings.training import TrainingSettings
@@ -29,6 +29,11 @@ LOOK_SECONDS = 0.1
 def csv(inputs: Values, settings: of.CsvSettings, context: Context) -> Values:
     """`source.csv`."""
     return _cohort(Cohort(**settings.model_dump()), context)
+
+
+def dicom_folder(inputs: Values, settings: of.DicomFolderSettings, context: Context) -> Values:
+    """`source.dicom`."""
+    return _cohort(read_dicom_folder(**settings.model_dump()), context)
 
 
 def stored_dataset(inputs: Values, settings: of.DatasetSettings, context: Context) -> Values:
@@ -107,12 +112,14 @@ def train(inputs: Values, settings: of.TrainSettings, context: Context) -> Value
     """`train`: an ordinary job of this process. One that is stopped by itself gives its best epoch, and the graph goes on."""
     config = TrainingConfig.of(_settings_of_training(inputs, settings))
     split = split_for(inputs["split"], config)
-    job_id = _unfinished(context)
-    if job_id is None:
+    earlier = _earlier_job(context)
+    if earlier is None:
         job_id = run_here(split, config, workflow_execution_id=context.execution_id, by=context.owner).job_id
         context.begun(job_id=job_id)
     else:
-        resume(job_id)
+        job_id, status = earlier
+        if status != JobStatus.COMPLETED:
+            resume(job_id)
     context.note(job_id=job_id)
     record = _until_it_ends(job_id, context)
     context.note(epoch=record.best_epoch, metric=record.watched_metric, value=record.best_value)
@@ -122,13 +129,16 @@ def train(inputs: Values, settings: of.TrainSettings, context: Context) -> Value
 def cross_validation(inputs: Values, settings: of.CrossValidateSettings, context: Context) -> Values:
     """`cross_validate`."""
     given = _settings_of_training(inputs, settings)
-    job_id = _unfinished(context)
-    if job_id is None:
+    earlier = _earlier_job(context)
+    if earlier is None:
         made = cross_validate(inputs["cohort"], **given)
         job_id = made.job_id
         context.begun(job_id=job_id)
     else:
-        made = load_cross_validation(job_id).resume()
+        job_id, status = earlier
+        made = load_cross_validation(job_id)
+        if status != JobStatus.COMPLETED:
+            made.resume()
     context.note(job_id=job_id)
     record = _until_it_ends(job_id, context)
     context.note(metric=record.watched_metric, value=record.best_value)
@@ -192,16 +202,21 @@ def _settings_of_training(inputs: Values, settings: TrainingSettings) -> dict[st
     return given
 
 
-def _unfinished(context: Context) -> str | None:
-    """The job that an earlier run of the same node began, from the same inputs, and did not bring to its end."""
+def _earlier_job(context: Context) -> tuple[str, JobStatus] | None:
+    """The job of an earlier run of the same node, that did not live to see its end, and where it stands.
+
+    One that another process is still at work on is waited for. None where there is none, it was deleted, or it failed.
+    """
     job_id = context.earlier.get("job_id")
-    if job_id is None:
-        return None
     try:
-        status = open_store().jobs.get(job_id).status
+        while job_id is not None and (status := open_store().jobs.get(job_id).status) != JobStatus.FAILED:
+            if status in FINISHED:
+                return job_id, status
+            context.raise_if_stopping()
+            time.sleep(LOOK_SECONDS)
     except UnknownId:
         return None
-    return str(job_id) if status in (JobStatus.INTERRUPTED, JobStatus.STOPPED) else None
+    return None
 
 
 def _until_it_ends(job_id: str, context: Context) -> Any:

@@ -200,6 +200,20 @@ def test_a_stored_workflow_opens_in_a_tab_and_runs_in_a_kernel_of_its_own(tab, l
     editor.box.locator("[data-version='3']").get_by_role("button", name="version 3").click()
     editor.box.locator(".mf-flow-difference:has-text('+ gated_training')").wait_for()
     tab.shot("workflow-versions")
+
+    # what is not saved is kept in the browser
+    editor.box.get_by_role("button", name="Close versions").click()
+    editor.set("patients", "n", "250")
+    page.wait_for_function(
+        "() => Object.entries(localStorage).some(([key, kept]) => /draft/.test(key) && /250/.test(kept))"
+    )
+    page.reload()
+    page.wait_for_function("window.jupyterapp && window.jupyterapp.restored", timeout=60_000)
+    tab.show_panel()
+    page.locator("#medfusion-panel li[data-workflow-id]").get_by_role("button", name="three fusions").click()
+    editor = Editor(tab)
+    editor.summary("patients", "n 250")
+    editor.box.locator(".mf-flow-status:has-text('unsaved changes')").wait_for()
     errors = [error for error in tab.errors if "409" not in error]
     assert errors == []
 
@@ -238,6 +252,22 @@ def test_a_node_of_ones_own_runs_and_nothing_of_its_html_acts(tab, lab):
     editor.box.get_by_text("Words of mine").first.wait_for()
     # what code adds afterwards is there too
     editor.node("by_code").wait_for()
+
+    # the keys of every editor
+    editor.node("by_code").click()
+    for keys, count in (("Control+c", 2), ("Control+v", 3), ("Control+d", 4), ("Delete", 3), ("Control+z", 4)):
+        page.keyboard.press(keys)
+        page.wait_for_function(f"() => document.querySelectorAll('.mf-flow-node').length === {count}")
+    page.keyboard.press("Control+a")
+    page.keyboard.press("Delete")
+    editor.box.get_by_text("An empty workflow").wait_for()
+    # the node under the focus is gone: the keys are the editor's nevertheless
+    page.keyboard.press("d")
+    page.keyboard.press("d")
+    assert _cells(page) == 4
+    for keys, count in (("Control+z", 4), ("Control+z", 3), ("Control+Shift+z", 4), ("Control+z", 3), ("Control+z", 2)):
+        page.keyboard.press(keys)
+        page.wait_for_function(f"() => document.querySelectorAll('.mf-flow-node').length === {count}")
     editor.press_run()
     editor.node("words", "completed").wait_for(timeout=60_000)
     editor.node("words").click()

@@ -227,7 +227,7 @@ def test_each_view_has_its_images_and_its_column_of_the_mask():
 @pytest.mark.parametrize("most", [None, 2])
 def test_a_batch_of_bags_has_the_images_that_are_there_and_their_places(most):
     source, slots = _several("bags", max_images=most)
-    seen = []
+    seen, drawn = [], []
     for epoch in range(3):
         for batch in source.epoch((0, epoch), None, None):
             (images,) = batch.images
@@ -235,11 +235,13 @@ def test_a_batch_of_bags_has_the_images_that_are_there_and_their_places(most):
             rows = np.repeat(batch.rows, batch.instances.sum(dim=1).numpy())
             shown = images[:, 0, 0, 0].round().numpy().astype(int)
             assert (shown // 4 == rows).all()  # each image is of its row
+            drawn += [(epoch, image) for image in shown.tolist()]
             counts = (slots[0, batch.rows] >= 0).sum(axis=1)
             assert batch.instances.sum(dim=1).tolist() == counts.clip(0, most or 4).tolist()
             assert batch.present[:, 0].tolist() == (counts > 0).tolist()
         seen.append([batch.images[0][:, 0, 0, 0].tolist() for batch in source.epoch((0, epoch), None, None)])
-    assert seen[0] != seen[1]
+    of_epochs = [{image for one, image in drawn if one == epoch} for epoch in range(3)]
+    assert (of_epochs[0] != of_epochs[1] != of_epochs[2]) == (most is not None)  # drawn anew
     again = [batch.images[0][:, 0, 0, 0].tolist() for batch in source.epoch((0, 0), None, None, start=1)]
     assert again == seen[0][1:]  # an epoch that is begun in its middle draws what it would have drawn
     whole = list(source.epoch(None, None, None))

@@ -96,3 +96,20 @@ def test_a_kept_cohort_is_loaded_by_its_name(store, cohort):
     assert mf.Cohort.load("kept").fingerprint == cohort.fingerprint
     with pytest.raises(UnknownId, match="kept"):
         mf.Cohort.load("lost")
+
+
+def test_bags_of_images_stay_together(tmp_path):
+    from PIL import Image
+
+    table = pd.DataFrame({"study": list("aabbccdd"), "file": [f"{k}.png" for k in range(8)]})
+    table["icu"], table["age"] = ["no"] * 4 + ["yes"] * 4, [30, 30, 40, 40, 50, 50, 60, 60]
+    for name in table["file"]:
+        Image.new("L", (8, 8), 90).save(tmp_path / name)
+    cohort = mf.Cohort(table, target="icu", image="file", image_root=tmp_path, bag="study", numeric=["age"])
+    kept = cohort.filter("age", at_least=40).derive("decades", "age / 10")
+    assert (len(kept), kept.numbers("decades").tolist()) == (3, [4, 5, 6])
+    assert [[path.name for path in one] for one in kept.images[0]] == [
+        ["2.png", "3.png"],
+        ["4.png", "5.png"],
+        ["6.png", "7.png"],
+    ]

@@ -65,6 +65,19 @@ def test_training(medfusion_home):
     assert shown.count("<svg") >= 2  # the curves of both trials
 
 
+def test_workflow(medfusion_home):
+    notebook = _run("05-workflow.ipynb")
+    store = open_store()
+    first, second = store.executions.list(workflow_id=store.workflows.get_by_name("fusion-study").id).items[::-1]
+    assert {run.status for run in store.executions.node_runs(first.id)} == {"completed"}
+    statuses = {run.node_id: run.status for run in store.executions.node_runs(second.id)}
+    assert statuses["patients"] == statuses["parts"] == "cached"
+    assert statuses["training"] == "completed"
+    assert len(store.jobs.list().items) == 2
+    (shown,) = [cell.outputs[0]["data"]["text/plain"] for cell in notebook.cells if "wf.graph" in cell.source]
+    assert shown == "True"
+
+
 def test_data_and_models(medfusion_home):
     shown = _text(_run("04-data-and-models.ipynb"))
     assert "<MedicalImage DICOM CT series: 1 x 12 x 64 x 64, spacing 2.5 x 0.8 x 0.8 mm" in shown

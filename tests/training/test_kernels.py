@@ -1,11 +1,15 @@
 """Training in a real kernel, which is then killed."""
 
 import os
+import random
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
+import torch
 from jupyter_client.manager import start_new_kernel
 
 import medfusion as mf
@@ -101,3 +105,48 @@ def test_a_kernel_that_is_shut_down_in_order_says_so_at_once(kernel):
     manager.shutdown_kernel(now=False)
     record = open_store().jobs.get(job_id)
     assert (record.status, record.error) == ("interrupted", "the kernel was shut down")
+
+
+INTERRUPTED = """
+import medfusion as mf
+
+cohort = mf.synthetic_cohort(n=300, seed=0, image_size=16)
+settings = dict(image_encoder=None, batch_size=16, device="cpu", patience=None, epochs=30, augment=False)
+mf.train(cohort, **settings).wait()
+job = mf.train(cohort, **settings)
+interrupts = 0
+
+def look():
+    while job.status != "completed":
+        job.wait()
+
+def again(work):
+    global interrupts
+    while True:
+        try:
+            return work()
+        except KeyboardInterrupt:
+            interrupts += 1
+
+print("go", flush=True)
+# one may come while another is caught
+again(lambda: again(lambda: again(look)))
+print(interrupts, flush=True)
+"""
+
+
+def test_interrupts_at_any_moment_end_the_waiting_and_change_no_bit(medfusion_home):
+    process = subprocess.Popen([sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, text=True)
+    next(line for line in process.stdout if line.strip() == "go")
+    moments = random.Random(0)
+    while open_store().jobs.get("job_0002").progress < 0.7:
+        process.send_signal(signal.SIGINT)
+        time.sleep(moments.uniform(0.001, 0.08))
+    rest = process.stdout.read()
+    assert process.wait(120) == 0
+    assert int(rest.split()[-1]) >= 3
+    plain, interrupted = mf.load_job("job_0001"), mf.load_job("job_0002")
+    assert (interrupted.status, interrupted.record.error) == ("completed", None)
+    ours, theirs = interrupted.model.module.state_dict(), plain.model.module.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert list(interrupted.metrics("train/loss")) == list(plain.metrics("train/loss"))

@@ -141,3 +141,40 @@ def test_validation_is_limited_to_a_stratified_sample_that_stays_the_same(loop_o
     share = cohort.target_codes[whole.rows].mean()
     assert abs(cohort.target_codes[first.rows].sum() - share * len(first.rows)) <= 1
     assert np.isin(np.unique(cohort.target_codes), cohort.target_codes[first.rows]).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "at"),
+    [
+        ({"val_check_interval": 2}, [2, 4]),
+        ({"val_check_interval": 0.5}, [2, 4]),
+        ({"val_check_interval": 3}, [3]),
+        ({"val_check_interval": 1, "accumulate_grad_batches": 2}, [1, 2]),
+        ({"val_check_interval": 50}, []),
+    ],
+)
+def test_it_validates_within_epochs_too_and_changes_no_bit(loop_of, settings, at):
+    class Within(Callback):
+        def __init__(self):
+            self.steps = []
+
+        def validated(self, state):
+            assert np.isfinite(state.row["val/loss"])
+            self.steps.append(state.step)
+
+    within = Within()
+    plain = loop_of(epochs=2, **{k: v for k, v in settings.items() if k != "val_check_interval"})
+    plain.run()
+    loop = loop_of(callbacks=[within], epochs=2, **settings)
+    loop.run()
+    assert within.steps == [*at, *(loop.state.steps_per_epoch + step for step in at)]
+    ours, theirs = loop.state.model.state_dict(), plain.state.model.state_dict()
+    assert all((ours[name] == theirs[name]).all() for name in theirs)
+
+
+def test_validations_within_an_epoch_are_points_of_the_curve_and_rows_are_of_epochs(train):
+    job = train(epochs=2, val_check_interval=0.5).wait()
+    steps = job.record.total_steps // 2
+    assert list(job.metrics("val/auroc").index) == [2, 4, steps, steps + 2, steps + 4, 2 * steps]
+    assert len(job.history) == 2
+    assert job.record.best_epoch in (1, 2)

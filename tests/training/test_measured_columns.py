@@ -64,6 +64,7 @@ def test_a_cohort_that_was_kept_still_knows_its_units(table, medfusion_home):
     again = mf.Cohort.read(medfusion_home / "datasets" / cohort.fingerprint)
     assert again.units == cohort.units == {"crp": "mg/L", "ldh [U/l]": "U/l", "born_offset": None}
     assert np.array_equal(again.numbers("crp"), cohort.numbers("crp"), equal_nan=True)
+    assert again.filter("crp", at_least=3).units["crp"] == "mg/L"
 
 
 def test_dates_are_refused_with_the_way_to_use_them(table):

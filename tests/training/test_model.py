@@ -1,6 +1,7 @@
 """A model carries all that its input needs: it predicts from rows alone, in another process, with parts missing."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 import medfusion as mf
 from medfusion_jupyter.store import open_store
-from medfusion_jupyter.training import Model, ModelError
+from medfusion_jupyter.training import JobFailed, Model, ModelError
 
 
 @pytest.fixture
@@ -98,3 +99,24 @@ def test_grey_and_coloured_images_are_predicted_for_by_a_model_of_either(colours
     assert model.spec.channels == (3 if colours else 1)
     other = table.assign(film=[f"{'grey' if colours else 'rgb'}{k}" for k in range(24)])
     assert np.allclose(model.predict(cohort), model.predict(other, image_root=tmp_path), atol=0.02)
+
+
+def test_a_run_that_started_from_weights_goes_on_and_is_loaded_without_them(train):
+    teacher = train(epochs=1).wait()
+    job = train(image_weights=teacher.job_id, callbacks=[FailsInItsSecondEpoch()], modality_dropout=0.2)
+    with pytest.raises(JobFailed, match="cut off"):
+        job.wait()
+    assert job.record.training_config["image_weights"] == teacher.job_id
+    assert job.record.training_config["modality_dropout"] == 0.2
+    shutil.rmtree(teacher.record.model_path)
+    resumed = mf.resume(job.job_id).wait()
+    assert resumed.record.current_epoch == 2
+    assert mf.load_model(resumed.model.name).epoch == resumed.model.epoch
+
+
+class FailsInItsSecondEpoch(mf.Callback):
+    essential = True
+
+    def epoch_start(self, state):
+        if state.epoch == 2:
+            raise RuntimeError("cut off")

@@ -248,6 +248,7 @@ def test_what_the_first_process_hears_takes_effect_on_all_at_the_same_batch(shar
     _, _, (first, second) = shared
     assert first["heard"] == second["heard"]
     assert first["heard"] == [
+        ["checkpoint", 2],  # a pause is saved
         ["paused", 2],
         ["resumed", 2],
         ["changed", 2, {"lr": 0.01, "epochs": 9}],

@@ -179,7 +179,7 @@ def test_a_part_that_the_model_has_not_is_refused_in_an_event_and_the_run_goes_o
     job.wait()
     assert job.status == "completed"
     (refused,) = events(job, "change_refused")
-    assert "unfreeze names 'image_encoder.bodi'" in refused.data["unfreeze"]
+    assert "unfreeze names 'image_encoder.bodi'" in refused.data["error"]
     assert list(events(job, "changed")[0].data) == ["epochs"]
     assert job.record.training_config["unfreeze"] == []
 

@@ -10,7 +10,10 @@ from PIL import Image
 import medfusion as mf
 from medfusion_jupyter.data import CohortError
 from medfusion_jupyter.data.batches import drawn_from_bags
+from medfusion_jupyter.store.dataset_files import analyzed
 from medfusion_jupyter.training import ConfigError, JobFailed
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*rows have no image", "ignore:.*images of bags are not in")
 
 ROWS = 48
 TINY = {"image_encoder": "light_cnn", "image_size": 8, "epochs": 1, "batch_size": 8, "device": "cpu"}
@@ -65,7 +68,6 @@ def trained(data, **settings):
     return job
 
 
-@pytest.mark.filterwarnings("ignore:.*rows have no image")
 @pytest.mark.parametrize(
     ("fusion", "shared"), [("gated", True), ("cross_attention", False), ("transformer", True), ("late", False)]
 )
@@ -91,7 +93,6 @@ def test_views_train_resume_and_predict_with_one_of_them_missing(views, fusion, 
     assert job.record.data_config["image"] == {"frontal": "front", "lateral": "side"}
 
 
-@pytest.mark.filterwarnings("ignore:.*rows have no image")
 @pytest.mark.parametrize("make", ["views", "bags"])
 def test_a_run_that_is_cut_off_and_resumed_goes_on_as_if_it_had_not_been(make, request):
     cohort = request.getfixturevalue(make)()
@@ -167,6 +168,9 @@ def test_rows_of_a_study_become_one_bag(bags, drawn):
     again = mf.Cohort.read(_folder(cohort))
     assert again.fingerprint == cohort.fingerprint
     assert np.array_equal(again.images, cohort.images)
+    older = again.filter("age", at_least=60)
+    assert 0 < len(older) < ROWS
+    assert {path for path in older.image_paths if path} < {path for path in cohort.image_paths if path}
     with pytest.raises(CohortError, match=r"column 'age' has more than one value in 1 of 48 bags of 'study'"):
         bags(
             table.assign(age=[1.0, *range(len(table) - 1)]).assign(
@@ -199,7 +203,6 @@ def test_images_of_a_large_bag_are_drawn_anew_without_repetition_and_in_their_or
     assert len(seen) == 20  # of 6 over 3
 
 
-@pytest.mark.filterwarnings("ignore:.*rows have no image")
 def test_a_view_that_no_row_of_the_training_part_has_is_named(views, drawn):
     cohort = views()
     split = cohort.split(test=0.2, val=0.2, seed=0)
@@ -222,7 +225,6 @@ def test_bags_that_are_all_empty_in_the_training_part_are_refused(bags):
         mf.train(split, **TINY).wait()
 
 
-@pytest.mark.filterwarnings("ignore:.*rows have no image")
 def test_settings_that_would_do_nothing_are_refused(views, bags, drawn):
     folder, frame = drawn
     one = mf.Cohort(frame.assign(film=[f"r{k}-0" for k in range(ROWS)]), target="ill", image="film", image_root=folder)
@@ -238,7 +240,6 @@ def test_settings_that_would_do_nothing_are_refused(views, bags, drawn):
             mf.train(cohort, **{**TINY, **settings})
 
 
-@pytest.mark.filterwarnings("ignore:.*rows have no image")
 def test_image_columns_that_make_no_sense_are_refused(views, bags):
     for make, words in (
         (lambda: views(["front", "front"]), "must name a column, or one or more columns that differ"),
@@ -253,26 +254,29 @@ def test_image_columns_that_make_no_sense_are_refused(views, bags):
             make()
 
 
-@pytest.mark.filterwarnings("ignore:.*rows have no image")
 def test_a_model_refuses_a_cohort_with_other_views(views):
     model = trained(views()).model
     with pytest.raises(CohortError, match="learned from the images 'front', 'side', and the cohort has 'image'"):
         model.predict(views("front"))
 
 
-@pytest.mark.filterwarnings("ignore:.*rows have no image")
 def test_a_cohort_with_views_and_bags_is_kept_with_its_roles(views, bags):
-    for cohort in (views({"frontal": "front", "lateral": "side"}), bags()):
+    for cohort, columns, images in (
+        (views({"frontal": "front", "lateral": "side"}), {"front", "side"}, 92),
+        (bags(), {"slices"}, 118),
+    ):
         cohort.save("kept")
         card = json.loads((_folder(cohort) / "cohort.json").read_text())
         assert card["roles"] == json.loads(json.dumps(cohort.roles()))
         again = mf.Cohort.read(_folder(cohort))
         assert again.roles() == cohort.roles()
+        told = analyzed(_folder(cohort))  # as the server tells it, without pandas
+        assert {column["name"] for column in told["columns"] if column["role"] == "image"} == columns
+        assert told["images"] == {"named": images, "found": images, "absent": 0}
         assert np.array_equal(again.images, cohort.images)
         assert again.fingerprint == cohort.fingerprint
 
 
-@pytest.mark.filterwarnings("ignore:.*rows have no image")
 def test_every_image_of_a_row_is_looked_into_by_the_checks(views, bags, drawn, tmp_path):
     folder, _ = drawn
     for cohort in (views(), bags()):
@@ -288,7 +292,6 @@ def test_every_image_of_a_row_is_looked_into_by_the_checks(views, bags, drawn, t
     assert folder.exists()
 
 
-@pytest.mark.filterwarnings("ignore:.*rows have no image")
 def test_a_cohort_shows_its_views_and_how_many_images_a_bag_has(views, bags):
     shown = views()._repr_html_()
     assert "front: 46 images, 2 rows without" in shown

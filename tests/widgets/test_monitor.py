@@ -295,3 +295,34 @@ def test_neither_torch_nor_training_is_loaded(live_run):
         [sys.executable, "-c", code, run.job.job_id], capture_output=True, text=True, check=True, timeout=60
     )
     assert out.stdout.strip() == "[]"
+
+
+def test_a_run_is_changed_by_the_form_and_saved_by_a_button(live_run, store):
+    run = live_run()
+    monitor = mf.monitor(run.job.job_id)
+    assert not monitor.form.shown
+    monitor.change.click()
+    assert monitor.form.shown
+    assert {name: field.value for name, field in monitor.form.fields.items()} == {
+        "lr": "none", "epochs": "none", "patience": "none"
+    }  # fmt: skip
+    monitor.form.fields["lr"].value = "99"
+    monitor.form.apply.click()
+    assert "lr=99: Input should be less than or equal to 10" in _all_text(monitor)
+    monitor.form.fields["lr"].value = "1e-4"
+    monitor.form.fields["epochs"].value = " 9 "
+    monitor.form.apply.click()
+    assert not monitor.form.shown
+    assert "Changing" in _all_text(monitor)
+    store.jobs.note_changes(run.job.job_id, run_token="t", changes={"lr": 1e-4, "epochs": 9})
+    monitor.refresh()
+    assert "Changing" not in _all_text(monitor)
+    assert "lr=0.0001, epochs=9</div>" in _all_text(monitor)
+    monitor.save.click()
+    with store.writing() as session:
+        taken = [(one.command, one.arguments) for one in store.jobs.take_commands_in(session, run.job.pk, "t")]
+    assert taken == [("set", {"lr": 1e-4, "epochs": 9}), ("checkpoint", None)]
+    run.status("completed")
+    monitor.refresh()
+    assert monitor.change.disabled
+    assert monitor.save.disabled

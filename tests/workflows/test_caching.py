@@ -1,5 +1,7 @@
 """The same work is not done twice: outputs are kept by the content of settings and inputs, and what was cut off goes on."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -255,3 +257,34 @@ def test_the_model_of_a_graph_of_parts_is_that_of_the_settings(store):
 def test_every_template_runs_as_it_is(store, template):
     run = mf.Workflow.from_template(template).run().wait(600)
     assert set(run.nodes["status"]) <= {"completed", "cached"}
+
+
+IN_A_KERNEL = """
+import time
+import medfusion as mf
+wf = mf.load_workflow("study")
+wf.run()
+while True:
+    time.sleep(1)
+"""
+
+
+def test_after_a_kernel_was_killed_in_mid_run_the_training_goes_on_with_its_job(store):
+    workflow(epochs=25).save()
+    kernel = subprocess.Popen([sys.executable, "-c", IN_A_KERNEL])
+    try:
+        until = time.monotonic() + 90
+        while not (jobs := store.jobs.list().items) or not store.checkpoints.list(jobs[0].job_id):
+            assert time.monotonic() < until, "it did not train"
+            time.sleep(0.02)
+    finally:
+        kernel.kill()
+        kernel.wait()
+    (job,) = jobs
+    run = mf.load_workflow("study").run().wait(120)
+    assert run.status == "completed"
+    cut_off = {node.node_id: node.status for node in store.executions.node_runs(1)}
+    assert (store.executions.get(1).status, cut_off["fit"]) == ("interrupted", "interrupted")
+    assert run.output("fit").job_id == job.job_id
+    assert [one.job_id for one in store.jobs.list().items] == [job.job_id]
+    assert store.jobs.get(job.job_id).current_epoch == 25

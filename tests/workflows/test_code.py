@@ -21,13 +21,23 @@ def test_every_node_type_that_has_code_comes_back():
         id="cohort",
         table="it's.csv",
         target={"task": "regression", "column": "los"},
+        image={"frontal": "f", "lateral": "l"},
+        window=[-1350.0, 150.0],
         numeric=["a b", "c"],
     )
     kept = wf.add("cohort.filter", column="a b", at_least=-1.5, one_of=["x", "é"], keep_missing=True)
     derived = wf.add("cohort.derive", name="new", formula="`a b` / c")
     parts = wf.add("cohort.split_by", column="part")
     fit = wf.add(
-        "train", id="fit", name="a long name " * 8, epochs=3, class_weights={"yes": 2.0}, freeze=["head"], lr=1e-5
+        "train",
+        id="fit",
+        name="a long name " * 8,
+        epochs=3,
+        image_size=[8, 16, 16],
+        spacing=1.5,
+        class_weights={"yes": 2.0},
+        freeze=["head"],
+        lr=1e-5,
     )
     named = wf.add("model.register", alias="production")
     report = wf.add("evaluate", split="val")

@@ -8,6 +8,7 @@ from graphs import edge, study
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import medfusion as mf
 from medfusion_jupyter.workflows.catalogue import Catalogue, Input, NodeType, Output, catalogue
 from medfusion_jupyter.workflows.graph import NODE_ID_LENGTH, Graph, GraphError
 from medfusion_jupyter.workflows.validation import validate
@@ -201,3 +202,83 @@ def test_a_valid_graph_has_no_issue_has_an_order_and_comes_back_as_it_was(value)
             for n in value["nodes"]
         ]
     )
+
+
+@st.composite
+def studies(draw):
+    """Graphs of the project's own node types, each of whose required inputs takes from an earlier node."""
+    kinds = [one for one in catalogue() if one.name in SETTINGS]
+    giving: dict[str, list[tuple[str, str]]] = {}
+    nodes, edges = [], []
+    for number in range(draw(st.integers(1, 12))):
+        kind = draw(st.sampled_from([one for one in kinds if all(p.type in giving for p in one.inputs if p.required)]))
+        name = (
+            f"{draw(st.text(st.characters(exclude_categories=['Cs'], exclude_characters=chr(0)), max_size=8))}{number}"
+        )
+        for port in kind.inputs:
+            if port.type in giving and (port.required or draw(st.booleans())) and not port.replaces:
+                source, output = draw(st.sampled_from(giving[port.type]))
+                edges.append(edge(source, output, name, port.name))
+        for port in kind.outputs:
+            giving.setdefault(port.type, []).append((name, port.name))
+        nodes.append({"id": name, "type": kind.name, "settings": draw(SETTINGS[kind.name]), **draw(EXTRA)})
+    return {"nodes": nodes, "edges": edges}
+
+
+EXTRA = st.dictionaries(st.just("position"), JSON)
+SETTINGS = {
+    "source.synthetic": st.fixed_dictionaries({}, optional={"n": st.integers(20, 10**6), "d_image": st.floats(0, 10)}),
+    "source.dataset": st.fixed_dictionaries({"name": st.text(min_size=1, max_size=20)}),
+    "cohort.filter": st.fixed_dictionaries({"column": st.text(min_size=1, max_size=9), "at_least": st.floats(-9, 9)}),
+    "cohort.split": st.fixed_dictionaries({}, optional={"test": st.floats(0, 0.4), "val": st.floats(0.1, 0.5)}),
+    "model.image_encoder": st.fixed_dictionaries({"name": st.text(min_size=1)}),
+    "model.fusion": st.just({}),
+    "model.head": st.just({}),
+    "train": st.fixed_dictionaries({}, optional={"epochs": st.integers(1, 999), "lr": st.floats(1e-9, 1)}),
+    "evaluate": st.fixed_dictionaries({}, optional={"split": st.sampled_from(["train", "val", "test"])}),
+    "note": st.fixed_dictionaries({"text": st.text(max_size=50)}),
+}
+
+
+def there_and_back(value):
+    assert validate(value, catalogue()) == []
+    workflow = mf.Workflow.from_json({"format": 1, "name": "any", **value})
+    again = json.loads(json.dumps(workflow.to_json()))
+    # as text: NaN is not itself
+    assert repr((again["nodes"], again["edges"])) == repr((value["nodes"], value["edges"]))
+    assert repr(mf.Workflow.from_json(again).to_json()) == repr(workflow.to_json())
+
+
+@settings(max_examples=100, deadline=None)
+@given(studies())
+def test_a_study_comes_back_from_json_as_it_was(value):
+    there_and_back(value)
+
+
+@pytest.mark.heavy
+@settings(max_examples=1000, deadline=None)
+@given(studies())
+def test_a_thousand_studies_come_back_from_json_as_they_were(value):
+    there_and_back(value)
+
+
+BREAK = {
+    "a type that nobody knows": lambda node, edges: node.update(type="no.such"),
+    "a setting that is none": lambda node, edges: node.update(settings={**node["settings"], "no_such": 1}),
+    "settings that are no object": lambda node, edges: node.update(settings=[1]),
+    "no id": lambda node, edges: node.pop("id"),
+    "an edge to nowhere": lambda node, edges: edges.append(edge(node["id"], "out", "nowhere")),
+    "an edge from a port that is none": lambda node, edges: edges.append(
+        edge(node["id"], "no_such", node["id"], "no_such")
+    ),
+    "a node that needs itself": lambda node, edges: edges.append(edge(node["id"], "cohort", node["id"], "cohort")),
+}
+
+
+@settings(max_examples=100, deadline=None)
+@given(studies(), st.sampled_from(sorted(BREAK)), st.data())
+def test_a_study_that_is_broken_has_an_issue_and_raises_nothing(value, how, data):
+    BREAK[how](data.draw(st.sampled_from(value["nodes"])), value["edges"])
+    issues = validate(value, catalogue())
+    assert issues
+    assert all(issue.message and issue.fix for issue in issues)

@@ -12,6 +12,7 @@ import {
 } from './context';
 import { EditorModel } from './editorModel';
 import { Inspector } from './inspector';
+import { useKeptFocus } from './keptFocus';
 import { Palette } from './palette';
 import { Toolbar } from './toolbar';
 import { VersionsPanel } from './versionsPanel';
@@ -49,6 +50,7 @@ function Frame(props: { inPage: boolean }): React.JSX.Element {
   const ready = useEditor(state => state.ready);
   const add = useAddNode();
   const onKeyDown = useKeys();
+  useKeptFocus(box);
   React.useLayoutEffect(() => {
     const width = box.current?.clientWidth ?? 0;
     if (width > 0 && width < NARROW) {

@@ -1,0 +1,81 @@
+"""A run is changed and saved from the panel's menu and from the monitor's form, in a real JupyterLab."""
+
+import pytest
+from patience import wait_for
+
+pytestmark = pytest.mark.browser
+
+TRAIN = (
+    "import medfusion as mf\n"
+    "job = mf.train(mf.synthetic_cohort(n=300, image_size=16), name='steered', image_encoder='light_cnn', image_size=16,\n"
+    "               epochs=900, patience=None, freeze=['image_encoder'], device='cpu')\n"
+    "job"
+)
+
+
+def settings(lab):
+    return lab.ask("medfusion/api/training/status/job_0001")["training_config"]
+
+
+def test_a_run_is_steered_from_the_panel_and_the_monitor(lab, tab):
+    page = tab.page
+    lab.write("steered.ipynb", TRAIN)
+    tab.open("steered.ipynb")
+    tab.show_panel()
+    tab.run_all()
+    row = tab.row("job_0001", "running")
+    row.wait_for(timeout=90_000)
+    page.wait_for_selector(".mf-epochs tr >> nth=1", timeout=60_000)
+
+    # the panel's menu: a checkpoint, and changes by a form
+    menu = row.get_by_role("button", name="More for steered")
+    menu.click()
+    page.locator(".lm-Menu").wait_for()
+    assert page.locator(".lm-Menu-item .lm-Menu-itemLabel").all_inner_texts() == [
+        "Pause", "Stop…", "Checkpoint now", "", "Change settings…"
+    ]  # fmt: skip
+    tab.shot("job-menu")
+    page.locator(".lm-Menu-item:has-text('Checkpoint now')").click()
+    events = "medfusion/api/training/job_0001/events"
+    wait_for(
+        lambda: any(one["data"] == {"command": "checkpoint"} for one in lab.ask(events)["items"]),
+        "no checkpoint was asked for",
+    )
+    menu.click()
+    page.locator(".lm-Menu-item:has-text('Change settings')").click()
+    form = page.locator(".jp-Dialog .jp-MedFusion-change")
+    form.wait_for()
+    assert form.locator("input[name='lr']").input_value() == "0.0003"
+    form.locator("input[name='lr']").fill("1e-4")
+    form.locator("input[name='patience']").fill("500")
+    form.locator("input[name='unfreeze']").fill("all")
+    tab.shot("change-dialog")
+    page.locator(".jp-Dialog button.jp-mod-accept").click()
+    wait_for(lambda: settings(lab)["lr"] == 1e-4, "the change did not reach the run")
+    assert (settings(lab)["patience"], settings(lab)["unfreeze"]) == (500, ["image_encoder"])
+
+    # what the server refuses is said in its words
+    menu.click()
+    page.locator(".lm-Menu-item:has-text('Change settings')").click()
+    form.locator("input[name='lr']").fill("99")
+    page.locator(".jp-Dialog button.jp-mod-accept").click()
+    page.get_by_text("lr: Input should be less than or equal to 10").wait_for()
+
+    # the monitor's form and button, and the trail of what was changed
+    page.wait_for_selector(".mf-monitor :text('lr=0.0001, patience=500, unfreeze=image_encoder')", timeout=30_000)
+    page.locator(".mf-change-open").click()
+    page.locator(".mf-change").wait_for()
+    page.locator(".mf-change input").nth(1).fill("800")
+    tab.shot("monitor-form")
+    page.locator(".mf-change button").click()
+    wait_for(lambda: settings(lab)["epochs"] == 800, "the change did not reach the run")
+    page.wait_for_selector(".mf-monitor .mf-progress:has-text('/800')", timeout=30_000)
+    page.locator(".mf-save").click()
+    page.wait_for_selector(".mf-save:not([disabled])", timeout=30_000)
+    page.wait_for_selector(".mf-monitor :text('epochs=800')")
+    tab.shot("monitor-changed")
+    page.locator(".mf-stop").click()
+    tab.row("job_0001", "stopped").wait_for(timeout=60_000)
+    page.wait_for_selector(".mf-change-open[disabled]", timeout=30_000)
+    refused = [error for error in tab.errors if "422" not in error]
+    assert refused == []
