@@ -80,6 +80,10 @@ def _refuse_unfit_images(config: TrainingConfig, cohort: Cohort) -> None:
                 f"image_size={config.image_size} is of volumes: give one side, such as image_size=128, and an encoder of images, "
                 "such as resnet18."
             )
+    if config.cache_features and (cohort.bag or not cohort.views or not config.shared_encoder):
+        raise ConfigError(
+            "cache_features=True is of cohorts with images that all pass through one encoder, and without bags; leave it out."
+        )
     if config.attention_supervision and (cohort.mask is None or cohort.dimensions != 2):
         raise ConfigError(
             f"attention_supervision={config.attention_supervision} needs what was marked in flat images: make the cohort with "
