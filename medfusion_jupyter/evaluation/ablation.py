@@ -150,6 +150,11 @@ def ablation(
     With freeze=["image_encoder"] and augment=False the features of the images are computed once a fold for all variants,
     and each training takes seconds. Raises ConfigError and CohortError as `mf.cross_validate` does; nothing is stored then.
     """
+    if not cohort.classes or cohort.target.task not in ("classification", "ordinal"):
+        raise ConfigError(
+            f"mf.ablation compares AUROCs, and the target {cohort.target.name!r} is one of {cohort.target.task}: it takes "
+            "targets of classes."
+        )
     chosen = _variants(cohort, variants, settings)
     name = settings.pop("name", None) or cohort.name or cohort.target.name
     for each in chosen.values():  # a mistake in the last is said before the first is stored
