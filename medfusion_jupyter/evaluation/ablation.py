@@ -154,8 +154,8 @@ def ablation(
     """
     if "auroc" not in METRICS_OF[cohort.target.task]:
         raise ConfigError(
-            f"An ablation compares AUROCs, and a target of {cohort.target.task} has none: compare mf.cross_validate(…) of each "
-            "variant by its metrics and difference."
+            f"mf.ablation compares AUROCs, and the target {cohort.target.name!r} is one of {cohort.target.task}: it takes "
+            "targets of classes or labels. Of others compare mf.cross_validate(…) of each variant by its `difference`."
         )
     chosen = _variants(cohort, variants, settings)
     name = settings.pop("name", None) or cohort.name or cohort.target.name
