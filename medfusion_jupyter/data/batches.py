@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -29,7 +30,7 @@ BAG_STREAM = 2
 @dataclass(frozen=True)
 class Batch:
     """B rows. images: of each view `(B, C, H, W)` float32, normalised, 0 where absent, of volumes `(B, C, D, H, W)`; numeric
-    `(B, F)` float32; codes `(B, K)` int64; present `(B, M)` bool, a column a modality; target `(B,)` int64 or None; rows:
+    `(B, F)` float32; codes `(B, K)` int64; present `(B, M)` bool, a column a modality; target `(B,)` or `(B, W)`, or None; rows:
     positions in the cohort; all_present: whether `present` is True everywhere, known without asking the device. features: of
     each view `(B, 1 + T, D)` float32, what an image encoder made of the images earlier, its vector and its T tokens, in place of
     `images`; of no meaning where absent. mask `(B, 1, H, W)` float32: 1 where the image was marked, changed as the image was.
@@ -74,7 +75,7 @@ class BatchSource:
         self,
         cache: PixelCache | None,
         table: TableArrays | None,
-        targets: NDArray[np.int64] | None,
+        targets: NDArray[Any] | None,
         *,
         rows: NDArray[np.int64],
         batch_size: int,
@@ -393,7 +394,7 @@ def _pixels_on_device(cache: PixelCache, device: str) -> Tensor | None:
     return kept.get(device)
 
 
-def _chances(targets: NDArray[np.int64] | None, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+def _chances(targets: NDArray[Any] | None, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     assert targets is not None
     of_row = targets[rows]
     chances = 1 / np.bincount(of_row)[of_row]

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from medfusion_jupyter.data import Cohort
 from medfusion_jupyter.evaluation.ablation_view import html_of
 from medfusion_jupyter.nn import fusions
+from medfusion_jupyter.settings.watched import METRICS_OF
 from medfusion_jupyter.store import FINISHED, JobStatus
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.cross_validation import CrossValidation, cross_validate
+from medfusion_jupyter.training.fitting import fitted
 from medfusion_jupyter.training.job import LOOK_SECONDS, JobFailed
 
 if TYPE_CHECKING:
@@ -150,10 +152,15 @@ def ablation(
     With freeze=["image_encoder"] and augment=False the features of the images are computed once a fold for all variants,
     and each training takes seconds. Raises ConfigError and CohortError as `mf.cross_validate` does; nothing is stored then.
     """
+    if "auroc" not in METRICS_OF[cohort.target.task]:
+        raise ConfigError(
+            f"mf.ablation compares AUROCs, and the target {cohort.target.name!r} is one of {cohort.target.task}: it takes "
+            "targets of classes or labels. Of others compare mf.cross_validate(…) of each variant by its `difference`."
+        )
     chosen = _variants(cohort, variants, settings)
     name = settings.pop("name", None) or cohort.name or cohort.target.name
     for each in chosen.values():  # a mistake in the last is said before the first is stored
-        TrainingConfig.of(each)
+        fitted(TrainingConfig.of(each), cohort.target.task)
     return Ablation(
         {
             label: cross_validate(

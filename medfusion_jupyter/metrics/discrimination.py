@@ -116,18 +116,36 @@ def auroc_of_classes(
     )
 
 
-def accuracy(target: NDArray[np.integer], probability: NDArray[np.floating]) -> Interval:
+def accuracy(
+    target: NDArray[np.integer], probability: NDArray[np.floating], patient: NDArray[np.integer] | None = None
+) -> Interval:
     """Share of rows whose most probable class is the true one, with Wilson's 95 % interval.
 
-    target: `(N,)`; probability: `(N, K)`. Wilson, JASA 22 (1927).
+    target: `(N,)`; probability: `(N, K)`; patient: `(N,)` integer codes, by default each row is a patient of its own. Where
+    patients repeat, the interval is that of as many rows as have the same variance. Wilson, JASA 22 (1927); Kish, "Survey
+    sampling", 1965, ch. 8, for the effective number of rows.
     """
-    n = len(target)
+    n: float = len(target)
     if n == 0:
         return UNDEFINED
-    share = float((probability.argmax(axis=1) == target).mean())
+    right = probability.argmax(axis=1) == target
+    share = float(right.mean())
+    if patient is not None:
+        n = _effective_rows(right, share, np.unique(patient, return_inverse=True)[1])
     centre = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
     half = Z95 * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n * n)) / (1 + Z95**2 / n)
     return Interval(share, max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)))
+
+
+def _effective_rows(right: NDArray[np.bool_], share: float, patient: NDArray[np.integer]) -> float:
+    rows, patients = len(right), int(patient.max()) + 1
+    if patients == rows:
+        return rows
+    if share in (0.0, 1.0) or patients < 2:
+        return patients
+    of_patient = np.bincount(patient, right - share)
+    variance = patients / (patients - 1) * float((of_patient**2).sum()) / rows**2
+    return share * (1 - share) / variance if variance else rows
 
 
 def _sigmoid(x: float) -> float:

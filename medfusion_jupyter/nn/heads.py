@@ -19,10 +19,14 @@ class Head(nn.Module):
 
     Outputs are linear in the fused vector, which is what lets late fusion average logits. weighs_rows: whether it defines
     `row_losses`, which class weights, label smoothing, mixup and CutMix need; its `loss` is then their mean without
-    smoothing. target_width: how many columns a target has; 1 is a target `(B,)`, more a target `(B, target_width)`;
-    target_dtype: its type; skips_unknown: whether single numbers of a target may be NaN, which then do not count.
+    smoothing. task: the kind of target that it learns: "classification", "multilabel", "ordinal", "regression" or "survival";
+    outputs: its `num_classes` for a target that names no classes. target_width: how many columns a target has; 1 is a target
+    `(B,)`, more a target `(B, target_width)`; target_dtype: its type; skips_unknown: whether single numbers of a target may be
+    NaN, which then do not count.
     """
 
+    task: ClassVar[str] = "classification"
+    outputs: ClassVar[int] = 1
     weighs_rows: ClassVar[bool] = False
     target_width: int = 1
     target_dtype: ClassVar[torch.dtype] = torch.float32
@@ -43,6 +47,10 @@ class Head(nn.Module):
     def row_losses(self, outputs: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """`(B, K), (B,) -> (B,)`: the loss of each row. label_smoothing: share of the target spread evenly over the classes."""
         raise NotImplementedError("a head that weighs rows defines row_losses")
+
+    def row_counts(self, target: Tensor) -> Tensor:
+        """`(N,) or (N, target_width) -> (N,)`: how much each row counts in the mean that `loss` is."""
+        return torch.ones(len(target), device=target.device)
 
     def predict(self, outputs: Tensor) -> Tensor:
         """`(B, K) -> (B, P)`: what the outputs mean, such as probabilities."""
@@ -118,6 +126,7 @@ class Multilabel(Head):
     probabilities `(B, K)`, each between 0 and 1 for itself.
     """
 
+    task = "multilabel"
     skips_unknown = True
 
     def __init__(self, in_features: int, num_classes: int) -> None:
@@ -135,6 +144,9 @@ class Multilabel(Head):
         losses = functional.binary_cross_entropy_with_logits(outputs.float(), target.nan_to_num(), reduction="none")
         return mean_where(losses, known)
 
+    def row_counts(self, target: Tensor) -> Tensor:
+        return (~target.isnan()).reshape(len(target), -1).sum(dim=1).float()
+
     def predict(self, outputs: Tensor) -> Tensor:
         return outputs.float().sigmoid()
 
@@ -151,13 +163,15 @@ class Ordinal(Head):
     Pattern Analysis and Applications 2023 (arXiv 2021).
     """
 
+    task = "ordinal"
     target_dtype = torch.int64
 
     def __init__(self, in_features: int, num_classes: int) -> None:
         super().__init__()
         if num_classes < 2:
             raise ValueError(f"head='ordinal' needs 2 or more grades, there are {num_classes}.")
-        self.linear = linear_layer(in_features, num_classes - 1)
+        self.thresholds = num_classes - 1
+        self.linear = linear_layer(in_features, self.thresholds)
 
     def forward(self, fused: Tensor) -> Tensor:
         logits: Tensor = self.linear(fused)
@@ -168,6 +182,10 @@ class Ordinal(Head):
         above = (target.unsqueeze(1) > threshold).float()
         losses = functional.binary_cross_entropy_with_logits(outputs.float(), above, reduction="none")
         return mean_where(losses, target.unsqueeze(1) >= threshold)
+
+    def row_counts(self, target: Tensor) -> Tensor:
+        # every threshold up to the grade bears on a row, and the first above it
+        return (target + 1).clamp_max(self.thresholds).float()
 
     def predict(self, outputs: Tensor) -> Tensor:
         above = outputs.float().sigmoid().cumprod(dim=1)

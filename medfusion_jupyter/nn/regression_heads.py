@@ -17,6 +17,7 @@ class Regression(Head):
     NaN is not known and does not count; predictions `(B, K)` in the unit of the targets.
     """
 
+    task = "regression"
     skips_unknown = True
     mean: Tensor
     std: Tensor
@@ -48,6 +49,9 @@ class Regression(Head):
         wanted = self.scaled(target)
         known = ~wanted.isnan()
         return mean_where(self.element_losses(outputs.float(), wanted.nan_to_num()), known)
+
+    def row_counts(self, target: Tensor) -> Tensor:
+        return (~target.isnan()).reshape(len(target), -1).sum(dim=1).float()
 
     def element_losses(self, outputs: Tensor, wanted: Tensor) -> Tensor:
         """The loss of each number `(B, K)`, in standard deviations."""

@@ -16,7 +16,13 @@ from medfusion_jupyter.nn.heads import Head, heads, linear_layer
 class SurvivalHead(Head):
     """What heads of survival have beside a head's contract."""
 
+    task = "survival"
     target_width = 2
+
+    @property
+    def times(self) -> Tensor:
+        """The times `(P,)` at which `predict` gives the probability to be without the event; none where it does not."""
+        return torch.zeros(0)
 
     def risk(self, outputs: Tensor) -> Tensor:
         """`(B, K) -> (B,)`: a score that is higher for rows whose event is expected sooner."""
@@ -77,6 +83,9 @@ class Cox(SurvivalHead):
     def loss(self, outputs: Tensor, target: Tensor) -> Tensor:
         return cox_efron_loss(outputs[:, 0], target[:, 0], target[:, 1] > 0.5)
 
+    def row_counts(self, target: Tensor) -> Tensor:
+        return target[:, 1].float()
+
     def predict(self, outputs: Tensor) -> Tensor:
         return outputs.float()
 
@@ -97,7 +106,12 @@ class DiscreteHazard(SurvivalHead):
     Gensheimer and Narasimhan, "A scalable discrete-time survival model for neural networks", PeerJ 2019.
     """
 
+    outputs = 10
     edges: Tensor
+
+    @property
+    def times(self) -> Tensor:
+        return self.edges[1:]
 
     def __init__(self, in_features: int, num_classes: int) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, Field, field_validator
 
-WATCHABLE = {"val/auroc": "max", "val/accuracy": "max", "val/loss": "min"}
+from medfusion_jupyter.settings.watched import WATCHABLE
 
 
 class LimitSettings(BaseModel):
@@ -16,8 +16,12 @@ class LimitSettings(BaseModel):
 
     epochs: Annotated[int, Field(ge=1, le=100_000, description="passes over the training part")] = 20
     watch: Annotated[
-        str, Field(description="metric that chooses the best epoch: val/auroc, val/accuracy or val/loss")
-    ] = "val/auroc"
+        str,
+        Field(
+            description="metric that chooses the best epoch, such as val/auroc or val/loss; auto is the first of the target's: "
+            "val/auroc of classes and labels, val/qwk of grades, val/mae of a number, val/c_index of survival"
+        ),
+    ] = "auto"
     patience: Annotated[
         int | None, Field(ge=1, description="epochs without a better watched metric before it ends early; None never")
     ] = 10
@@ -56,8 +60,8 @@ class LimitSettings(BaseModel):
     @field_validator("watch")
     @classmethod
     def _watchable(cls, value: str) -> str:
-        if value not in WATCHABLE:
-            raise ValueError(f"watch one of {', '.join(WATCHABLE)}")
+        if value != "auto" and value not in WATCHABLE:
+            raise ValueError(f"watch auto, or one of {', '.join(WATCHABLE)}")
         return value
 
     @field_validator("max_time", mode="before")

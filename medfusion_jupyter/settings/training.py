@@ -14,12 +14,12 @@ from medfusion_jupyter.settings.checkpoints import CheckpointSettings
 from medfusion_jupyter.settings.computation import ComputationSettings
 from medfusion_jupyter.settings.image_encoding import ImageEncodingSettings
 from medfusion_jupyter.settings.images import ImageSettings, Side
-from medfusion_jupyter.settings.limits import WATCHABLE, LimitSettings
+from medfusion_jupyter.settings.limits import LimitSettings
 from medfusion_jupyter.settings.optimisation import MOST_BATCHES_A_STEP, OptimisationSettings
 from medfusion_jupyter.settings.regularisation import RegularisationSettings
 from medfusion_jupyter.settings.schedule import ScheduleSettings
 
-__all__ = ["WATCHABLE", "ConfigError", "TrainingSettings"]
+__all__ = ["ConfigError", "TrainingSettings"]
 
 ONLY_WITH = {
     "momentum": ("optimizer", "sgd"),
@@ -69,7 +69,13 @@ class TrainingSettings(
         "mlp"
     )
     fusion: Annotated[str, Field(description="registered fusion")] = "gated"
-    head: Annotated[str, Field(description="registered head, which owns the loss")] = "classification"
+    head: Annotated[
+        str,
+        Field(
+            description="registered head, which owns the loss; auto is that of the target: classification, multilabel, ordinal, "
+            "regression, or cox of survival"
+        ),
+    ] = "auto"
     image_size: Annotated[
         Side | tuple[Side, Side, Side],
         Field(
@@ -181,7 +187,7 @@ class TrainingSettings(
     @model_validator(mode="after")
     def _of_attention(self) -> Self:
         if self.attention_supervision:
-            if self.head not in ("classification", "focal"):
+            if self.head not in ("auto", "classification", "focal"):
                 raise ValueError(
                     f"attention_supervision is of classes (head='classification' or 'focal'), and head={self.head!r}"
                 )

@@ -187,6 +187,8 @@ class Jobs(JobForks):
         *,
         model_config: Mapping[str, Any],
         data_config: Mapping[str, Any],
+        training_config: Mapping[str, Any],
+        watched_metric: str,
         dataset_fingerprint: str,
     ) -> None:
         """Note what a job that was launched from the queue will train, found out before its run begins."""
@@ -195,6 +197,10 @@ class Jobs(JobForks):
             if row.status != JobStatus.PENDING or row.run_token is not None:
                 raise IllegalTransition(row.job_id, current=row.status, wanted="plan", allowed=[JobStatus.PENDING])
             row.model_config, row.data_config = dict(model_config), dict(data_config)
+            row.training_config, row.watched_metric = (
+                dict(training_config),
+                valid_metric("watched_metric", watched_metric),
+            )
             row.dataset_fingerprint = dataset_fingerprint
 
     def request(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 
 from medfusion_jupyter.training.attention import pools_its_map, validate_with_attention
@@ -13,6 +12,7 @@ from medfusion_jupyter.training.callbacks import Callback, Callbacks
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.control import Control
 from medfusion_jupyter.training.devices import autocast, gradient_scaler
+from medfusion_jupyter.training.fitting import fitted
 from medfusion_jupyter.training.freezing import Freezing, last_frozen_epochs
 from medfusion_jupyter.training.loop import Loop, LoopSettings
 from medfusion_jupyter.training.mixing import Mixing
@@ -29,9 +29,12 @@ from medfusion_jupyter.training.stopping import BestEpoch, EarlyStopping, MaxTim
 def build_state(prepared: Prepared, config: TrainingConfig, device: str, *, restored: bool = False) -> LoopState:
     """A new model with its optimiser, at the start of its run. Draws the weights from torch's generator.
 
-    restored: its weights come from a checkpoint, so that it needs none to start from.
+    Its head knows the targets of the training part. restored: its weights come from a checkpoint, so that it needs none to start
+    from.
     """
-    model = new_model(prepared.architecture, None if restored else config.image_weights).to(device)
+    model = new_model(prepared.architecture, None if restored else config.image_weights)
+    model.head.fit(prepared.targets[torch.from_numpy(prepared.train.rows)])
+    model.to(device)
     for encoder in model.image_encoders:
         encoder.recompute = config.gradient_checkpointing
         if config.channels_last:
@@ -94,7 +97,10 @@ def build_loop(
         channels_last=config.channels_last,
         attention=config.attention_supervision,
     )
-    weights = prepared.class_weights
+    if prepared.class_weights is None:
+        row_weights = state.model.head.row_counts(prepared.targets).numpy().astype(float)
+    else:
+        row_weights = prepared.class_weights[prepared.targets.numpy()].astype(float)
     settings = LoopSettings(
         seed=config.seed,
         autocast=step.autocast,
@@ -102,7 +108,7 @@ def build_loop(
         augment=config.augment,
         mixing=mixing,
         accumulate=config.accumulate_grad_batches,
-        row_weights=np.ones(len(prepared.targets)) if weights is None else weights[prepared.targets].astype(float),
+        row_weights=row_weights,
         validate_every=config.check_val_every_n_epoch,
         validate_within=_steps(config.val_check_interval, state.steps_per_epoch),
     )
@@ -120,6 +126,7 @@ def _steps(count_or_share: float | None, steps_per_epoch: int) -> int | None:
 
 def callbacks_of(config: TrainingConfig, state: LoopState) -> list[Callback]:
     """The callbacks that the settings ask for, those that judge an epoch after those that shape it."""
+    config = fitted(config, state.model.head.task)
     callbacks: list[Callback] = []
     if config.freeze:
         callbacks.append(Freezing(state.model, last_frozen_epochs(config), config.unfreeze))

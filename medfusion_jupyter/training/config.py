@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-import torch
 from pydantic import field_validator, model_validator
 
 from medfusion_jupyter.nn import aggregators, fusions, heads, image_encoders, table_encoders
-from medfusion_jupyter.settings.training import WATCHABLE, ConfigError, TrainingSettings
+from medfusion_jupyter.settings.training import ConfigError, TrainingSettings
 
-__all__ = ["WATCHABLE", "ConfigError", "TrainingConfig"]
+__all__ = ["ConfigError", "TrainingConfig"]
 
 
 class TrainingConfig(TrainingSettings):
@@ -26,27 +25,26 @@ class TrainingConfig(TrainingSettings):
             "head": heads,
             "bag": aggregators,
         }
-        if value is not None:
+        if value is not None and (info.field_name, value) != ("head", "auto"):
             try:
                 registries[info.field_name](value)
             except LookupError as unknown:
                 raise ValueError(str(unknown)) from None
         return value
 
-    @model_validator(mode="after")
-    def _able(self) -> Self:
-        of_classes = [name for name in heads if getattr(heads(name), "target_dtype", None) == torch.int64]
-        if self.head not in of_classes:
-            raise ValueError(
-                f"head={self.head!r} learns from another target than the classes of a cohort; "
-                f"choose one of {', '.join(of_classes)}"
-            )
+    def check_head(self) -> None:
+        """Raise ValueError for a setting that the head does not allow."""
         if not getattr(heads(self.head), "weighs_rows", False):
             for name in ("label_smoothing", "class_weights", "mixup", "cutmix"):
                 if getattr(self, name):
                     raise ValueError(
                         f"{name}={getattr(self, name)!r}: the head {self.head!r} does not allow it, for it has no row_losses"
                     )
+
+    @model_validator(mode="after")
+    def _able(self) -> Self:
+        if self.head != "auto":
+            self.check_head()
         if self.image_encoder is not None:
             self._refuse_unfit_encoder(self.image_encoder)
         if self.gradient_checkpointing and self.image_encoder is not None:

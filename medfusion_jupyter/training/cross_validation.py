@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from medfusion_jupyter.data import Cohort, Fold, Split, folds_by_patient
 from medfusion_jupyter.metrics import Interval, mean_over_folds
+from medfusion_jupyter.settings.watched import METRICS_OF, words_of
 from medfusion_jupyter.store import FINISHED, IllegalTransition, JobStatus, Store, home, open_store
 from medfusion_jupyter.store.errors import BadValue
 from medfusion_jupyter.store.job_folds import FoldPlan
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
+from medfusion_jupyter.training.fitting import fitted
 from medfusion_jupyter.training.job import RUNS, Job, JobFailed, name_of, plan_of, split_for, split_of, versions
 from medfusion_jupyter.training.model import Model
 from medfusion_jupyter.training.out_of_fold import (
     OutOfFold,
-    auroc_by_fold,
     cohort_of,
+    metric_by_fold,
     note_result,
     predictions_of,
     split_in,
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from medfusion_jupyter.store import Job as JobRecord
 
 MOST_TRAININGS = 500
-WATCHED = "test/auroc"
 
 
 class CrossValidation:
@@ -55,8 +56,8 @@ class CrossValidation:
         job = self.record
         result = ""
         if job.best_value is not None:
-            low, high = job.current_metrics[f"{WATCHED}_low"], job.current_metrics[f"{WATCHED}_high"]
-            result = f", test AUROC {job.best_value:.3f} [{low:.3f}, {high:.3f}]"
+            low, high = (job.current_metrics[f"{job.watched_metric}_{bound}"] for bound in ("low", "high"))
+            result = f", {words_of(job.watched_metric)} {job.best_value:.3f} [{low:.3f}, {high:.3f}]"
         error = f": {job.error}" if job.error else ""
         done = f"{job.folds_done} of {job.num_folds} folds done"
         return f"<CrossValidation {self.job_id} {job.name!r}: {job.status}, {done}{result}{error}>"
@@ -83,7 +84,10 @@ class CrossValidation:
 
     @property
     def predictions(self) -> pd.DataFrame:
-        """Out-of-fold predictions of the completed folds: repeat, fold, seed, row, target and `p_<class>` for each class.
+        """Out-of-fold predictions of the completed folds: repeat, fold, seed, row, target and what is predicted.
+
+        Of classes and grades `target` and `p_<class>`; of labels `target_<label>` and `p_<label>`; of a number `target` and
+        `predicted`; of survival `target_<time>`, `target_<event>` and `risk`, higher for sooner.
 
         Each row of the cohort is predicted by the model of the fold that it is the test part of, at its best epoch by
         validation; in each repeat, and by each seed, once. row: its position in the cohort, from 0. `with_patients()`
@@ -96,7 +100,7 @@ class CrossValidation:
             place = {name: fold.data_config[name] for name in ("repeat", "fold", "seed")}
             frames.append(frame.assign(**place)[[*place, *frame.columns]])
         if not frames:
-            return pd.DataFrame(columns=["repeat", "fold", "seed", "row", "target"])
+            return pd.DataFrame(columns=["repeat", "fold", "seed", "row"])
         return pd.concat(frames, ignore_index=True)
 
     def with_patients(self) -> pd.DataFrame:
@@ -110,14 +114,14 @@ class CrossValidation:
 
     @property
     def metrics(self) -> pd.DataFrame:
-        """AUROC and accuracy on the test parts of the completed folds, each with 95 % intervals.
+        """The metrics of the target's kind on the test parts of the completed folds, each with 95 % intervals.
 
         mean, low, high: mean over folds and repeats (of several seeds their mean in each fold), with the interval of the
         corrected resampled t-test, which allows for the training rows that folds share (Nadeau and Bengio, Machine
-        Learning 52, 2003), cut at 0 and 1. pooled, pooled_low, pooled_high: of all test parts of a repeat together, with an
-        interval that knows which rows are of one patient (Obuchowski's for AUROC; for accuracy Wilson's, or a bootstrap of
-        patients where they repeat); with several repeats or seeds, the means over them. A pooled AUROC also compares rows of
-        different models, and is lower where these are calibrated differently. folds: how many trainings are in it.
+        Learning 52, 2003), cut at the least and the most that the metric can be. pooled, pooled_low, pooled_high: of all test
+        parts of a repeat together, with an interval that knows which rows are of one patient; with several repeats or seeds, the
+        means over them. A pooled AUROC or C index also compares rows of different models, and is lower where these are
+        calibrated differently. folds: how many trainings are in it.
 
         Raises JobFailed where no fold is completed.
         """
@@ -145,17 +149,17 @@ class CrossValidation:
         return pd.DataFrame.from_dict(table, orient="index").rename_axis("metric")
 
     def difference(self, other: CrossValidation) -> Interval:
-        """How much higher the mean AUROC is than that of `other` over the same folds, with its 95 % interval.
+        """How much higher the mean AUROC, or the first metric of another target, is than that of `other` over the same folds.
 
-        Paired by fold, by the corrected resampled t-test (Nadeau and Bengio, Machine Learning 52, 2003); of the folds that
-        both have completed. Raises BadValue where the two were not drawn from one cohort by one seed.
+        With its 95 % interval, paired by fold, by the corrected resampled t-test (Nadeau and Bengio, Machine Learning 52,
+        2003); of the folds that both have completed. Raises BadValue where the two were not drawn from one cohort by one seed.
         """
         if self._drawn() != other._drawn():
             raise BadValue(
                 f"{self.job_id} and {other.job_id} have other test parts: compare those of one cohort, with the same folds, "
                 "repeats and seed."
             )
-        own, theirs = self._auroc_by_fold(), other._auroc_by_fold()
+        own, theirs = self._metric_by_fold(), other._metric_by_fold()
         return mean_over_folds(
             [own[place] - theirs[place] for place in own if place in theirs], test_to_train(self._folds())
         )
@@ -216,9 +220,9 @@ class CrossValidation:
     def _predicted(self) -> list[tuple[JobRecord, pd.DataFrame]]:
         return [(fold, predictions_of(self._store, fold, self._split_of(fold))) for fold in self._completed()]
 
-    def _auroc_by_fold(self) -> dict[tuple[int, int], float]:
+    def _metric_by_fold(self) -> dict[tuple[int, int], float]:
         predicted = self._predicted()
-        return auroc_by_fold([fold for fold, _ in predicted], [frame for _, frame in predicted], self._cohort())
+        return metric_by_fold([fold for fold, _ in predicted], [frame for _, frame in predicted], self._cohort())
 
     def _drawn(self) -> tuple[Any, ...]:
         record = self.record
@@ -273,6 +277,9 @@ def cross_validate(
             f"folds={folds}, repeats={repeats} and {len(configs)} seeds are {folds * repeats * len(configs)} trainings; "
             f"at most {MOST_TRAININGS} are allowed."
         )
+    task = cohort.target.task
+    configs = [fitted(one, task) for one in configs]
+    config = fitted(config, task)
     drawn = folds_by_patient(cohort, folds=folds, repeats=repeats, val=config.val, seed=config.seed)
     trainings = [(fold, one) for fold in drawn for one in configs]
     name = config.name or name_of(config, cohort)
@@ -293,7 +300,7 @@ def cross_validate(
         },
         training_config=config.model_dump(mode="json"),
         total_epochs=sum(plan.total_epochs for plan in plans),
-        watched_metric=WATCHED,
+        watched_metric=f"test/{METRICS_OF[task][0]}",
         dataset_fingerprint=cohort.fingerprint,
         versions=versions(),
         folds=plans,

@@ -11,6 +11,7 @@ from pathlib import Path
 from medfusion_jupyter.data import Cohort, Split
 from medfusion_jupyter.store import IllegalTransition, Store, home, open_store
 from medfusion_jupyter.training.config import TrainingConfig
+from medfusion_jupyter.training.fitting import fitted
 from medfusion_jupyter.training.job import RUNS, plan_of, remember, split_for, split_of
 from medfusion_jupyter.training.out_of_fold import keep_predictions
 from medfusion_jupyter.training.parallel.runs import start_run
@@ -57,7 +58,14 @@ def _begin(store: Store, job_id: str) -> Run:
         # queued over REST: what the server could not know is found out now
         dataset = store.datasets.get_by_name(record.data_config["dataset"])
         split = split_for(Cohort.read(Path(dataset.data_path)), config)
-        store.jobs.plan(job_id, **plan_of(split, config), dataset_fingerprint=split.cohort.fingerprint)
+        config = fitted(config, split.cohort.target.task)
+        store.jobs.plan(
+            job_id,
+            **plan_of(split, config),
+            training_config=config.model_dump(mode="json"),
+            watched_metric=config.watch,
+            dataset_fingerprint=split.cohort.fingerprint,
+        )
 
         def read() -> Split:
             return remember(split, job_id)

@@ -10,22 +10,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medfusion_jupyter.data import Cohort, CohortError, PixelCache, TableEncoder
+from medfusion_jupyter.data import Cohort, CohortError, PixelCache, TableEncoder, Target, target_of
 from medfusion_jupyter.data.batches import BatchSource
 from medfusion_jupyter.data.image_columns import TABLE
 from medfusion_jupyter.data.pixel_cache import Size, Spacing
 from medfusion_jupyter.data.units import same_unit
-from medfusion_jupyter.nn import Architecture
+from medfusion_jupyter.nn import Architecture, heads
 
 
 @dataclass(frozen=True)
 class InputSpec:
     """Roles of the columns, classes, and the encodings that were fit on the training part.
 
-    roles: as `Cohort.roles()`; classes: names in the order of the outputs; modalities: the names of the views, then `table`;
-    image_size: pixels a side, of volumes (D, H, W); spacing: mm to which volumes are resampled; channels: 1 or 3; mean, std: of
-    each channel in units of the full range (0 to 1); table: the fitted TableEncoder, or None; units: those of numeric columns
-    that have one.
+    roles: as `Cohort.roles()`; classes: names of classes, grades or labels in the order of the outputs, none of a number or a
+    time; modalities: the names of the views, then `table`; image_size: pixels a side, of volumes (D, H, W); spacing: mm to which
+    volumes are resampled; channels: 1 or 3; mean, std: of each channel in units of the full range (0 to 1); table: the fitted
+    TableEncoder, or None; units: those of numeric columns that have one.
     """
 
     roles: Mapping[str, Any]
@@ -48,6 +48,11 @@ class InputSpec:
     def has_bags(self) -> bool:
         """Whether an image of a row is a bag of several."""
         return bool(self.roles.get("bag"))
+
+    @property
+    def target(self) -> Target:
+        """What the model learned."""
+        return target_of(self.roles["target"])
 
     def pixels(self, cohort: Cohort, cache_dir: Path) -> PixelCache | None:
         """The decoded images of `cohort`, where the model looks at images. Raises CohortError where they are not such images."""
@@ -85,7 +90,7 @@ class InputSpec:
         *,
         batch_size: int,
         device: str,
-        targets: NDArray[np.int64] | None = None,
+        targets: NDArray[Any] | None = None,
         balanced: bool = False,
         max_images: int | None = None,
     ) -> BatchSource:
@@ -114,7 +119,7 @@ class InputSpec:
             table_encoder=table_encoder,
             fusion=fusion,
             head=head,
-            num_classes=len(self.classes),
+            num_classes=len(self.classes) or getattr(heads(head), "outputs", 1),
             channels=self.channels,
             image_size=self.image_size,
             num_features=0 if self.table is None else self.table.num_features,

@@ -22,6 +22,7 @@ from medfusion_jupyter.training.callbacks import check_callbacks
 from medfusion_jupyter.training.checkpoints import CheckpointError
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.devices import choose_kind
+from medfusion_jupyter.training.fitting import fitted, refuse_unseen
 from medfusion_jupyter.training.forking import plan_fork, store_fork
 from medfusion_jupyter.training.model import Model
 from medfusion_jupyter.training.parallel.runs import start_run
@@ -288,6 +289,7 @@ def train(
     split = split_for(cohort, config)
     if not detach:
         return Job(run_here(split, config, callbacks=callbacks).job_id)
+    config = fitted(config, split.cohort.target.task)
     store = open_store()
     record = _store_job(store, split, config)
     remember(split, record.job_id)
@@ -314,12 +316,12 @@ def run_here(
     workflow_execution_id: int | None = None,
     by: str | None = None,
 ) -> Run:
-    """Train on a split in this process, as a new job.
+    """Train on a split in this process, as a new job. Raises ConfigError where the settings do not fit the target.
 
     callbacks: as of `train`; workflow_execution_id: the execution that it is a node of; by: its owner, by default the person
     this process works for.
     """
-    store = open_store()
+    store, config = open_store(), fitted(config, split.cohort.target.task)
     record = _store_job(store, split, config, workflow_execution_id=workflow_execution_id, by=by)
     read = partial(remember, split, record.job_id)
     RUNS[record.job_id] = start_run(store, record.job_id, read, config, callbacks=callbacks)
@@ -350,6 +352,7 @@ def split_for(cohort: Cohort | Split, config: TrainingConfig) -> Split:
         raise ConfigError("The split has no validation part (val=0): there is nothing to choose the best epoch by.")
     if len(split.train) < 2:
         raise ConfigError(f"The training part has {len(split.train)} row; at least 2 are needed.")
+    refuse_unseen(split)
     return split
 
 

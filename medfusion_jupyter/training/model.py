@@ -17,11 +17,13 @@ from safetensors.torch import load_file, save_file
 
 from medfusion_jupyter.data import Cohort
 from medfusion_jupyter.nn import Architecture, FusionModel
+from medfusion_jupyter.settings.watched import headline, words_of
 from medfusion_jupyter.store import home, open_store
 from medfusion_jupyter.store.durable_files import write_durably, write_json
 from medfusion_jupyter.training.checkpoints import Checkpoint
 from medfusion_jupyter.training.devices import autocast, choose_device
 from medfusion_jupyter.training.input_spec import InputSpec
+from medfusion_jupyter.training.prediction import columns_of, predictions, times_of
 from medfusion_jupyter.training.validation import outputs_of
 
 if TYPE_CHECKING:
@@ -56,8 +58,9 @@ class Model:
         parts = self.module.architecture
         encoders = " + ".join(part for part in (parts.image_encoder, parts.table_encoder) if part)
         weights = sum(parameter.numel() for parameter in self.module.parameters())
-        area = self.metrics.get("val/auroc")
-        worth = f", val AUROC {area:.3f}" if area is not None else ""
+        metric = headline(self.metrics)
+        value = self.metrics.get(metric)
+        worth = f", val {words_of(metric)} {value:.3f}" if value is not None else ""
         return (
             f"<Model {self.name}{version}: {encoders}, {parts.fusion}, {weights:,} weights, "
             f"epoch {self.epoch} of {self.job_id}{worth}>"
@@ -65,7 +68,7 @@ class Model:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes in the order of the columns that `predict` returns."""
+        """Names of the classes, grades or labels in the order of their probabilities; none of a number or a time."""
         return self.spec.classes
 
     def predict(
@@ -76,7 +79,12 @@ class Model:
         batch_size: int = 128,
         device: str = "auto",
     ) -> pd.DataFrame:
-        """Probabilities, one row a row of `data` and one column a class; the target column need not be there.
+        """What the model says of each row of `data`; the columns of the target need not be there.
+
+        A probability for each class or label. Of grades the grade in the middle of what is expected, under the name of the
+        target's column, and a probability for each. Of a number the number, under the target's name, and with head="gaussian" the
+        bounds `_low` and `_high` within which 95 % of such rows are expected. Of survival `risk`, higher for whom the event is
+        expected sooner, and with head="hazard" `survival_<time>`, the probabilities to be without the event then.
 
         data: a Cohort, a DataFrame or the path of a CSV with the columns that the model was trained on. image_root: the
         folder of its images, where it is not that of the training cohort. A missing image or value is treated as in
@@ -89,24 +97,22 @@ class Model:
             if isinstance(data, Cohort)
             else Cohort.from_roles(data, dict(self.spec.roles), image_root=image_root, target_required=False)
         )
-        return pd.DataFrame(
-            self.probabilities(cohort, np.arange(len(cohort)), batch_size=batch_size, device=device),
-            index=cohort.frame.index,
-            columns=list(self.classes),
-        )
+        predicted = self.predictions(cohort, np.arange(len(cohort)), batch_size=batch_size, device=device)
+        columns = columns_of(self.spec.target, self.classes, predicted, times_of(self.module.head))
+        return pd.DataFrame(dict(columns), index=cohort.frame.index)
 
-    def probabilities(
+    def predictions(
         self, cohort: Cohort, rows: np.ndarray, *, batch_size: int = 128, device: str = "auto"
     ) -> np.ndarray:
-        """Probabilities `(len(rows), K)` of those rows of `cohort`."""
+        """Of those rows of `cohort` what metrics judge, `(len(rows), P)`: see `training.prediction.predictions`."""
         self.spec.refuse_other(cohort)
         chosen = choose_device(device)
         pixels = self.spec.pixels(cohort, home() / "cache" / "pixels")
         source = self.spec.source(cohort, pixels, rows, batch_size=batch_size, device=chosen)
         self.module.to(chosen)
         outputs, _ = outputs_of(self.module, source, autocast(chosen, "auto"))
-        probability: np.ndarray = self.module.head.predict(outputs).cpu().numpy()
-        return probability
+        predicted: np.ndarray = predictions(self.module.head, outputs).cpu().numpy()
+        return predicted
 
     def set_alias(self, alias: str) -> Model:
         """Let `alias`, such as `production`, mean this version of the model from now on; gives the model.

@@ -73,13 +73,15 @@ def shares_of_steps(
 ) -> list[float]:
     """What the mean loss of each batch counts in the mean over its step's batches: the last, shorter ones have their due.
 
-    rows: of each batch of an epoch; row_weights: of each row of the cohort.
+    rows: of each batch of an epoch; row_weights: of each row of the cohort. A loss that compares rows, as Cox's does, compares
+    those of a batch.
     """
     sums = [float(row_weights[batch].sum()) for batch in rows]
     shares = []
     for start in range(0, len(sums), accumulate):
         of_step = sums[start : start + accumulate]
-        shares += [one / sum(of_step) for one in of_step]
+        # a step in which nothing counts, as where all are censored, has no loss to share
+        shares += [one / (sum(of_step) or 1.0) for one in of_step]
     return shares
 
 

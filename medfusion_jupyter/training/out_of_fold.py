@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -10,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medfusion_jupyter.data import Cohort, Split
-from medfusion_jupyter.metrics import Interval, accuracy, auroc_of_classes, bootstrap_by_patient, mean_over_folds
+from medfusion_jupyter.data import Cohort, Split, target_of
+from medfusion_jupyter.metrics import Interval, mean_over_folds, measure
+from medfusion_jupyter.settings.watched import METRICS, METRICS_OF
 from medfusion_jupyter.store import JobStatus, Store, home
 from medfusion_jupyter.store.durable_files import write_text
 from medfusion_jupyter.training.job import Job, split_of
+from medfusion_jupyter.training.prediction import tested_columns, true_columns
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import NDArray
 
     from medfusion_jupyter.store import Job as JobRecord
 
@@ -74,9 +76,10 @@ def note_result(store: Store, folds: Sequence[JobRecord], cohort: Cohort | None 
 
 
 def predictions_of(store: Store, fold: JobRecord, split: Callable[[], Split]) -> pd.DataFrame:
-    """Predictions for the test part of a completed fold: row, target and a probability a class; made where they are not kept.
+    """Predictions for the test part of a completed fold: row, target and what is predicted; made where they are not kept.
 
-    row: position in the cohort. Nothing in the file tells who a patient is.
+    row: position in the cohort; the other columns are as `CrossValidation.predictions` says. Nothing in the file tells who a
+    patient is.
     """
     import pandas as pd
 
@@ -85,7 +88,9 @@ def predictions_of(store: Store, fold: JobRecord, split: Callable[[], Split]) ->
     with _predicting:
         if not path.exists():
             _predict(store, fold, split(), path)
-        return pd.read_csv(path, dtype={"target": str}, keep_default_na=False)
+        if target_of(fold.data_config["target"]).text_columns:
+            return pd.read_csv(path, dtype={"target": str}, keep_default_na=False)
+        return pd.read_csv(path)
 
 
 def path_of(fold: JobRecord) -> Path:
@@ -109,11 +114,11 @@ def _predict(store: Store, fold: JobRecord, split: Split, path: Path) -> None:
 
     rows = split.rows["test"]
     model = Job(fold.job_id, store).model
-    probability = model.probabilities(split.cohort, rows).astype(np.float64)
-    target = np.asarray(split.cohort.classes, dtype=object)[split.cohort.target_codes[rows]]
-    table = pd.DataFrame({"row": rows, "target": target})
-    for k, name in enumerate(model.classes):
-        table[f"p_{name}"] = probability[:, k]
+    target, values = split.cohort.target, split.cohort.targets[rows]
+    predicted = model.predictions(split.cohort, rows).astype(np.float64)
+    table = pd.DataFrame(
+        {"row": rows, **true_columns(target, values), **tested_columns(target, model.classes, predicted)}
+    )
     write_text(path, table.to_csv(index=False))
     for older in path.parent.glob("out-of-fold-*.csv"):
         if older != path:
@@ -126,30 +131,34 @@ def summed_up(
     """Of each metric its mean over folds and its value on the pooled predictions; as `CrossValidation.metrics` says."""
     tested = [_Tested(fold, frame, cohort) for fold, frame in zip(folds, frames, strict=True)]
     share = test_to_train(folds)
-    return {
-        "auroc": (_over_folds(tested, share, auroc_of_classes), _pooled(tested, auroc_of_classes)),
-        "accuracy": (_over_folds(tested, share, accuracy), _pooled(tested, _accuracy_by_patient)),
-    }
+    return {name: (_over_folds(tested, share, name), _pooled(tested, name)) for name in METRICS_OF[cohort.target.task]}
 
 
 class _Tested:
-    """Targets, probabilities and patients of a test part, with its place in the cross-validation."""
+    """Targets, predictions and patients of a test part, with its place in the cross-validation."""
 
     def __init__(self, fold: JobRecord, frame: pd.DataFrame, cohort: Cohort) -> None:
         self.place = (fold.data_config["repeat"], fold.data_config["fold"])
         self.pool = (fold.data_config["repeat"], fold.data_config["seed"])
         rows = frame["row"].to_numpy()
-        self.target = cohort.target_codes[rows]
+        self.task = cohort.target.task
+        self.target = cohort.targets[rows]
         self.patient = cohort.patient_codes[rows]
-        self.probability = frame[[f"p_{name}" for name in cohort.classes]].to_numpy(dtype=np.float64)
+        known = {"row", *true_columns(cohort.target, self.target)}
+        self.predicted = frame[[name for name in frame if name not in known]].to_numpy(dtype=np.float64)
+
+    @functools.cached_property
+    def metrics(self) -> dict[str, Interval]:
+        """Every metric of the part."""
+        return measure(self.task, self.target, self.predicted, self.patient)
 
 
-def auroc_by_fold(
+def metric_by_fold(
     folds: Sequence[JobRecord], frames: Sequence[pd.DataFrame], cohort: Cohort
 ) -> dict[tuple[int, int], float]:
-    """The AUROC on each test part, by repeat and fold; of several seeds their mean."""
+    """The first metric of the target on each test part, by repeat and fold; of several seeds their mean."""
     tested = [_Tested(fold, frame, cohort) for fold, frame in zip(folds, frames, strict=True)]
-    return _by_place(tested, auroc_of_classes)
+    return _by_place(tested, METRICS_OF[cohort.target.task][0])
 
 
 def test_to_train(folds: Sequence[JobRecord]) -> float:
@@ -158,36 +167,30 @@ def test_to_train(folds: Sequence[JobRecord]) -> float:
     return float(np.mean([size["test"] / size["train"] for size in sizes]))
 
 
-def _by_place(tested: list[_Tested], metric: Callable[..., Interval]) -> dict[tuple[int, int], float]:
+def _by_place(tested: list[_Tested], name: str) -> dict[tuple[int, int], float]:
     of_place: dict[tuple[int, int], list[float]] = {}
     for one in tested:
-        of_place.setdefault(one.place, []).append(metric(one.target, one.probability).value)
+        of_place.setdefault(one.place, []).append(one.metrics[name].value)
     return {place: float(np.mean(values)) for place, values in of_place.items()}
 
 
-def _over_folds(tested: list[_Tested], share: float, metric: Callable[..., Interval]) -> Interval:
-    found = mean_over_folds(list(_by_place(tested, metric).values()), share)
-    return Interval(found.value, float(np.clip(found.low, 0, 1)), float(np.clip(found.high, 0, 1)))
+def _over_folds(tested: list[_Tested], share: float, name: str) -> Interval:
+    found = mean_over_folds(list(_by_place(tested, name).values()), share)
+    bounds = METRICS[name].least, METRICS[name].most
+    return Interval(found.value, float(np.clip(found.low, *bounds)), float(np.clip(found.high, *bounds)))
 
 
-def _pooled(tested: list[_Tested], metric: Callable[..., Interval]) -> Interval:
+def _pooled(tested: list[_Tested], name: str) -> Interval:
     pools: dict[Any, list[_Tested]] = {}
     for one in tested:
         pools.setdefault(one.pool, []).append(one)
     each = [
-        metric(
+        measure(
+            pool[0].task,
             np.concatenate([one.target for one in pool]),
-            np.concatenate([one.probability for one in pool]),
+            np.concatenate([one.predicted for one in pool]),
             np.concatenate([one.patient for one in pool]),
-        )
+        )[name]
         for pool in pools.values()
     ]
     return Interval(*(float(np.mean([getattr(one, bound) for one in each])) for bound in ("value", "low", "high")))
-
-
-def _accuracy_by_patient(
-    target: NDArray[np.integer], probability: NDArray[np.floating], patient: NDArray[np.integer]
-) -> Interval:
-    if len(np.unique(patient)) == len(patient):
-        return accuracy(target, probability)
-    return bootstrap_by_patient(accuracy, target, probability, patient)

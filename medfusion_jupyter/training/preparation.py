@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from medfusion_jupyter.data import Cohort, PixelCache, Split, TableEncoder
 from medfusion_jupyter.data.batches import BatchSource
 from medfusion_jupyter.data.image_columns import TABLE
 from medfusion_jupyter.nn import Architecture
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
+from medfusion_jupyter.training.fitting import fitted, targets_of
 from medfusion_jupyter.training.input_spec import InputSpec, decoded
 from medfusion_jupyter.training.objective import weights_of_classes
 
@@ -25,14 +27,14 @@ VALIDATION_BATCHES = 4
 class Prepared:
     """What a run trains on.
 
-    targets: the class of each row of the cohort; class_weights: `(K,)`, or None where all count the same.
+    targets: of each row of the cohort, as `targets_of` gives them; class_weights: `(K,)`, or None where all count the same.
     """
 
     spec: InputSpec
     architecture: Architecture
     train: BatchSource
     val: BatchSource
-    targets: NDArray[np.int64]
+    targets: Tensor
     class_weights: NDArray[np.float32] | None
 
 
@@ -78,6 +80,10 @@ def _refuse_unfit_images(config: TrainingConfig, cohort: Cohort) -> None:
                 f"image_size={config.image_size} is of volumes: give one side, such as image_size=128, and an encoder of images, "
                 "such as resnet18."
             )
+    if config.cache_features and (cohort.bag or not cohort.views or not config.shared_encoder):
+        raise ConfigError(
+            "cache_features=True is of cohorts with images that all pass through one encoder, and without bags; leave it out."
+        )
     if config.attention_supervision and (cohort.mask is None or cohort.dimensions != 2):
         raise ConfigError(
             f"attention_supervision={config.attention_supervision} needs what was marked in flat images: make the cohort with "
@@ -109,6 +115,8 @@ def prepare(
     spec: that of the checkpoint where a run goes on; nothing is fit anew then.
     """
     cohort = split.cohort
+    config = fitted(config, cohort.target.task)
+    targets = targets_of(cohort)
     modalities = spec.modalities if spec is not None else modalities_of(config, cohort)
     has_images = any(name != TABLE for name in modalities)
     pixels = None
@@ -123,7 +131,7 @@ def prepare(
         )
     if spec is None:
         spec = _fit(split, config, modalities, pixels)
-    batches = partial(spec.source, cohort, pixels, device=device, targets=cohort.target_codes)
+    batches = partial(spec.source, cohort, pixels, device=device, targets=targets.numpy())
     prepared = Prepared(
         spec=spec,
         architecture=spec.architecture(
@@ -142,7 +150,7 @@ def prepare(
             max_images=config.max_images,
         ),
         val=batches(_validated_rows(split, config), batch_size=VALIDATION_BATCHES * config.batch_size),
-        targets=cohort.target_codes,
+        targets=targets,
         class_weights=class_weights(split, config),
     )
     if config.attention_supervision:
@@ -159,12 +167,14 @@ def _masks(cohort: Cohort, config: TrainingConfig, cache_dir: Path) -> PixelCach
 
 def class_weights(split: Split, config: TrainingConfig) -> NDArray[np.float32] | None:
     """The weight of each class `(K,)`. Raises ConfigError where the setting does not fit the cohort's classes."""
+    if config.class_weights is None:
+        return None
     targets = split.cohort.target_codes[split.rows["train"]]
     return weights_of_classes(config.class_weights, split.cohort.classes, targets)
 
 
 def _validated_rows(split: Split, config: TrainingConfig) -> NDArray[np.int64]:
-    """All rows of the validation part, or as many as `limit_val_batches` says, each class with its share of them."""
+    """All rows of the validation part, or as many as `limit_val_batches` says, each class or range with its share of them."""
     rows, limit = split.rows["val"], config.limit_val_batches
     if limit is None:
         return rows
@@ -173,11 +183,12 @@ def _validated_rows(split: Split, config: TrainingConfig) -> NDArray[np.int64]:
     if count >= len(rows):
         return rows
     shuffled = np.random.default_rng(config.seed).permutation(rows)
-    targets = split.cohort.target_codes[shuffled]
+    members = [one.rows[shuffled] for one in split.cohort.target.strata(split.cohort.targets)]
+    stratum = np.argmax(members, axis=0)
     # the place of each row among those of its class, from 0 to 1: the first of these in all are a stratified sample
     place = np.zeros(len(rows))
-    for code in np.unique(targets):
-        of_class = np.flatnonzero(targets == code)
+    for code in np.unique(stratum):
+        of_class = np.flatnonzero(stratum == code)
         place[of_class] = (np.arange(len(of_class)) + 0.5) / len(of_class)
     chosen: NDArray[np.int64] = np.sort(shuffled[np.argsort(place, kind="stable")[:count]])
     return chosen

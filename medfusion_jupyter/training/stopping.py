@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from medfusion_jupyter.settings.training import WATCHABLE
+from medfusion_jupyter.settings.watched import WATCHABLE
 from medfusion_jupyter.training.callbacks import Callback
 
 if TYPE_CHECKING:

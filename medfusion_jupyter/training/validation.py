@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medfusion_jupyter.data.batches import BatchSource
-from medfusion_jupyter.metrics import accuracy, auroc_of_classes
+from medfusion_jupyter.metrics import measure
 from medfusion_jupyter.nn import FusionModel, Head
 from medfusion_jupyter.training.fixed_features import inputs_of
+from medfusion_jupyter.training.prediction import predictions, times_of
 
 
 @torch.inference_mode()
@@ -24,7 +25,7 @@ def outputs_of(
     autocast: AbstractContextManager[Any],
     whole: Callable[[Tensor, int], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Raw outputs `(N, K)` and targets `(N,)` of every row of `source`, in its order; targets are 0 where unknown.
+    """Raw outputs `(N, K)` and targets of every row of `source`, in its order; targets are 0 where unknown.
 
     whole: where several processes share each batch, makes the outputs of all its rows of those of this one's.
     """
@@ -45,21 +46,20 @@ def outputs_of(
 
 
 def validate(model: FusionModel, source: BatchSource, autocast: AbstractContextManager[Any]) -> dict[str, float]:
-    """Loss, AUROC with its 95 % interval (which knows rows of one patient) and accuracy on `source`, each named `val/…`."""
+    """Loss and the metrics of the head's task on `source`, each named `val/…`, with `_low` and `_high` of its 95 % interval.
+
+    The intervals know which rows are of one patient.
+    """
     return metrics_of(model.head, *outputs_of(model, source, autocast), source.patients)
 
 
 @torch.inference_mode()
 def metrics_of(head: Head, outputs: Tensor, target: Tensor, patients: NDArray[np.int64] | None) -> dict[str, float]:
-    """What `validate` gives, of outputs `(N, K)` and targets `(N,)`. patients: of each row."""
+    """What `validate` gives, of outputs `(N, K)` and targets `(N,)` or `(N, W)`. patients: of each row."""
     loss = float(head.loss(outputs, target))
-    probability: NDArray[np.float32] = head.predict(outputs).cpu().numpy()
-    classes = target.cpu().numpy()
-    area = auroc_of_classes(classes, probability, patients)
-    return {
-        "val/loss": loss,
-        "val/auroc": area.value,
-        "val/auroc_low": area.low,
-        "val/auroc_high": area.high,
-        "val/accuracy": accuracy(classes, probability).value,
-    }
+    predicted = predictions(head, outputs).cpu().numpy()
+    found = measure(head.task, target.cpu().numpy(), predicted, patients, times=times_of(head))
+    metrics = {"val/loss": loss}
+    for name, one in found.items():
+        metrics |= {f"val/{name}": one.value, f"val/{name}_low": one.low, f"val/{name}_high": one.high}
+    return metrics

@@ -10,6 +10,7 @@ import numpy as np
 from ipywidgets import HTML, HBox, Layout, VBox
 from numpy.typing import NDArray
 
+from medfusion_jupyter.settings.watched import words_of
 from medfusion_jupyter.widgets.curve import Curve
 
 TRAIN, VALIDATION = "#3b82c4", "#e8710a"
@@ -62,7 +63,8 @@ class Charts(HBox):  # type: ignore[misc]
         self.best = bqplot.Scatter(
             x=EMPTY, y=EMPTY, scales=metric, colors=[VALIDATION], stroke="#ffffff", default_size=90
         )
-        name = html.escape(watched.replace("val/", "validation ").replace("auroc", "AUROC"))
+        part = "validation " if watched.startswith("val/") else ""
+        name = html.escape(part + words_of(watched))
         self.loss_figure, left = _picture(
             [self.train, self.validation], loss, f"loss {_key(TRAIN, 'train')}{_key(VALIDATION, 'validation')}"
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ipywidgets import HTML, Layout
 
+from medfusion_jupyter.settings.watched import METRICS, words_of
 from medfusion_jupyter.store import ACTIVE, JobStatus, open_store
 from medfusion_jupyter.store.status import FINISHED
 from medfusion_jupyter.widgets import monitor_text as text
@@ -89,8 +90,9 @@ def place(whole: Job) -> str:
 
 def _result(whole: Job) -> list[str]:
     found = []
-    for name, words in (("auroc", "test AUROC"), ("accuracy", "test accuracy")):
+    for name in METRICS:
         value, low, high = (whole.current_metrics.get(f"test/{name}{end}") for end in ("", "_low", "_high"))
+        words = words_of(f"test/{name}")
         if value is not None and whole.best_value is not None:
             found.append(f"<b>{words} {text.number(value)}</b> [{text.number(low)}, {text.number(high)}]")
     return found
@@ -115,7 +117,7 @@ def _note(whole: Job) -> str:
 def _table(whole: Job, folds: Sequence[Job]) -> str:
     body = ""
     for fold in folds[:SHOWN_FOLDS]:
-        metric = fold.watched_metric.replace("/", " ").replace("auroc", "AUROC")
+        metric = f"val {words_of(fold.watched_metric)}"
         name = fold.name.removeprefix(f"{whole.name} ")
         cells = [
             f"<span class='mf-{fold.status}' title='{fold.status}'>{text.SIGNS[fold.status]}</span> {fold.fold}",

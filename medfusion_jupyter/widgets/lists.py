@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from medfusion_jupyter.settings.watched import headline, words_of
 from medfusion_jupyter.store import open_store
 
 if TYPE_CHECKING:
@@ -41,20 +42,22 @@ def jobs(
 
 
 def models(*, search: str | None = None, folds: bool = False, limit: int = 50) -> pd.DataFrame:
-    """The newest models. search: part of the name or description; limit: 1 to 500.
+    """The newest models, each with its first metric of validation and that one's 95 % interval.
 
+    search: part of the name or description; limit: 1 to 500.
     folds: True shows the models of the folds of cross-validations too; those that have an alias are always shown.
     """
-    columns = ["name", "version", "val/auroc", "low", "high", "backbone", "job_id", "epoch", "created", "MB"]
+    columns = ["name", "version", "metric", "value", "low", "high", "backbone", "job_id", "epoch", "created", "MB"]
     page = open_store().models.list(search=search, folds=folds, limit=limit)
     rows = (
         {
             "id": model.id,
             "name": model.name,
             "version": model.version,
-            "val/auroc": model.metrics.get("val/auroc"),
-            "low": model.metrics.get("val/auroc_low"),
-            "high": model.metrics.get("val/auroc_high"),
+            "metric": words_of(name := headline(model.metrics)),
+            "value": model.metrics.get(name),
+            "low": model.metrics.get(f"{name}_low"),
+            "high": model.metrics.get(f"{name}_high"),
             "backbone": model.backbone,
             "job_id": model.training_job_id,
             "epoch": model.trained_epochs,

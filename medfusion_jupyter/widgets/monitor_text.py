@@ -10,6 +10,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from medfusion_jupyter.settings.watched import METRICS, words_of
 from medfusion_jupyter.store import ACTIVE, JobStatus
 
 if TYPE_CHECKING:
@@ -164,29 +165,28 @@ def _age_of_news(job: Job) -> str:
 
 
 def epochs(job: Job, history: Sequence[dict[str, Any]]) -> str:
-    """The last epochs as a table, the best among them in bold."""
+    """The last epochs as a table, the best among them in bold: losses, and the metrics that the target has."""
     if not history:
         return ""
-    metric = job.watched_metric.removeprefix("val/")
-    watched = "" if metric in ("auroc", "accuracy", "loss") else f"<th>val {html.escape(metric)}</th>"
+    there = [f"val/{name}" for name in METRICS if any(f"val/{name}" in row for row in history)]
+    first = there[0] if there else job.watched_metric
+    others = [name for name in dict.fromkeys([*there, job.watched_metric]) if name not in (first, "val/loss")]
     head = (
-        "<th>epoch</th><th>train loss</th><th>val loss</th><th>val AUROC [95 %]</th><th>accuracy</th>"
-        f"{watched}<th>lr</th><th>time</th>"
+        f"<th>epoch</th><th>train loss</th><th>val loss</th><th>val {html.escape(words_of(first))} [95 %]</th>"
+        + "".join(f"<th>{html.escape(words_of(name))}</th>" for name in others)
+        + "<th>lr</th><th>time</th>"
     )
     body = ""
     for row in history[-TABLE_ROWS:]:
         best = row["epoch"] == job.best_epoch
-        interval = (
-            f"{number(row.get('val/auroc'))} [{number(row.get('val/auroc_low'))}, {number(row.get('val/auroc_high'))}]"
-        )
+        value, low, high = (number(row.get(f"{first}{end}")) for end in ("", "_low", "_high"))
         rate = row.get("lr")
         cells = [
             f"{'★ ' if best else ''}{row['epoch']}",
             number(row.get("train/loss")),
             number(row.get("val/loss")),
-            interval,
-            number(row.get("val/accuracy")),
-            *([number(row.get(job.watched_metric))] if watched else []),
+            f"{value} [{low}, {high}]",
+            *(number(row.get(name)) for name in others),
             "–" if rate is None else f"{rate:.1e}",
             span(row.get("seconds") or 0.0),
         ]

@@ -18,7 +18,8 @@ from medfusion_jupyter.store.texts import valid_name
 from medfusion_jupyter.widgets.edited_workflow import EditedWorkflow
 from medfusion_jupyter.widgets.refresher import refresher
 from medfusion_jupyter.workflows.graph import GraphError
-from medfusion_jupyter.workflows.workflow import Workflow, WorkflowError
+from medfusion_jupyter.workflows.workflow import Workflow
+from medfusion_jupyter.workflows.workflow_node import WorkflowError
 
 if TYPE_CHECKING:
     from medfusion_jupyter.workflows.workflow_run import WorkflowRun

@@ -1,5 +1,5 @@
-"""A study as a graph: node types, the graph of them, its validation and its execution.
+"""A study as a graph: written, edited, checked, saved, executed, and turned into Python and back.
 
-`graph`, `catalogue` and `validation` are free of torch, so that a server knows them too; what a node does is imported when it
-runs. Start at `catalogue.py`.
+All but `nodes`, `outputs` and `execution` is free of torch, so that a server knows it too; what a node does is imported when it
+runs. Start at `workflow.py` for what a person holds, at `catalogue.py` for what a node is.
 """

@@ -251,7 +251,7 @@ EVALUATION = (
         "evaluate",
         "Evaluation",
         "Evaluate",
-        "AUROC and accuracy with 95 % intervals.",
+        "The metrics of the target, each with its 95 % interval.",
         _run("evaluate_model"),
         inputs=(
             MODEL,

@@ -153,8 +153,7 @@ def evaluate_model(inputs: Values, settings: of.EvaluateSettings, context: Conte
         part=found.part,
         rows=found.rows,
         patients=found.patients,
-        auroc=asdict(found.auroc),
-        accuracy=asdict(found.accuracy),
+        **{name: asdict(one) for name, one in found.metrics.items()},
         method=found.method,
     )
     return {"evaluation": found}

@@ -29,7 +29,7 @@ from medfusion_jupyter.workflows.catalogue import NodeType, Work
 
 log = logging.getLogger("medfusion")
 
-FORMAT = 1
+FORMAT = 2
 IN_MEMORY = 128
 """The outputs of so many nodes are kept in memory, the latest used."""
 
@@ -200,5 +200,6 @@ def _model(job_id: str, epoch: int) -> Model:
     return model
 
 
-def _evaluation(auroc: dict[str, Any], accuracy: dict[str, Any], **facts: Any) -> Evaluation:
-    return Evaluation(auroc=Interval(**auroc), accuracy=Interval(**accuracy), **facts)
+def _evaluation(metrics: dict[str, Any], labels: dict[str, Any], **facts: Any) -> Evaluation:
+    intervals = ({name: Interval(**one) for name, one in each.items()} for each in (metrics, labels))
+    return Evaluation(metrics=next(intervals), labels=next(intervals), **facts)

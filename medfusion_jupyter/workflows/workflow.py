@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from medfusion_jupyter.workflows import document
-from medfusion_jupyter.workflows.catalogue import Input, NodeType, Output, catalogue, closest
+from medfusion_jupyter.workflows.catalogue import catalogue, closest
 from medfusion_jupyter.workflows.code_reader import from_code
 from medfusion_jupyter.workflows.code_writer import to_code
 from medfusion_jupyter.workflows.graph import Edge, Graph, GraphError, Node
 from medfusion_jupyter.workflows.templates import Template, templates
 from medfusion_jupyter.workflows.validation import Issue, validate
+from medfusion_jupyter.workflows.workflow_node import Port, WorkflowError, WorkflowNode, ports_of
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store import Workflow as Saved
@@ -23,77 +24,6 @@ if TYPE_CHECKING:
 
 _saved_here: dict[tuple[str, str], int] = {}
 """The version that this process saved last, by store and name: a cell that is run again goes on from it."""
-
-
-class WorkflowError(ValueError):
-    """Something asked of a workflow that cannot be, or a workflow that cannot run as it is."""
-
-
-@dataclass(frozen=True)
-class Port:
-    """One output or input of a node of a workflow."""
-
-    node: WorkflowNode
-    name: str
-
-
-class WorkflowNode:
-    """A node of a workflow, by its id. It is as the workflow has it now."""
-
-    def __init__(self, workflow: Workflow, node_id: str) -> None:
-        self._workflow = workflow
-        self.id = node_id
-
-    @property
-    def type(self) -> str:
-        """Name of its node type."""
-        return self._node.type
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What is set; everything else has its default."""
-        return dict(self._node.settings)
-
-    def set(self, **settings: Any) -> Self:
-        """Change settings; None takes back to the default what cannot be None. Raises WorkflowError for a bad one."""
-        self._workflow._change(self.id, {**self._node.settings, **settings})
-        return self
-
-    def output(self, name: str | None = None) -> Port:
-        """An output; without a name the only one. Raises WorkflowError with the names there are."""
-        return self._port(name, None if self._type is None else self._type.output_ports, "output")
-
-    def input(self, name: str | None = None) -> Port:
-        """An input; without a name the only one. Raises WorkflowError with the names there are."""
-        return self._port(name, None if self._type is None else self._type.input_ports, "input")
-
-    def __repr__(self) -> str:
-        settings = "".join(f", {name}={value!r}" for name, value in self._node.settings.items())
-        return f"<{self.id}: {self.type}{settings}>"
-
-    @property
-    def _node(self) -> Node:
-        found = next((node for node in self._workflow.graph.nodes if node.id == self.id), None)
-        if found is None:
-            raise WorkflowError(f"The node {self.id!r} is no longer in {self._workflow!r}.")
-        return found
-
-    @property
-    def _type(self) -> NodeType | None:
-        return catalogue().get(self.type) if self.type in catalogue() else None
-
-    def _port(self, name: str | None, there: Mapping[str, Input] | Mapping[str, Output] | None, kind: str) -> Port:
-        if there is None:  # nobody here knows the ports of an unknown type
-            if name is None:
-                raise WorkflowError(f"{self.id!r} has a type that is not known here, {self.type!r}: name the {kind}.")
-            return Port(self, name)
-        if name is None:
-            if len(there) != 1:
-                raise WorkflowError(f"{self.id!r} has {len(there)} {kind}s ({', '.join(there)}): name the {kind}.")
-            name = next(iter(there))
-        if name not in there:
-            raise WorkflowError(f"{self.id!r} has no {kind} {name!r}. {closest(name, there)}".rstrip())
-        return Port(self, name)
 
 
 class Workflow:
@@ -396,7 +326,8 @@ class Workflow:
 
     # -- within
 
-    def _change(self, node_id: str, settings: dict[str, Any]) -> None:
+    def change(self, node_id: str, settings: Mapping[str, Any]) -> None:
+        """Give a node these settings in place of its own. Raises WorkflowError for a bad one."""
         nodes = []
         for node in self._graph.nodes:
             if node.id == node_id:
@@ -409,12 +340,12 @@ class Workflow:
     def _edge(self, source: WorkflowNode | Port, target: WorkflowNode | Port) -> Edge:
         for end in (source, target):
             node = end if isinstance(end, WorkflowNode) else end.node
-            if node._workflow is not self:
-                raise WorkflowError(f"{node!r} is a node of another workflow, {node._workflow!r}.")
+            if node.workflow is not self:
+                raise WorkflowError(f"{node!r} is a node of another workflow, {node.workflow!r}.")
         if isinstance(source, Port) and isinstance(target, Port):
             return Edge(source.node.id, source.name, target.node.id, target.name)
-        left, given = _ports(source, lambda node_type: node_type.outputs)
-        right, wanted = _ports(target, lambda node_type: node_type.inputs)
+        left, given = ports_of(source, lambda node_type: node_type.outputs)
+        right, wanted = ports_of(target, lambda node_type: node_type.inputs)
         pairs = [(one.name, other.name) for one in given for other in wanted if one.type == other.type]
         if len(pairs) != 1:
             found = "; ".join(f"{output} → {input}" for output, input in pairs) or "none"
@@ -435,15 +366,6 @@ def load_workflow(name: str, version: int | None = None) -> Workflow:
     from medfusion_jupyter.store import open_store
 
     return Workflow.of_store(open_store().workflows.get_by_name(name), version=version)
-
-
-def _ports(
-    end: WorkflowNode | Port, of_type: Callable[[NodeType], Sequence[Input | Output]]
-) -> tuple[WorkflowNode, list[Input | Output]]:
-    """The node of an end of an edge, and its ports that may be meant."""
-    node, name = (end, None) if isinstance(end, WorkflowNode) else (end.node, end.name)
-    ports = () if node._type is None else of_type(node._type)
-    return node, [port for port in ports if name in (None, port.name)]
 
 
 def _ends(edge: Edge) -> tuple[str, str, str, str]:

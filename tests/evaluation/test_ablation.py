@@ -101,6 +101,8 @@ def test_nothing_is_stored_where_one_variant_cannot_be(ablate, cohort):
     table = mf.Cohort(cohort.frame, target="lesion", patient="patient", numeric=["marker"])
     with pytest.raises(ConfigError, match="no fusion to compare"):
         mf.ablation(table)
+    with pytest.raises(ConfigError, match="compares AUROCs, and the target 'age' is one of regression"):
+        mf.ablation(mf.Cohort(cohort.frame.dropna(), target=mf.Regression("age"), numeric=["marker"]))
     assert len(mf.jobs()) == 0
 
 

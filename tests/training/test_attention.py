@@ -194,3 +194,10 @@ def test_an_encoder_that_sums_up_in_a_token_says_so(train, pictures):
     )
     with pytest.raises(RuntimeError, match="pools its map"):
         job.wait()
+
+
+def test_a_model_that_was_told_predicts_without_masks(train, pictures):
+    folder, frame = pictures
+    model = train(cohort_of(folder, frame.head(60)), attention_supervision=1, epochs=1).wait().model
+    unmarked = frame.tail(5)[["image"]]
+    assert len(model.predict(unmarked)) == 5

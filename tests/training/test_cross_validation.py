@@ -71,7 +71,7 @@ def test_every_row_is_predicted_once_by_a_model_that_never_saw_its_patient(cross
         assert not tested & set(split.train.frame["who"])
         assert not tested & set(split.val.frame["who"])
         assert model.job_id == job.job_id
-        assert np.allclose(model.probabilities(cohort, split.rows["test"]), own[["p_ill", "p_well"]], atol=1e-6)
+        assert np.allclose(model.predictions(cohort, split.rows["test"]), own[["p_ill", "p_well"]], atol=1e-6)
 
 
 def test_what_cannot_be_learned_is_not_learned_from_a_patient_s_other_rows(cross_validate):
@@ -90,7 +90,7 @@ def test_what_cannot_be_learned_is_not_learned_from_a_patient_s_other_rows(cross
     # the same model on rows of its own training patients has learned them by heart
     model, split = found.models[0], split_of(found.jobs[0].record)()
     rows_of_train = split.rows["train"]
-    learned = auroc_of_classes(cohort.target_codes[rows_of_train], model.probabilities(cohort, rows_of_train))
+    learned = auroc_of_classes(cohort.target_codes[rows_of_train], model.predictions(cohort, rows_of_train))
     assert learned.value > 0.8
 
 

@@ -146,3 +146,10 @@ def test_an_encoder_of_another_kind_fails_in_words(train):
     job = train(image_weights=teacher.job_id, image_encoder="resnet18_3x3", epochs=1)
     with pytest.raises(JobFailed, match="is light_cnn of 1 channels"):
         job.wait()
+
+
+def test_it_is_refused_where_it_cannot_be_had(train, cohort):
+    bags = mf.Cohort(cohort.frame, **{**cohort.roles(), "bag": True})
+    with pytest.raises(ConfigError, match="all pass through one encoder, and without bags"):
+        train(bags, **FROZEN, cache_features=True)
+    assert len(mf.jobs()) == 0

@@ -72,6 +72,9 @@ class Seen(Callback):
 def loop_over(cohort, folder, ranks=None, callbacks=(), as_it_is=False, **settings):
     """as_it_is: with dropout, which each process draws for itself, and batch norm, which knows the rows of its share alone."""
     config = TrainingConfig.of({**BASIS, **settings})
+    if config.head == "ordinal":
+        graded = mf.Ordinal("lesion", classes=["no", "yes"])
+        cohort = mf.Cohort(cohort.frame, **{**cohort.roles(), "target": graded})
     seed_all(config.seed)
     prepared = prepare(cohort.split(test=0.2, val=0.2, seed=0), config, device="cpu", cache_dir=folder)
     state = build_state(prepared, config, "cpu")

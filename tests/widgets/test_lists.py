@@ -27,6 +27,6 @@ def test_models_and_datasets_and_workflows(store):
     )  # fmt: skip
     store.workflows.create("fuse", nodes=[{"id": "a"}])
     mf.synthetic_cohort(n=20).save("synthetic")
-    assert mf.models().iloc[0][["name", "val/auroc", "MB"]].tolist() == ["icu", 0.8, 2.0]
+    assert mf.models().iloc[0][["name", "metric", "value", "MB"]].tolist() == ["icu", "AUROC", 0.8, 2.0]
     assert mf.workflows().iloc[0][["name", "nodes"]].tolist() == ["fuse", 1]
     assert mf.datasets().loc["synthetic", "rows"] == 20

@@ -4,7 +4,7 @@ import pytest
 
 import medfusion as mf
 from medfusion_jupyter.workflows.code_reader import CodeError
-from medfusion_jupyter.workflows.workflow import WorkflowError
+from medfusion_jupyter.workflows.workflow_node import WorkflowError
 
 
 @pytest.mark.parametrize("template", [one.name for one in mf.Workflow.templates()])

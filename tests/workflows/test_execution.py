@@ -1,6 +1,7 @@
 """The engine: nodes in their order, faults where they belong, stops that stop, and a state in the store for each step."""
 
 import threading
+import time
 
 import pytest
 from graphs import edge, study
@@ -133,6 +134,43 @@ def test_what_a_node_notes_is_its_output(ended, flow):
     assert runs["n"].output == {"rows": 3, "share": 0.5}
 
 
+def test_how_far_a_node_is_is_told_once_a_second_at_most(store, monkeypatch):
+    told = []
+
+    def slow(inputs, settings, context):
+        for step in range(100):
+            context.progress(step / 100, loss=1 - step / 100)
+        return {}
+
+    own = Catalogue([NodeType("slow", "T", "Slow", "", slow, always=True)])
+    note = store.executions.note_node
+    monkeypatch.setattr(store.executions, "note_node", lambda *a, **k: (told.append(a[2]), note(*a, **k)))
+    run = execute(store.workflows.create("w", nodes=[{"id": "n", "type": "slow"}]).id, catalogue=own)
+    assert run.ended.wait(30)
+    assert told[0] == {"progress": 0.0, "loss": 1.0}
+    assert len(told) < 10
+    assert store.executions.node_runs(run.execution_id)[0].output == told[-1]
+
+
+def test_a_training_tells_its_progress_and_watched_metric_while_it_runs(store):
+    run = execute(store.workflows.create("study", **study(epochs=400)).id)
+
+    def metric_told():
+        output = {node.node_id: node.output for node in store.executions.node_runs(run.execution_id)}["fit"] or {}
+        return output.get("value") is not None and output
+
+    try:
+        until = time.monotonic() + 60
+        while not (output := metric_told()):
+            assert time.monotonic() < until, "no metric was told"
+            time.sleep(0.02)
+        assert (output["metric"], output["epochs"]) == ("val/auroc", 400)
+        assert 0 < output["progress"] < 1
+    finally:
+        run.stop()
+        assert run.ended.wait(30)
+
+
 def test_a_stop_lets_a_node_give_way_and_those_after_it_do_not_begin(store, bench, flow):
     run = execute(flow("a:one w:polite b:sum c:sum", "a>w", "w>b", "b>c"), catalogue=bench.catalogue)
     assert bench.begun.wait(30)
@@ -261,8 +299,6 @@ def test_a_stored_dataset_is_a_source(store):
 
 
 def until_it_trains(store, run):
-    import time
-
     until = time.monotonic() + 60
     while True:
         noted = {node.node_id: node.output for node in store.executions.node_runs(run.execution_id)}["fit"]

@@ -9,7 +9,7 @@ import medfusion as mf
 from medfusion_jupyter.data import Cohort, Split
 from medfusion_jupyter.workflows.catalogue import catalogue
 from medfusion_jupyter.workflows.context import Context
-from medfusion_jupyter.workflows.workflow import WorkflowError
+from medfusion_jupyter.workflows.workflow_node import WorkflowError
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from medfusion_jupyter.store import StoreError, UnknownId
 from medfusion_jupyter.store.errors import Conflict
 from medfusion_jupyter.workflows.catalogue import UnknownNodeType
 from medfusion_jupyter.workflows.graph import GraphError
-from medfusion_jupyter.workflows.workflow import WorkflowError
+from medfusion_jupyter.workflows.workflow_node import WorkflowError
 
 
 def study(name="icu"):

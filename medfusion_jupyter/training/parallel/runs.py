@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from medfusion_jupyter.data import Split
-from medfusion_jupyter.store import FINISHED, JobStatus, Store
+from medfusion_jupyter.store import FINISHED, JobStatus, Store, StoreError
 from medfusion_jupyter.training.config import TrainingConfig
 from medfusion_jupyter.training.control import Stopped
 from medfusion_jupyter.training.devices import choose_kind, computing
@@ -45,7 +46,6 @@ class SharedRun(Run):
             train_together(self.job_id, self._token, kind=kind, devices=self.config.devices, look=self._look)
         except RankKilled as killed:
             self._end(JobStatus.INTERRUPTED, error=str(killed))
-        # the first of them has had the last word
 
     def _look(self) -> None:
         try:
@@ -59,8 +59,10 @@ class SharedRun(Run):
     _passed_on = False
 
     def _end(self, status: JobStatus, error: str | None = None, patience: float | None = None) -> None:
-        if self.store.jobs.get(self.job_id).status not in FINISHED:
-            super()._end(status, error, patience)
+        with suppress(StoreError):
+            if self.store.jobs.get(self.job_id).status in FINISHED:
+                return  # the first of the processes has had the last word
+        super()._end(status, error, patience)
 
     def _beat(self, session: Session) -> None:
         if not self._begun:
