@@ -51,9 +51,33 @@ export function timeOfDay(moment: string, now: number): string {
     : `${then.toLocaleDateString()} ${time}`;
 }
 
+/** The words of metrics, as in `settings/watched.py`; those that a model is shown by, the first that it has first. */
+const METRICS: { [name: string]: string } = {
+  auroc: 'AUROC',
+  accuracy: 'accuracy',
+  qwk: 'quadratic kappa',
+  mae: 'MAE',
+  rmse: 'RMSE',
+  r2: 'R²',
+  spearman: 'Spearman',
+  c_index: 'C index',
+  uno_c: "Uno's C",
+  brier: 'Brier score'
+};
+
 /** A metric's name for people: `AUROC` for `val/auroc`, and `train loss` for `train/loss`. */
 export function metricName(name: string): string {
-  return name.replace('val/', '').replace('/', ' ').replace('auroc', 'AUROC');
+  const cut = name.lastIndexOf('/');
+  const part = name.slice(0, Math.max(0, cut));
+  const metric = name.slice(cut + 1);
+  const words = METRICS[metric] ?? metric;
+  return part === 'val' || part === '' ? words : `${part} ${words}`;
+}
+
+/** The metric of validation that a model is shown by: the first that its target has, else the loss. */
+export function headline(metrics: { [name: string]: number | null }): string {
+  const known = Object.keys(METRICS).find(name => `val/${name}` in metrics);
+  return `val/${known ?? 'loss'}`;
 }
 
 /** A name within another: `fold 1` of `icu fold 1` in `icu`. */

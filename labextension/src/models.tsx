@@ -3,12 +3,9 @@ import { UseSignal } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
 import { IModel } from './api';
-import { ago, metricName, withInterval } from './format';
+import { ago, headline, metricName, withInterval } from './format';
 import { PanelModel } from './model';
 import { MoreButton, SearchBox } from './search';
-
-/** What a model is shown by: the first of these that it has. */
-const HEADLINES = ['val/auroc', 'val/accuracy'];
 
 /** The section of trained models. */
 export function Models(props: {
@@ -55,7 +52,7 @@ export function Models(props: {
 
 function ModelRow(props: { model: IModel; now: number }): React.JSX.Element {
   const { model } = props;
-  const metric = HEADLINES.find(name => name in model.metrics) ?? 'val/loss';
+  const metric = headline(model.metrics);
   return (
     <li
       className="jp-MedFusion-row"

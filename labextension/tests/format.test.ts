@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { reconnectDelay } from '../src/backoff';
 import {
   ago,
+  headline,
   metricName,
   number,
   polyline,
@@ -60,6 +61,13 @@ test('a metric carries its interval where there is one', () => {
   assert.equal(withInterval({ 'val/auroc': 0.874 }, 'val/auroc'), '0.874');
   assert.equal(withInterval({}, 'val/auroc'), '–');
   assert.equal(metricName('val/auroc'), 'AUROC');
+  assert.equal(metricName('test/c_index'), 'test C index');
+  assert.equal(metricName('train/loss'), 'train loss');
+});
+
+test('a model is shown by the first metric that its target has', () => {
+  assert.equal(headline({ 'val/loss': 1, 'val/c_index': 0.7 }), 'val/c_index');
+  assert.equal(headline({ 'val/loss': 1, 'test/mae': 2 }), 'val/loss');
 });
 
 test('a sparkline fills its box, also where nothing changes', () => {

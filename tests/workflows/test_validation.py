@@ -212,9 +212,8 @@ def studies(draw):
     nodes, edges = [], []
     for number in range(draw(st.integers(1, 12))):
         kind = draw(st.sampled_from([one for one in kinds if all(p.type in giving for p in one.inputs if p.required)]))
-        name = (
-            f"{draw(st.text(st.characters(exclude_categories=['Cs'], exclude_characters=chr(0)), max_size=8))}{number}"
-        )
+        text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
+        name = f"{number}:{draw(text)}"
         for port in kind.inputs:
             if port.type in giving and (port.required or draw(st.booleans())) and not port.replaces:
                 source, output = draw(st.sampled_from(giving[port.type]))
