@@ -17,12 +17,12 @@ def jp_server_config(jp_server_config):
 @pytest.fixture
 def parent(store, here):
     """A job of ada at work, with a checkpoint after each of two epochs and one within the third."""
-    settings = TrainingSettings(epochs=5, image_encoder=None).model_dump(mode="json")
+    settings = TrainingSettings(epochs=5, image_encoder=None, head="classification", watch="val/auroc")
     job = store.jobs.create(
         "parent",
         model_config={"image_encoder": None, "tabular_encoder": "mlp", "fusion": "gated", "head": "classification"},
         data_config={"dataset": "kept"},
-        training_config=settings,
+        training_config=settings.model_dump(mode="json"),
         total_epochs=5,
         watched_metric="val/auroc",
         dataset_fingerprint="f",
