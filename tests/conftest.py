@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from postgresql import Server
 
-# one thread for torch: the tests compare numbers, and two cores are shared with a browser and kernels
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# one thread for torch: the tests compare numbers, and its threads wait for one another by spinning, which takes the cores from
+# the browser, the kernels and the servers of a test
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)
