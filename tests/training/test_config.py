@@ -41,7 +41,7 @@ from medfusion_jupyter.training import ConfigError, TrainingConfig
         ({"max_time": "1:30"}, ["max_time='1:30'", "01:30:00"]),
         ({"max_time": "00:75:00"}, ["max_time='00:75:00'"]),
         ({"max_time": 0}, ["max_time=0"]),
-        ({"limit_val_batches": 2.5}, ["limit_val_batches=2.5", "whole number of batches"]),
+        ({"limit_val_batches": 2.5}, ["limit_val_batches=2.5", "a whole number, or a share below 1"]),
         ({"class_weights": [1, -1]}, ["class_weights=[1, -1]", "above 0"]),
         ({"class_weights": "balancd"}, ["class_weights='balancd'", "did you mean 'balanced'?"]),
         ({"class_weights": "balanced", "sampler": "balanced"}, ["keep one"]),
