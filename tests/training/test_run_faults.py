@@ -54,10 +54,11 @@ def test_a_training_part_of_one_row_is_refused(cohort):
         mf.train(split_with(cohort, (1, 0)), image_encoder=None)
 
 
-def test_a_training_part_of_one_class_trains_balanced_too(train, cohort):
-    job = train(split_with(cohort, (12, 0)), epochs=1, class_weights="balanced").wait()
-    assert math.isfinite(job.history["train/loss"].iloc[0])
-    assert train(split_with(cohort, (12, 0)), epochs=1, sampler="balanced").wait().status == "completed"
+def test_a_training_part_of_one_class_is_refused_where_another_part_has_more(cohort):
+    with pytest.raises(
+        ConfigError, match="'yes' of the target 'lesion' is in the part 'val', but in no row of the training"
+    ):
+        mf.train(split_with(cohort, (12, 0)), class_weights="balanced", image_encoder=None)
 
 
 def test_a_validation_part_of_one_class_has_no_auroc_and_the_run_goes_on(train, cohort):
