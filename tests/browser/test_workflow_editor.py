@@ -175,10 +175,11 @@ def test_a_stored_workflow_opens_in_a_tab_and_runs_in_a_kernel_of_its_own(tab, l
     assert editor.box.locator(".mf-flow-node").count() == 16
     tab.shot("workflow-tab")
     editor.set("patients", "n", "300")
+    editor.set("concat_training", "epochs", "2000")  # it is still at work when it is stopped
     editor.press_run()
     editor.saved(2)
     editor.node("concat_training", "running").wait_for(timeout=90_000)
-    editor.node("concat_training").get_by_text(re.compile(r"AUROC 0\.\d{3} · epoch \d/5")).wait_for(timeout=60_000)
+    editor.node("concat_training").get_by_text(re.compile(r"AUROC 0\.\d{3} · epoch \d+/2000")).wait_for(timeout=60_000)
     tab.shot("workflow-tab-running")
     editor.box.locator(".mf-flow-stop").click()
     editor.node("concat_training", "stopped").wait_for(timeout=60_000)
