@@ -161,9 +161,7 @@ class JobRuns:
             keep_latest(session, job.id, row)
             events.record(session, "epoch", "job", job_id, dict(row), job.created_by)
 
-    def note_changes(
-        self, job_id: str, *, run_token: str, changes: Mapping[str, Any], step: int | None = None
-    ) -> None:
+    def note_changes(self, job_id: str, *, run_token: str, changes: Mapping[str, Any], step: int | None = None) -> None:
         """Keep settings that the run has taken over after `step`, by default the last known, for a later resume too."""
         with self._store.writing() as session:
             job = owned_job(session, job_id, run_token)

@@ -69,7 +69,9 @@ class Charts(HBox):  # type: ignore[misc]
         name = html.escape(part + words_of(watched))
         self.of_loss, self.of_metric = AnnotationMarks(self._x), AnnotationMarks(self._x)
         self.loss_figure, left = _picture(
-            [*self.of_loss.marks, self.train, self.validation], loss, f"loss {_key(TRAIN, 'train')}{_key(VALIDATION, 'validation')}"
+            [*self.of_loss.marks, self.train, self.validation],
+            loss,
+            f"loss {_key(TRAIN, 'train')}{_key(VALIDATION, 'validation')}",
         )
         self.metric_figure, right = _picture([*self.of_metric.marks, self.band, self.metric, self.best], metric, "")
         self._title = right.children[0]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from patience import wait_for
 
 import medfusion as mf
 from medfusion_jupyter.store import IllegalTransition, open_store
@@ -144,6 +145,7 @@ def test_a_job_at_work_can_be_forked_and_a_fork_forked(train, at_epoch):
     job = train(epochs=400, patience=None, image_encoder=None)
     at_epoch(job, 2)
     job.pause()
+    wait_for(lambda: open_store().checkpoints.list(job.job_id), "no checkpoint was written")
     fork = job.fork(epochs=500, detach=True)
     begun = fork.record.fork["epoch"]
     job.stop()
