@@ -107,7 +107,10 @@ class JobRuns:
         checkpoint_path: str | None = None,
         step: int | None = None,
     ) -> Job:
-        """Move a job on; step: the last that it has done. Raises IllegalTransition for a move that its status does not allow, RunReplaced for another's job."""
+        """Move a job on; step: the last that it has done.
+
+        Raises IllegalTransition for a move that its status does not allow, RunReplaced for another's job.
+        """
         with self._store.writing() as session:
             row = owned_job(session, job_id, run_token)
             if error is not None:
