@@ -12,7 +12,9 @@ import numpy as np
 from PIL import Image
 
 from medfusion_jupyter.data.image_files import UNREADABLE, Window, decode, is_volume, kind_of
+from medfusion_jupyter.data.image_steps import crop_of
 from medfusion_jupyter.data.volumes import middle_slice
+from medfusion_jupyter.settings.preprocessing import ImagePreprocessing
 
 if TYPE_CHECKING:
     from medfusion_jupyter.data.cohort import Cohort
@@ -178,7 +180,7 @@ def _row(cohort: Cohort, row: int) -> str:
     pictures = ""
     for view, of_bag in zip(cohort.views, cohort.images[:, row], strict=True):
         files = [path for path in of_bag if path is not None]
-        picture = _picture(files[0], cohort.window) if files else None
+        picture = _picture(files[0], cohort.window, cohort.image_preprocessing) if files else None
         name = "image" if view == "image" else f"image {view}"
         if picture is not None:
             alt = html.escape(f"{name} of row {row}", quote=True)
@@ -190,14 +192,17 @@ def _row(cohort: Cohort, row: int) -> str:
     return f"<figure>{pictures}<br>{label}</figure>" if "<img" in pictures else ""
 
 
-def _picture(path: Path, window: Window) -> str | None:
+def _picture(path: Path, window: Window, steps: ImagePreprocessing) -> str | None:
+    """As a model sees it, without its normalisation."""
     try:
         coloured = False
         if is_volume(path):
-            pixels = _square(middle_slice(path, window)[0])
+            plane = middle_slice(path, window)[0]
+            pixels = _square(plane[crop_of(plane[None], steps.crop)])
         else:
             coloured, _ = kind_of(path)
-            pixels = decode(path, size=SIDE, channels=3 if coloured else 1, deep=False, window=window)
+            channels = 3 if coloured else 1
+            pixels = decode(path, size=SIDE, channels=channels, deep=False, window=window, preprocessing=steps)
     except UNREADABLE:
         return None
     if not coloured and window is None:

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from medfusion_jupyter.data import Cohort, CohortError, PixelCache, TableEncoder, Target, target_of
 from medfusion_jupyter.data.batches import BatchSource
 from medfusion_jupyter.data.image_columns import TABLE
+from medfusion_jupyter.data.image_steps import refuse_unfit
 from medfusion_jupyter.data.pixel_cache import Size, Spacing
 from medfusion_jupyter.data.targets import Classification
 from medfusion_jupyter.data.units import same_unit
 from medfusion_jupyter.nn import Architecture, heads
+from medfusion_jupyter.settings.preprocessing import ImagePreprocessing
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class InputSpec:
     roles: as `Cohort.roles()`; classes: names of classes, grades or labels in the order of the outputs, none of a number or a
     time; modalities: the names of the views, then `table`; image_size: pixels a side, of volumes (D, H, W); spacing: mm to which
     volumes are resampled; channels: 1 or 3; mean, std: of each channel in units of the full range (0 to 1); table: the fitted
-    TableEncoder, or None; units: those of numeric columns that have one.
+    TableEncoder, or None; units: those of numeric columns that have one. Without mean and std each image has its own.
     """
 
     roles: Mapping[str, Any]
@@ -56,17 +58,24 @@ class InputSpec:
         target = target_of(self.roles["target"])
         return replace(target, classes=self.classes) if isinstance(target, Classification) else target
 
+    @property
+    def image_preprocessing(self) -> ImagePreprocessing:
+        """What images go through before they are normalised."""
+        return ImagePreprocessing.model_validate(self.roles.get("image_preprocessing", {}))
+
     def pixels(self, cohort: Cohort, cache_dir: Path) -> PixelCache | None:
         """The decoded images of `cohort`, where the model looks at images. Raises CohortError where they are not such images."""
         if not self.views:
             return None
         window = self.roles.get("window")
+        refuse_unfit(self.image_preprocessing, cohort)
         return decoded(
             cohort,
             self.image_size,
             self.spacing,
             channels=self.channels,
             window=None if window is None else tuple(window),
+            preprocessing=self.image_preprocessing,
             cache_dir=cache_dir,
         )
 
@@ -156,6 +165,7 @@ def decoded(
     *,
     channels: int | None,
     window: tuple[float, float] | None,
+    preprocessing: ImagePreprocessing,
     cache_dir: Path,
 ) -> PixelCache:
     """The images of a cohort, its slots laid out as BatchSource wants them. Raises CohortError for images where volumes are
@@ -169,7 +179,15 @@ def decoded(
     paths: NDArray[np.object_] = cohort.images
     if not cohort.bag:
         paths = paths[:, :, 0] if len(cohort.views) > 1 else paths[0, :, 0]
-    return PixelCache.open(paths, size=size, channels=channels, spacing=spacing, window=window, cache_dir=cache_dir)
+    return PixelCache.open(
+        paths,
+        size=size,
+        channels=channels,
+        spacing=spacing,
+        window=window,
+        preprocessing=preprocessing,
+        cache_dir=cache_dir,
+    )
 
 
 def _shown(views: tuple[str, ...], bags: bool) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from medfusion_jupyter.settings.preprocessing import ImagePreprocessing
 from medfusion_jupyter.settings.training import TrainingSettings
 
 Seed = Annotated[int, Field(ge=0, lt=2**31, description="the same seed gives the same result")]
@@ -153,6 +154,12 @@ class DeriveSettings(NodeSettings):
             examples=["crp / ldh", "log(crp + 1)"],
         ),
     ]
+
+
+class ImagePreprocessingSettings(ImagePreprocessing):
+    """Settings of `cohort.preprocess_images`, which are those of that function."""
+
+    window: CtWindow = None
 
 
 class CheckSettings(NodeSettings):

@@ -11,6 +11,7 @@ from typing import Any
 from medfusion_jupyter.data import Cohort, public_cohort, read_dicom_folder, read_medmnist, synthetic_cohort
 from medfusion_jupyter.evaluation import evaluate
 from medfusion_jupyter.settings.augmentation import Augmentation
+from medfusion_jupyter.settings.preprocessing import TablePreprocessing
 from medfusion_jupyter.settings.training import TrainingSettings
 from medfusion_jupyter.store import FINISHED, JobStatus, UnknownId, open_store
 from medfusion_jupyter.store.durable_files import write_text
@@ -64,6 +65,16 @@ def filtered(inputs: Values, settings: of.FilterSettings, context: Context) -> V
 def derived(inputs: Values, settings: of.DeriveSettings, context: Context) -> Values:
     """`cohort.derive`."""
     return _cohort(inputs["cohort"].derive(settings.name, settings.formula), context)
+
+
+def images_preprocessed(inputs: Values, settings: of.ImagePreprocessingSettings, context: Context) -> Values:
+    """`cohort.preprocess_images`."""
+    return _cohort(inputs["cohort"].preprocess_images(**settings.model_dump(exclude_unset=True)), context)
+
+
+def table_preprocessed(inputs: Values, settings: TablePreprocessing, context: Context) -> Values:
+    """`cohort.preprocess_table`."""
+    return _cohort(inputs["cohort"].preprocess_table(**settings.model_dump(exclude_unset=True)), context)
 
 
 def checked(inputs: Values, settings: of.CheckSettings, context: Context) -> Values:
