@@ -34,7 +34,7 @@ class Annotation:
     words: str
 
 
-def annotations(events: Sequence[Event], *, forked: bool, steps_per_epoch: float) -> list[Annotation]:
+def annotations_of(events: Sequence[Event], *, forked: bool, steps_per_epoch: float) -> list[Annotation]:
     """What the events of a job say was done to it, in order; those of one step are one.
 
     forked: whether the job is a fork, whose first run begins where its parent was. Events without a step are left out.

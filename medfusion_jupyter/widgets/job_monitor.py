@@ -15,7 +15,7 @@ from medfusion_jupyter.settings.training import ConfigError
 from medfusion_jupyter.store import ACTIVE, FINISHED, RESUMABLE, JobStatus, StoreError, open_store
 from medfusion_jupyter.store.status import ASKABLE
 from medfusion_jupyter.widgets import monitor_text as text
-from medfusion_jupyter.widgets.annotations import annotations
+from medfusion_jupyter.widgets.annotations import annotations_of
 from medfusion_jupyter.widgets.change_form import ChangeForm
 from medfusion_jupyter.widgets.charts import Charts
 from medfusion_jupyter.widgets.cross_validation_monitor import CrossValidationMonitor
@@ -151,7 +151,7 @@ class Monitor(VBox):  # type: ignore[misc]
             steps_per_epoch=steps_per_epoch,
             epochs=job.current_epoch if ended else job.total_epochs,
             best=best,
-            annotations=annotations(told, forked=job.fork is not None, steps_per_epoch=steps_per_epoch),
+            annotations=annotations_of(told, forked=job.fork is not None, steps_per_epoch=steps_per_epoch),
         )
         _put(self._title, text.title(job))
         _put(self._progress, text.progress(job) + text.origin(job))
