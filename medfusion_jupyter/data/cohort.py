@@ -23,7 +23,8 @@ from medfusion_jupyter.data.image_columns import ImageColumns
 from medfusion_jupyter.data.image_files import find_images
 from medfusion_jupyter.data.image_steps import refuse_unfit
 from medfusion_jupyter.data.readers.medical_image import ends_of
-from medfusion_jupyter.data.targets import Target, Values, target_of
+from medfusion_jupyter.data.target_of import target_of
+from medfusion_jupyter.data.targets import Target, Values
 from medfusion_jupyter.settings.preprocessing import ImagePreprocessing, TablePreprocessing
 from medfusion_jupyter.store import home, open_store
 from medfusion_jupyter.store.durable_files import write_json, write_text
@@ -40,7 +41,8 @@ class Cohort:
 
     table: path of a UTF-8 CSV, or a DataFrame (which is copied). target: the column with the class; a list of columns of
     findings, each 0, 1 or unknown; or `mf.Ordinal(column, classes=[…])` for grades, `mf.Regression(column)` for a number,
-    `mf.Survival(time=…, event=…)` for the time to an event. Every row has one.
+    `mf.Survival(time=…, event=…)` for the time to an event. Every row has one. Several of these by name are learned by one model,
+    `{"death": mf.Survival(…), "icu": "icu"}`: the columns of each may be empty where it is not known.
     image: column with the image's path relative to image_root (PNG, JPEG, TIFF,
     BMP, DICOM, NIfTI, `.npy`, `.npz`; the suffix may be left out). Several columns are views, each a modality that may be absent:
     `["frontal", "lateral"]`, or `{"frontal": "column", …}` to name them.
@@ -265,7 +267,8 @@ class Cohort:
     @property
     def targets(self) -> Values:
         """What is learned: codes `(N,)` int64 of classes or grades; labels `(N, L)` float64 of 0, 1 and NaN where unknown; a
-        number `(N,)` float64; or time and event `(N, 2)` float64. Raises CohortError where the cohort is to predict for."""
+        number `(N,)` float64; or time and event `(N, 2)` float64; of several targets these side by side. Raises CohortError where
+        the cohort is to predict for."""
         if self._target is None:
             raise CohortError("A cohort to predict for has no target.")
         return self._target

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from medfusion_jupyter.data.batches import BatchSource
 from medfusion_jupyter.data.image_columns import TABLE
 from medfusion_jupyter.data.image_steps import refuse_unfit
 from medfusion_jupyter.data.pixel_cache import Size, Spacing
+from medfusion_jupyter.data.targets import Classification
 from medfusion_jupyter.data.units import same_unit
 from medfusion_jupyter.nn import Architecture, heads
 from medfusion_jupyter.settings.preprocessing import ImagePreprocessing
@@ -53,8 +54,9 @@ class InputSpec:
 
     @property
     def target(self) -> Target:
-        """What the model learned."""
-        return target_of(self.roles["target"])
+        """What the model learned, with the classes that it learned."""
+        target = target_of(self.roles["target"])
+        return replace(target, classes=self.classes) if isinstance(target, Classification) else target
 
     @property
     def image_preprocessing(self) -> ImagePreprocessing:
@@ -120,21 +122,21 @@ class InputSpec:
         )
 
     def architecture(
-        self, *, image_encoder: str | None, table_encoder: str | None, fusion: str, head: str, **of_images: Any
+        self, *, image_encoder: str | None, table_encoder: str | None, fusion: str, head: str, **of_model: Any
     ) -> Architecture:
-        """The model that fits this input. of_images: what else the architecture is told."""
+        """The model that fits this input. of_model: what else the architecture is told."""
         return Architecture(
             image_encoder=image_encoder,
             table_encoder=table_encoder,
             fusion=fusion,
             head=head,
-            num_classes=len(self.classes) or getattr(heads(head), "outputs", 1),
+            num_classes=0 if of_model.get("tasks") else num_outputs(self.target, head),
             channels=self.channels,
             image_size=self.image_size,
             num_features=0 if self.table is None else self.table.num_features,
             cardinalities=() if self.table is None else self.table.cardinalities,
             views=self.views if len(self.views) > 1 else (),
-            **of_images,
+            **of_model,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -149,6 +151,11 @@ class InputSpec:
         lists = ("classes", "modalities", "mean", "std", "image_size", "spacing")
         tuples = {k: tuple(saved[k]) for k in lists if isinstance(saved.get(k), list)}
         return cls(**{**saved, **tuples, "table": table})
+
+
+def num_outputs(target: Target, head: str) -> int:
+    """The `num_classes` of a head for a target."""
+    return len(target.classes) or getattr(heads(head), "outputs", 1)
 
 
 def decoded(

@@ -23,7 +23,7 @@ from medfusion_jupyter.store.durable_files import write_durably, write_json
 from medfusion_jupyter.training.checkpoints import Checkpoint
 from medfusion_jupyter.training.devices import autocast, choose_device
 from medfusion_jupyter.training.input_spec import InputSpec
-from medfusion_jupyter.training.prediction import columns_of, predictions, times_of
+from medfusion_jupyter.training.prediction import columns_of, judged_by, predictions
 from medfusion_jupyter.training.validation import outputs_of
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Model:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, grades or labels in the order of their probabilities; none of a number or a time."""
+        """Names of the classes, grades or labels in the order of their probabilities; none of numbers, times, several targets."""
         return self.spec.classes
 
     def predict(
@@ -84,7 +84,8 @@ class Model:
         A probability for each class or label. Of grades the grade in the middle of what is expected, under the name of the
         target's column, and a probability for each. Of a number the number, under the target's name, and with head="gaussian" the
         bounds `_low` and `_high` within which 95 % of such rows are expected. Of survival `risk`, higher for whom the event is
-        expected sooner, and with head="hazard" `survival_<time>`, the probabilities to be without the event then.
+        expected sooner, and with head="hazard" `survival_<time>`, the probabilities to be without the event then. Of several
+        targets all of these: a number or grade under the name of its target, the others with it before them, as `death_risk`.
 
         data: a Cohort, a DataFrame or the path of a CSV with the columns that the model was trained on. image_root: the
         folder of its images, where it is not that of the training cohort. A missing image or value is treated as in
@@ -98,8 +99,8 @@ class Model:
             else Cohort.from_roles(data, dict(self.spec.roles), image_root=image_root, target_required=False)
         )
         predicted = self.predictions(cohort, np.arange(len(cohort)), batch_size=batch_size, device=device)
-        columns = columns_of(self.spec.target, self.classes, predicted, times_of(self.module.head))
-        return pd.DataFrame(dict(columns), index=cohort.frame.index)
+        columns = columns_of(self.spec.target, judged_by(self.module.head), predicted)
+        return pd.DataFrame(columns, index=cohort.frame.index)
 
     def predictions(
         self, cohort: Cohort, rows: np.ndarray, *, batch_size: int = 128, device: str = "auto"

@@ -15,10 +15,10 @@ from medfusion_jupyter.data import Cohort, PixelCache, Split, TableEncoder
 from medfusion_jupyter.data.batches import BatchSource
 from medfusion_jupyter.data.image_columns import TABLE
 from medfusion_jupyter.data.image_steps import mean_and_std_of
-from medfusion_jupyter.nn import Architecture
+from medfusion_jupyter.nn import Architecture, Task
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.fitting import fitted, targets_of
-from medfusion_jupyter.training.input_spec import InputSpec, decoded
+from medfusion_jupyter.training.input_spec import InputSpec, decoded, num_outputs
 from medfusion_jupyter.training.objective import weights_of_classes
 
 VALIDATION_BATCHES = 4
@@ -117,7 +117,7 @@ def prepare(
     spec: that of the checkpoint where a run goes on; nothing is fit anew then.
     """
     cohort = split.cohort
-    config = fitted(config, cohort.target.task)
+    config = fitted(config, cohort.target.tasks)
     targets = targets_of(cohort)
     modalities = spec.modalities if spec is not None else modalities_of(config, cohort)
     has_images = any(name != TABLE for name in modalities)
@@ -145,6 +145,7 @@ def prepare(
             shared_encoder=config.shared_encoder,
             aggregator=config.bag if has_images and spec.has_bags else None,
             modality_dropout=config.modality_dropout,
+            tasks=_tasks(config, spec),
         ),
         train=batches(
             split.rows["train"],
@@ -161,6 +162,15 @@ def prepare(
         prepared.train.read_masks(masks)
         prepared.val.read_masks(masks)
     return prepared
+
+
+def _tasks(config: TrainingConfig, spec: InputSpec) -> tuple[Task, ...]:
+    """The heads of several tasks; none where there is one head."""
+    named, weights = config.task_heads or {}, config.task_weights or {}
+    return tuple(
+        Task(name, head, num_outputs(spec.target.parts[name], head), weights.get(name, 1.0))
+        for name, head in named.items()
+    )
 
 
 def _masks(cohort: Cohort, config: TrainingConfig, cache_dir: Path) -> PixelCache:

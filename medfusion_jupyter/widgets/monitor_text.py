@@ -10,7 +10,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from medfusion_jupyter.settings.watched import METRICS, words_of
+from medfusion_jupyter.settings.watched import recorded, words_of
 from medfusion_jupyter.store import ACTIVE, JobStatus
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def epochs(job: Job, history: Sequence[dict[str, Any]]) -> str:
     """The last epochs as a table, the best among them in bold: losses, and the metrics that the target has."""
     if not history:
         return ""
-    there = [f"val/{name}" for name in METRICS if any(f"val/{name}" in row for row in history)]
+    there = recorded(name for row in history for name in row)
     first = there[0] if there else job.watched_metric
     others = [name for name in dict.fromkeys([*there, job.watched_metric]) if name not in (first, "val/loss")]
     head = (

@@ -7,7 +7,7 @@ import torch
 
 import medfusion as mf
 from medfusion_jupyter.nn import heads
-from medfusion_jupyter.settings.watched import METRICS_OF, WATCHABLE
+from medfusion_jupyter.settings.watched import best_of, names_of
 from medfusion_jupyter.training import ConfigError, ModelError
 from medfusion_jupyter.training.fitting import HEADS
 from medfusion_jupyter.training.job import RUNS
@@ -22,6 +22,13 @@ TARGETS = {
     "ordinal": mf.Ordinal("grade", classes=["mild", "moderate", "severe"]),
     "regression": mf.Regression("bmi"),
     "survival": mf.Survival(time="days", event="death"),
+    "multi_task": {
+        "death": mf.Survival(time="days", event="death"),
+        "findings": ["edema", "effusion"],
+        "icu": "ill",
+        "grade": mf.Ordinal("grade", classes=["mild", "moderate", "severe"]),
+        "weight": mf.Regression("bmi_of_some"),
+    },
 }
 
 
@@ -41,6 +48,7 @@ def frame(medfusion_home):
             "effusion": (noisy < -0.3).astype(int),
             "grade": pd.cut(noisy, [-9, -0.5, 0.5, 9], labels=["mild", "moderate", "severe"]).astype(str),
             "bmi": 25 + 4 * noisy,
+            "bmi_of_some": np.where(np.arange(N) % 8 == 3, np.nan, 25 + 4 * noisy),
             "days": np.minimum(lives, seen) + 1,
             "death": lives <= seen,
         }
@@ -58,21 +66,26 @@ def columns(task, frame):
         "ordinal": ["grade", "mild", "moderate", "severe"],
         "regression": ["bmi"],
         "survival": ["risk"],
-    }[task]
+        "multi_task": [
+            "death_risk", "findings_edema", "findings_effusion", "icu_no", "icu_yes",
+            "grade", "grade_mild", "grade_moderate", "grade_severe", "weight",
+        ],
+    }[task]  # fmt: skip
 
 
 @pytest.mark.parametrize("task", TARGETS)
 def test_it_is_trained_resumed_predicted_and_evaluated(task, frame):
     data = cohort(frame, task)
-    first = METRICS_OF[task][0]
+    metrics = names_of(data.target.tasks)
+    first = metrics[0]
     job = mf.train(data, name="study", **TABLE_ONLY).wait()
     assert job.record.watched_metric == f"val/{first}"
-    assert job.record.model_config["head"] == HEADS[task]
+    assert job.record.model_config["head"] == HEADS.get(task, "multi_task")
     history = job.history
-    for name in METRICS_OF[task]:
+    for name in metrics:
         assert (history[f"val/{name}_low"] <= history[f"val/{name}"]).all()
         assert (history[f"val/{name}"] <= history[f"val/{name}_high"]).all()
-    best = history[f"val/{first}"].agg("max" if WATCHABLE[f"val/{first}"] == "max" else "min")
+    best = history[f"val/{first}"].agg(best_of(f"val/{first}"))
     assert job.record.best_value == pytest.approx(best)
 
     model = job.model
@@ -82,8 +95,8 @@ def test_it_is_trained_resumed_predicted_and_evaluated(task, frame):
     assert predicted.notna().all().all()
 
     result = mf.evaluate(model, split="test")
-    assert set(result.metrics) == set(METRICS_OF[task])
-    assert list(result.labels) == (list(data.classes) if task == "multilabel" else [])
+    assert set(result.metrics) == set(metrics)
+    assert list(result.labels) == (["edema", "effusion"] if task in ("multilabel", "multi_task") else [])
     assert getattr(result, first) == result.metrics[first]
     assert "patients" in result.method
     test = data.split(test=0.2, val=0.2, seed=0).test
@@ -136,8 +149,9 @@ def test_it_is_cross_validated(task, frame):
     done = mf.cross_validate(data, folds=2, **TABLE_ONLY).wait()
     table = done.predictions
     assert sorted(table["row"]) == list(range(N))
-    first = METRICS_OF[task][0]
-    assert list(done.metrics.index) == list(METRICS_OF[task])
+    metrics = names_of(data.target.tasks)
+    first = metrics[0]
+    assert list(done.metrics.index) == list(metrics)
     row = done.metrics.loc[first]
     assert row["low"] <= row["mean"] <= row["high"]
     assert done.record.watched_metric == f"test/{first}"
@@ -201,6 +215,7 @@ def test_settings_that_do_not_fit_the_target_are_refused_by_name(task, settings,
 @pytest.mark.parametrize(
     ("task", "column", "value", "words"),
     [
+        ("classification", "ill", "yes", "'yes'.*is in the part 'test', but in no row of the training part"),
         ("ordinal", "grade", "severe", "'severe'.*is in the part 'test', but in no row of the training part"),
         ("survival", "death", True, "'event'.*is in the part 'test'"),
         ("multilabel", "effusion", 1, "'effusion'.*is in the part 'test'"),
