@@ -77,6 +77,15 @@ def _columns(
     return grades | {f"{start}{name}": share for name, share in zip(target.classes, predicted.T, strict=True)}
 
 
+def names_of(target: Target, classes: Sequence[str], times: NDArray[np.floating], width: int) -> list[str]:
+    """What each column of `predictions` is, of which there are `width`."""
+    if target.task == "regression":
+        return [target.name, f"{target.name}_std"][:width]
+    if target.task == "survival":
+        return ["risk", *(f"survival_{time:.4g}" for time in times)]
+    return list(classes)
+
+
 def tested_columns(target: Target, judged: Sequence[Judged], predicted: NDArray[np.floating]) -> dict[str, Any]:
     """The columns of a prediction that mean the same whichever fold's model gave it: `p_<class>`, `predicted` or `risk`; of
     several tasks each begins with the name of its own. target: with its classes."""
