@@ -30,7 +30,7 @@ from medfusion_jupyter.store import home, open_store
 from medfusion_jupyter.store.durable_files import write_json, write_text
 
 if TYPE_CHECKING:
-    from medfusion_jupyter.data.checks import Findings
+    from medfusion_jupyter.data.checks import Findings, StopAt
     from medfusion_jupyter.data.split import Split
 
 CARD, TABLE = "cohort.json", "table.csv"
@@ -348,7 +348,14 @@ class Cohort:
         return split_by_column(self, column)
 
     def check(
-        self, split: Split | None = None, *, folds: int = 5, batch_size: int = 32, images: int = 2000, seed: int = 0
+        self,
+        split: Split | None = None,
+        *,
+        folds: int = 5,
+        batch_size: int = 32,
+        images: int = 2000,
+        seed: int = 0,
+        stop_at: StopAt = "never",
     ) -> Findings:
         """Look for what would make a model or its test wrong, before training; each finding has a severity and a fix.
 
@@ -356,11 +363,14 @@ class Cohort:
         (cross-validated AUROC over patients), which columns are known only afterwards, and whether files, columns and classes
         are fit for training. split: looks for images that are in two of its parts. folds, batch_size: as you mean to train. Of a
         large cohort 20,000 rows and `images` image files are looked into, drawn by `seed`. All columns are looked at,
-        for any could be listed under numeric or categorical next.
+        for any could be listed under numeric or categorical next. stop_at: raise CheckFailed at a finding that is an `error`, or
+        at a `warning` too; by default all are only told.
         """
         from medfusion_jupyter.data.checks import check_cohort
 
-        return check_cohort(self, split, folds=folds, batch_size=batch_size, images=images, seed=seed)
+        found = check_cohort(self, split, folds=folds, batch_size=batch_size, images=images, seed=seed)
+        found.stop_at(stop_at)
+        return found
 
     @functools.cached_property
     def fingerprint(self) -> str:

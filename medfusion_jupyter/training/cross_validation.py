@@ -266,6 +266,22 @@ def cross_validate(
 
     Raises ConfigError for a bad setting and CohortError for too few patients of a class; nothing is stored then.
     """
+    return cross_validate_here(cohort, folds, repeats, settings, seeds=seeds, detach=detach)
+
+
+def cross_validate_here(
+    cohort: Cohort,
+    folds: int,
+    repeats: int,
+    settings: Mapping[str, Any],
+    *,
+    seeds: Sequence[int] | None = None,
+    detach: bool = False,
+    workflow_execution_id: int | None = None,
+    by: str | None = None,
+) -> CrossValidation:
+    """As `cross_validate`. workflow_execution_id: the execution that it is a node of; by: its owner, by default the person this
+    process works for."""
     if isinstance(cohort, Split):
         raise ConfigError("cross_validate takes the whole Cohort, not a Split: it draws the test parts itself.")
     if "test" in settings:
@@ -304,6 +320,8 @@ def cross_validate(
         dataset_fingerprint=cohort.fingerprint,
         versions=versions(),
         folds=plans,
+        workflow_execution_id=workflow_execution_id,
+        by=by,
     )
     jobs = store.jobs.folds(record.job_id)
     # all before the first begins: a resume, in whatever process, needs them

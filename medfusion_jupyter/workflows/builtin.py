@@ -150,6 +150,7 @@ COHORTS = (
         inputs=(OF_COHORT,),
         outputs=(Output("findings", "findings"),),
         settings=of.CheckSettings,
+        gate=lambda settings: settings.stop_at != "never",
         code=Call(".check", {"cohort": None}, outputs={"findings": ""}),
     ),
     NodeType(
