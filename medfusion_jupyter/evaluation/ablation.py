@@ -160,7 +160,7 @@ def ablation(
     chosen = _variants(cohort, variants, settings)
     name = settings.pop("name", None) or cohort.name or cohort.target.name
     for each in chosen.values():  # a mistake in the last is said before the first is stored
-        fitted(TrainingConfig.of(each), cohort.target.task)
+        fitted(TrainingConfig.of(each), cohort.target.tasks)
     return Ablation(
         {
             label: cross_validate(

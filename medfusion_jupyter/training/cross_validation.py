@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from medfusion_jupyter.data import Cohort, Fold, Split, folds_by_patient
 from medfusion_jupyter.metrics import Interval, mean_over_folds
-from medfusion_jupyter.settings.watched import METRICS_OF, words_of
+from medfusion_jupyter.settings.watched import names_of, words_of
 from medfusion_jupyter.store import FINISHED, IllegalTransition, JobStatus, Store, home, open_store
 from medfusion_jupyter.store.errors import BadValue
 from medfusion_jupyter.store.job_folds import FoldPlan
@@ -266,6 +266,22 @@ def cross_validate(
 
     Raises ConfigError for a bad setting and CohortError for too few patients of a class; nothing is stored then.
     """
+    return cross_validate_here(cohort, folds, repeats, settings, seeds=seeds, detach=detach)
+
+
+def cross_validate_here(
+    cohort: Cohort,
+    folds: int,
+    repeats: int,
+    settings: Mapping[str, Any],
+    *,
+    seeds: Sequence[int] | None = None,
+    detach: bool = False,
+    workflow_execution_id: int | None = None,
+    by: str | None = None,
+) -> CrossValidation:
+    """As `cross_validate`. workflow_execution_id: the execution that it is a node of; by: its owner, by default the person this
+    process works for."""
     if isinstance(cohort, Split):
         raise ConfigError("cross_validate takes the whole Cohort, not a Split: it draws the test parts itself.")
     if "test" in settings:
@@ -277,9 +293,9 @@ def cross_validate(
             f"folds={folds}, repeats={repeats} and {len(configs)} seeds are {folds * repeats * len(configs)} trainings; "
             f"at most {MOST_TRAININGS} are allowed."
         )
-    task = cohort.target.task
-    configs = [fitted(one, task) for one in configs]
-    config = fitted(config, task)
+    tasks = cohort.target.tasks
+    configs = [fitted(one, tasks) for one in configs]
+    config = fitted(config, tasks)
     drawn = folds_by_patient(cohort, folds=folds, repeats=repeats, val=config.val, seed=config.seed)
     trainings = [(fold, one) for fold in drawn for one in configs]
     name = config.name or name_of(config, cohort)
@@ -300,10 +316,12 @@ def cross_validate(
         },
         training_config=config.model_dump(mode="json"),
         total_epochs=sum(plan.total_epochs for plan in plans),
-        watched_metric=f"test/{METRICS_OF[task][0]}",
+        watched_metric=f"test/{names_of(tasks)[0]}",
         dataset_fingerprint=cohort.fingerprint,
         versions=versions(),
         folds=plans,
+        workflow_execution_id=workflow_execution_id,
+        by=by,
     )
     jobs = store.jobs.folds(record.job_id)
     # all before the first begins: a resume, in whatever process, needs them
