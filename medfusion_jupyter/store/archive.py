@@ -63,12 +63,13 @@ class ArchiveWriter:
     """Fills the archive at `path`; it is one once `finish` has returned."""
 
     def __init__(self, path: Path) -> None:
-        # it is closed by `close`: what writes a part of it may fail
-        self._tar = tarfile.open(path, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
-        lock(self._tar.fileobj)
+        # they are closed by `close`: what writes a part of it may fail
+        self._file = open(path, "wb")  # noqa: SIM115
+        lock(self._file)
+        self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
         self._digests: dict[str, str] = {}
         self._add_json(HEADER, {"format": FORMAT})
-        self._tar.fileobj.flush()  # by its header and its lock `delete_unfinished` knows it
+        self._file.flush()  # by its header and its lock `delete_unfinished` knows it
 
     def add_file(self, relative: str, file: IO[bytes], size: int) -> None:
         """Carry a file that lies at `relative` under the home."""
@@ -86,10 +87,11 @@ class ArchiveWriter:
         seal = self._digests[MANIFEST].encode()
         self._add(SEAL, io.BytesIO(seal), len(seal))
         self._tar.close()
+        self._file.flush()
 
     def close(self) -> None:
         """Let go of the file."""
-        self._tar.fileobj.close()
+        self._file.close()
 
     def _add_json(self, name: str, value: Mapping[str, Any]) -> None:
         data = json.dumps(value).encode()
