@@ -18,7 +18,7 @@ from medfusion_jupyter.data.image_columns import TABLE
 from medfusion_jupyter.nn import Encoded
 from medfusion_jupyter.nn.image_encoders import encode_few
 from medfusion_jupyter.store.durable_files import write_durably, write_json
-from medfusion_jupyter.training.prediction import names_of, predictions, times_of
+from medfusion_jupyter.training.prediction import judged_by, names_of, predictions
 
 if TYPE_CHECKING:
     from medfusion_jupyter.training.model import Model
@@ -179,9 +179,7 @@ def _card(model: Model, module: PreparedModel, inputs: dict[str, Tensor]) -> dic
         ],
         "output": {
             "name": "prediction",
-            "columns": names_of(
-                spec.target, model.classes, times_of(module.model.head), module(*inputs.values()).shape[1]
-            ),
+            "columns": names_of(spec.target, judged_by(module.model.head)),
         },
         "preprocessing": {},
     }

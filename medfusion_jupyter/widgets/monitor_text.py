@@ -119,8 +119,8 @@ TROUBLES = {
 }
 """Events of a job that a person should know of although it goes on."""
 
-SAID = (*TROUBLES, "changed")
-"""Events that the monitor tells of."""
+TOLD = (*TROUBLES, "changed", "status")
+"""Events that the monitor tells of, in words or on the curves."""
 
 SHOWN_CHANGES = 3
 
@@ -139,7 +139,7 @@ def said(events: Sequence[Event]) -> str:
 
 def settings(changes: Mapping[str, Any]) -> str:
     """`lr=0.0001, epochs=40`."""
-    return ", ".join(f"{name}={_short(value)}" for name, value in changes.items())
+    return ", ".join(f"{name}={_short(value)}" for name, value in changes.items() if name != "step")
 
 
 def _short(value: Any) -> str:

@@ -57,6 +57,8 @@ def untrained(tmp_path):
         torch.manual_seed(0)
         module = FusionModel(prepared.architecture)
         module.head.fit(prepared.targets)
+        if module.head.fits_outputs:
+            module.head.fit_outputs(torch.randn(len(cohort), module.head.output_width), prepared.targets)
         for absent in module.absent.values():
             torch.nn.init.normal_(absent)  # a token that has learned
         return Model(module.eval(), prepared.spec, "m", None, None, 0, {})
@@ -127,6 +129,8 @@ def test_views_and_images_with_a_mean_of_their_own(rows, untrained, by_card, tmp
     [
         (mf.Regression("los"), "gaussian", ["los", "los_std"]),
         (mf.Survival(time="los", event="died"), "hazard", None),
+        (mf.Survival(time="los", event="died"), "cox", None),
+        ({"stay": mf.Regression("los"), "sick": "y"}, "auto", ["stay", "sick_0", "sick_1"]),
     ],
 )
 def test_a_table_alone_and_every_column_of_a_prediction_is_named(
