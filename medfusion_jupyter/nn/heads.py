@@ -50,6 +50,15 @@ class Head(nn.Module):
         """Learn from all targets of the training part, once before training, what the loss must know of them, such as their
         scale. It is kept in buffers, so that it is stored with the weights. Most heads need nothing."""
 
+    @property
+    def fits_outputs(self) -> bool:
+        """Whether `fit_outputs` has something to learn."""
+        return False
+
+    def fit_outputs(self, outputs: Tensor, target: Tensor) -> None:
+        """Learn from what the trained model says of all rows of the training part, `(N, K)`, once after training, what a
+        prediction needs beside its outputs. It is kept in buffers, so that it is stored with the weights."""
+
     def forward(self, fused: Tensor) -> Tensor:
         """`(B, D) -> (B, K)` raw outputs."""
         raise NotImplementedError("a head defines forward")

@@ -63,6 +63,15 @@ class MultiTask(Head):
                 raise ValueError(f"No row of the training part knows the target {name!r}: it cannot be learned.")
             head.fit(wanted)
 
+    @property
+    def fits_outputs(self) -> bool:
+        return any(head.fits_outputs for head in self.parts.values())
+
+    def fit_outputs(self, outputs: Tensor, target: Tensor) -> None:
+        parts = zip(self.parts.values(), self.of_parts(outputs).values(), self._targets(target), strict=True)
+        for head, output, columns in parts:
+            head.fit_outputs(*_without_unknown(head, output, columns))
+
     def forward(self, fused: Tensor) -> Tensor:
         return torch.cat([head(fused) for head in self.parts.values()], dim=1)
 

@@ -148,18 +148,19 @@ class CrossValidation:
         }
         return pd.DataFrame.from_dict(table, orient="index").rename_axis("metric")
 
-    def difference(self, other: CrossValidation) -> Interval:
-        """How much higher the mean AUROC, or the first metric of another target, is than that of `other` over the same folds.
+    def difference(self, other: CrossValidation, metric: str | None = None) -> Interval:
+        """How much higher the mean of a metric is than that of `other` over the same folds; by default of the target's first.
 
         With its 95 % interval, paired by fold, by the corrected resampled t-test (Nadeau and Bengio, Machine Learning 52,
-        2003); of the folds that both have completed. Raises BadValue where the two were not drawn from one cohort by one seed.
+        2003); of the folds that both have completed. Raises BadValue where the two were not drawn from one cohort by one seed,
+        and for a metric that the target does not have.
         """
         if self._drawn() != other._drawn():
             raise BadValue(
                 f"{self.job_id} and {other.job_id} have other test parts: compare those of one cohort, with the same folds, "
                 "repeats and seed."
             )
-        own, theirs = self._metric_by_fold(), other._metric_by_fold()
+        own, theirs = self._metric_by_fold(metric), other._metric_by_fold(metric)
         return mean_over_folds(
             [own[place] - theirs[place] for place in own if place in theirs], test_to_train(self._folds())
         )
@@ -220,9 +221,13 @@ class CrossValidation:
     def _predicted(self) -> list[tuple[JobRecord, pd.DataFrame]]:
         return [(fold, predictions_of(self._store, fold, self._split_of(fold))) for fold in self._completed()]
 
-    def _metric_by_fold(self) -> dict[tuple[int, int], float]:
-        predicted = self._predicted()
-        return metric_by_fold([fold for fold, _ in predicted], [frame for _, frame in predicted], self._cohort())
+    def _metric_by_fold(self, metric: str | None) -> dict[tuple[int, int], float]:
+        predicted, cohort = self._predicted(), self._cohort()
+        allowed = names_of(cohort.target.tasks)
+        if metric is not None and metric not in allowed:
+            raise BadValue(f"The target has no metric {metric!r}; take one of {', '.join(allowed)}.")
+        folds, frames = [fold for fold, _ in predicted], [frame for _, frame in predicted]
+        return metric_by_fold(folds, frames, cohort, metric or allowed[0])
 
     def _drawn(self) -> tuple[Any, ...]:
         record = self.record

@@ -153,11 +153,11 @@ class _Tested:
 
 
 def metric_by_fold(
-    folds: Sequence[JobRecord], frames: Sequence[pd.DataFrame], cohort: Cohort
+    folds: Sequence[JobRecord], frames: Sequence[pd.DataFrame], cohort: Cohort, metric: str
 ) -> dict[tuple[int, int], float]:
-    """The first metric of the target on each test part, by repeat and fold; of several seeds their mean."""
+    """A metric on each test part, by repeat and fold; of several seeds their mean."""
     tested = [_Tested(fold, frame, cohort) for fold, frame in zip(folds, frames, strict=True)]
-    return _by_place(tested, names_of(cohort.target.tasks)[0])
+    return _by_place(tested, metric)
 
 
 def test_to_train(folds: Sequence[JobRecord]) -> float:

@@ -15,10 +15,10 @@ from medfusion_jupyter.metrics.discrimination import Z95
 from medfusion_jupyter.nn import Head, SurvivalHead
 
 
-def predictions(head: Head, outputs: Tensor) -> Tensor:
+def predictions(head: Head, outputs: Tensor, times: Tensor | None = None) -> Tensor:
     """`(N, K) -> (N, P)`: what the head predicts; of survival the risk, and beside it the probabilities to be without the event
-    at `head.times`, where it has such. Of several tasks these side by side."""
-    return cat([_of_part(part, outputs) for part, outputs in _zipped(head, outputs)], dim=1)
+    at `times`, by default `head.times`, where it has such. Of several tasks these side by side."""
+    return cat([_of_part(part, outputs, times) for part, outputs in _zipped(head, outputs)], dim=1)
 
 
 def _zipped(head: Head, outputs: Tensor) -> Iterator[tuple[Head, Tensor]]:
@@ -26,27 +26,30 @@ def _zipped(head: Head, outputs: Tensor) -> Iterator[tuple[Head, Tensor]]:
     return zip(head.parts.values(), head.of_parts(outputs).values(), strict=True)
 
 
-def _of_part(head: Head, outputs: Tensor) -> Tensor:
+def _of_part(head: Head, outputs: Tensor, times: Tensor | None) -> Tensor:
     if not isinstance(head, SurvivalHead):
         return head.predict(outputs)
     risk = head.risk(outputs).unsqueeze(1)
-    return cat([risk, head.predict(outputs)], dim=1) if len(head.times) else risk
+    if not len(head.times):
+        return risk
+    return cat([risk, head.predict(outputs) if times is None else head.survival(outputs, times)], dim=1)
 
 
-def judged_by(head: Head) -> list[Judged]:
-    """The tasks of a head, as `metrics.measure_each` takes them beside its `predictions`."""
+def judged_by(head: Head, times: Tensor | None = None) -> list[Judged]:
+    """The tasks of a head, as `metrics.measure_each` takes them beside its `predictions`, at the same times."""
     nothing = zeros(0, head.output_width, device=next(head.parameters()).device)
-    widths = [_of_part(part, outputs).shape[1] for part, outputs in _zipped(head, nothing)]
+    widths = [_of_part(part, outputs, times).shape[1] for part, outputs in _zipped(head, nothing)]
     return [
-        Judged(part.task, part.target_width, width, name, times_of(part))
+        Judged(part.task, part.target_width, width, name, times_of(part, times))
         for (name, part), width in zip(head.parts.items(), widths, strict=True)
     ]
 
 
-def times_of(head: Head) -> NDArray[np.float64]:
-    """The times of the survival that is predicted; none where none is."""
-    times = head.times if isinstance(head, SurvivalHead) else ()
-    return np.asarray([float(time) for time in times], dtype=np.float64)
+def times_of(head: Head, times: Tensor | None = None) -> NDArray[np.float64]:
+    """The times of the survival that is predicted; none where none is. times: those that are asked for."""
+    if not isinstance(head, SurvivalHead) or not len(head.times):
+        return np.zeros(0)
+    return (head.times if times is None else times).cpu().numpy().astype(np.float64)
 
 
 def columns_of(target: Target, judged: Sequence[Judged], predicted: NDArray[np.floating]) -> dict[str, Any]:
@@ -70,11 +73,29 @@ def _columns(
         return {title: value, f"{title}_low": value - around, f"{title}_high": value + around}
     if target.task == "survival":
         curve = zip(times, predicted.T[1:], strict=True)
-        return {f"{start}risk": predicted[:, 0], **{f"{start}survival_{time:.4g}": share for time, share in curve}}
+        return {f"{start}risk": predicted[:, 0], **{f"{start}survival_{_moment(time)}": share for time, share in curve}}
     grades = {}
     if target.task == "ordinal":
         grades = {title: np.asarray(target.classes, dtype=object)[predicted_grades(predicted)]}
     return grades | {f"{start}{name}": share for name, share in zip(target.classes, predicted.T, strict=True)}
+
+
+def _moment(time: float) -> str:
+    return f"{time:.0f}" if float(time).is_integer() else f"{time:.4g}"
+
+
+def names_of(target: Target, judged: Sequence[Judged]) -> list[str]:
+    """What each column of `predictions` `(N, P)` is. target: with its classes."""
+    names: list[str] = []
+    for (name, part), one in zip(target.parts.items(), judged, strict=True):
+        start, title = f"{name}_" if name else "", name or part.name
+        if part.task == "regression":
+            names += [title, f"{title}_std"][: one.prediction_width]
+        elif part.task == "survival":
+            names += [f"{start}risk", *(f"{start}survival_{_moment(time)}" for time in one.times)]
+        else:
+            names += [f"{start}{each}" for each in part.classes]
+    return names
 
 
 def tested_columns(target: Target, judged: Sequence[Judged], predicted: NDArray[np.floating]) -> dict[str, Any]:

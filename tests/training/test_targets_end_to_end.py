@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from statsmodels.duration.survfunc import SurvfuncRight
 
 import medfusion as mf
 from medfusion_jupyter.nn import heads
@@ -90,12 +91,15 @@ def test_it_is_trained_resumed_predicted_and_evaluated(task, frame):
 
     model = job.model
     predicted = model.predict(frame.drop(columns=list(data.target.columns)))
-    assert list(predicted) == columns(task, frame)
+    curve = list(predicted.filter(like="survival_"))
+    assert [name for name in predicted if name not in curve] == columns(task, frame)
+    assert len(curve) == (10 if "survival" in data.target.tasks.values() else 0)
     assert len(predicted) == N
     assert predicted.notna().all().all()
 
     result = mf.evaluate(model, split="test")
-    assert set(result.metrics) == set(metrics)
+    briers = {"survival": {"brier"}, "multi_task": {"death_brier"}}.get(task, set())
+    assert set(result.metrics) == set(metrics) | briers
     assert list(result.labels) == (["edema", "effusion"] if task in ("multilabel", "multi_task") else [])
     assert getattr(result, first) == result.metrics[first]
     assert "patients" in result.method
@@ -141,6 +145,33 @@ def test_every_other_head_of_a_target_is_trained_too(name, frame):
         assert times[-1] == pytest.approx(data.split(test=0.2, val=0.2, seed=0).train.targets[:, 0].max(), rel=0.5)
         assert (np.diff(curves.to_numpy(), axis=1) <= 1e-6).all()
         assert "brier" in result.metrics
+
+
+@pytest.mark.parametrize("head", ["cox", "hazard"])
+def test_survival_is_told_at_the_times_that_are_asked_for(head, frame):
+    data = cohort(frame, "survival")
+    model = mf.train(data, head=head, **{**TABLE_ONLY, "epochs": 8}).wait().model
+    usual, told = model.predict(frame), model.predict(frame, times=[0, 30, 100.5, 200])
+    assert list(told) == ["risk", "survival_0", "survival_30", "survival_100.5", "survival_200"]
+    curve = told.filter(like="survival_").to_numpy()
+    assert (curve[:, 0] == 1).all()
+    assert (np.diff(curve, axis=1) <= 0).all()
+    # who is at a higher risk has a lower survival, and on average it is that of the cohort
+    assert np.corrcoef(told["risk"], told["survival_100.5"])[0, 1] < -0.9
+    days, death = frame["days"].to_numpy(), frame["death"].to_numpy(dtype=float)
+    dying = SurvfuncRight(days, death)
+    assert told["survival_200"].mean() == pytest.approx(dying.surv_prob[dying.surv_times <= 200][-1], abs=0.08)
+    assert mf.evaluate(model).brier.value < 0.25
+    last = float(list(usual)[-1].removeprefix("survival_"))
+    for wrong in ([], [-1], [30, 30], [2 * last]):
+        with pytest.raises(ModelError, match="give times that rise, from 0 to"):
+            model.predict(frame, times=wrong)
+
+
+def test_times_are_of_survival(frame):
+    model = mf.train(cohort(frame, "regression"), **TABLE_ONLY).wait().model
+    with pytest.raises(ModelError, match="of survival over time, which .* did not learn"):
+        model.predict(frame, times=[30])
 
 
 @pytest.mark.parametrize("task", TARGETS)
