@@ -58,6 +58,22 @@ def _add_steering_commands(commands: argparse._SubParsersAction[argparse.Argumen
         if name == "set":
             command.add_argument("changes", nargs="+", metavar="name=value", help="a setting and its new value")
         command.set_defaults(run=_steer, changes=())
+    fork = commands.add_parser(
+        "fork", help="queue a new job that begins from a checkpoint of this one, with other settings"
+    )
+    fork.add_argument("job", help="its id, such as job_0012")
+    fork.add_argument(
+        "--checkpoint",
+        default="",
+        metavar="epoch=5",
+        help="the one after that epoch, or step=120; by default the newest",
+    )
+    fork.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="name=value", help="settings that differ"
+    )
+    fork.add_argument("--name", help="what it is called (default: as its parent)")
+    fork.add_argument("--priority", type=int, default=0, help="the highest of the queue is trained first (default: 0)")
+    fork.set_defaults(run=_fork)
 
 
 def _add_database_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -142,6 +158,36 @@ def _steer(arguments: argparse.Namespace) -> int:
     except (StoreError, ValueError) as refused:
         print(f"medfusion {command}: {refused}", file=sys.stderr)
         return 1
+    return 0
+
+
+def _fork(arguments: argparse.Namespace) -> int:
+    from medfusion_jupyter.server.queued_fork import queue_fork
+    from medfusion_jupyter.settings.keywords import read_keywords
+    from medfusion_jupyter.steering import read_fork
+    from medfusion_jupyter.store import StoreError, open_store
+
+    chosen = arguments.checkpoint
+    if chosen and chosen.partition("=")[0] not in ("epoch", "step"):
+        print(f"medfusion fork: --checkpoint {chosen} is none: give epoch=5 or step=120.", file=sys.stderr)
+        return 2
+    try:
+        made = queue_fork(
+            open_store(),
+            arguments.job,
+            **read_fork(chosen.split(",") if chosen else []),
+            changes=read_keywords(arguments.set),
+            name=arguments.name,
+            priority=arguments.priority,
+        )
+    except (StoreError, ValueError) as refused:
+        print(f"medfusion fork: {refused}", file=sys.stderr)
+        return 1
+    began = f"epoch {made.fork['epoch']}, step {made.fork['step']}" if made.fork else ""
+    print(
+        f"{made.job_id} is queued, from {began} of {arguments.job}: a Jupyter server of this MEDFUSION_HOME, or "
+        "`medfusion worker`, trains it."
+    )
     return 0
 
 

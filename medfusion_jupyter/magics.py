@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import shlex
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 
-from medfusion_jupyter.steering import WHAT_THEY_DO, ask, in_one_line
+from medfusion_jupyter.steering import WHAT_THEY_DO, ask, in_one_line, read_fork
 from medfusion_jupyter.store import StoreError
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from medfusion_jupyter.store import JobSummary
 
 LISTS = ("jobs", "models", "datasets", "workflows")
-OF_A_JOB = ("monitor", "status", *WHAT_THEY_DO)
+OF_A_JOB = ("monitor", "status", *WHAT_THEY_DO, "fork")
+WITH_SETTINGS = ("set", "fork")
 SUBCOMMANDS = (*LISTS, *OF_A_JOB, "run", "help")
 HELP = """\
 %medfusion jobs | models | datasets | workflows         what the store holds, newest first
@@ -27,6 +29,7 @@ HELP = """\
 %medfusion status  [JOB]                                one line on a job
 %medfusion pause | resume | stop | checkpoint [JOB]     as the monitor's buttons; resume also goes on with an interrupted job
 %medfusion set [JOB] lr=1e-4 epochs=40 patience=none    change a job that runs; also encoder_lr, min_delta and unfreeze
+%medfusion fork [JOB] epoch=5 lr=1e-4 name=slower       a new job from a checkpoint (step=…; the newest), trained in this kernel
 %medfusion run WORKFLOW                                 runs a stored workflow in the background
 %%medfusion workflow                                    saves and runs the workflow that the cell describes in YAML
 %medfusion help                                         this text
@@ -61,7 +64,7 @@ class MedFusionMagics(Magics):
             raise UsageError(f"There is no %medfusion {command}.{hint} There are: {', '.join(SUBCOMMANDS)}.")
         if command == "run" and len(arguments) != 1:
             raise UsageError(f"%medfusion run takes the name of one workflow after it, not {line!r}.")
-        changes = [word for word in arguments if "=" in word] if command == "set" else []
+        changes = [word for word in arguments if "=" in word] if command in WITH_SETTINGS else []
         named = [word for word in arguments if word not in changes]
         allowed = 1 if command in (*OF_A_JOB, "run") else 0
         if len(named) > allowed:
@@ -106,7 +109,7 @@ def _job(job_id: str | None, command: str) -> JobSummary:
     if active:
         return active[0]
     newest = jobs.list(folds=False, limit=1).items
-    if newest and command in ("monitor", "status"):
+    if newest and command in ("monitor", "status", "fork"):
         return newest[0]
     raise UsageError(f"No job is active. Name one: %medfusion {command} JOB; %medfusion jobs lists them.")
 
@@ -114,6 +117,10 @@ def _job(job_id: str | None, command: str) -> JobSummary:
 def _steer(command: str, job: JobSummary, changes: list[str]) -> Any:
     from medfusion_jupyter.store import FINISHED
 
+    if command == "fork":
+        from medfusion_jupyter.training import load_job
+
+        return load_job(job.job_id).fork(**read_fork(changes))
     if command == "resume" and job.status in FINISHED:
         from medfusion_jupyter.training import load_cross_validation, resume  # runs of this kernel: now torch is needed
 
@@ -145,10 +152,18 @@ def _matcher(context: CompletionContext) -> SimpleMatcherResult:
     if given[:1] == ["set"]:
         from medfusion_jupyter.settings.live import LIVE
 
-        offered += [f"{name}=" for name in LIVE if not any(word.startswith(f"{name}=") for word in given)]
+        offered += _not_given(LIVE, given)
+    if given[:1] == ["fork"]:
+        from medfusion_jupyter.settings.forking import schema_of_fork
+
+        offered += _not_given(("epoch", "step", "name", *schema_of_fork()["properties"]), given)
     found = [SimpleCompletion(text, type="medfusion") for text in offered if text.startswith(token)]
     # names of the notebook's variables have no place here
     return {"completions": found, "suppress": bool(offered)}
+
+
+def _not_given(names: Iterable[str], given: Sequence[str]) -> list[str]:
+    return [f"{name}=" for name in names if not any(word.startswith(f"{name}=") for word in given)]
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

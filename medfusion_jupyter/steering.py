@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store import JobSummary
@@ -27,13 +27,29 @@ def ask(job_id: str, command: str, words: Sequence[str] = ()) -> str:
 
     store, changes = open_store(), None
     if command == "set":
-        from medfusion_jupyter.settings.live import live_changes, read_changes
+        from medfusion_jupyter.settings.keywords import read_keywords
+        from medfusion_jupyter.settings.live import live_changes
 
-        changes = live_changes(store.jobs.get(job_id).training_config, read_changes(words))
+        changes = live_changes(store.jobs.get(job_id).training_config, read_keywords(words))
     store.jobs.request(job_id, command, changes)
     store.writer.wake()
     asked = command if changes is None else ", ".join(f"{name}={value}" for name, value in changes.items())
     return f"{job_id}: {asked} is asked for; it obeys when the step under way is done."
+
+
+def read_fork(words: Sequence[str]) -> dict[str, Any]:
+    """`epoch=5 lr=1e-4 name=slower` as keywords of `job.fork`. Raises ConfigError for a word that is none."""
+    from medfusion_jupyter.settings.keywords import read_keywords
+    from medfusion_jupyter.settings.training import ConfigError
+
+    keywords = read_keywords(words)
+    for place in ("epoch", "step"):
+        if place in keywords and not (type(keywords[place]) is int and keywords[place] >= 0):
+            raise ConfigError(f"{place}={keywords[place]!r}: give the whole number of a checkpoint's {place}.")
+    for text in ("name", "description"):
+        if text in keywords:
+            keywords[text] = next(word for word in words if word.startswith(f"{text}=")).partition("=")[2]
+    return keywords
 
 
 def in_one_line(job: JobSummary) -> str:

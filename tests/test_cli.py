@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import medfusion_jupyter.cli as cli
-from medfusion_jupyter.store import open_store
+from medfusion_jupyter.store import home, open_store
 from medfusion_jupyter.store.migrate import HEAD
 
 
@@ -86,6 +86,37 @@ def test_resuming_an_ended_job_queues_it(running, store, capsys):
     assert cli.main(["resume", running.job_id]) == 0
     assert "job_0001 is queued" in capsys.readouterr().out
     assert [job.job_id for job in store.queue.waiting()] == ["job_0001"]
+
+
+def test_a_job_is_forked_from_the_terminal(running, store, capsys):
+    folder = home() / "jobs" / running.job_id
+    folder.mkdir(parents=True)
+    (folder / "split.json").write_text("{}")
+    for epoch in (1, 2):
+        path = folder / f"{epoch}.safetensors"
+        path.write_bytes(b"weights")
+        store.checkpoints.add(
+            running.job_id, run_token="t", epoch=epoch, step=10 * epoch, metrics={"m": 1}, path=str(path), file_size=7,
+            is_best=False,
+        )  # fmt: skip
+    fork = ["fork", running.job_id]
+    assert cli.main([*fork, "--checkpoint", "epoch=1", "--set", "lr=1e-4", "epochs=9", "--name", "slower"]) == 0
+    assert "job_0002 is queued, from epoch 1, step 10 of job_0001" in capsys.readouterr().out
+    made = store.jobs.get("job_0002")
+    assert (made.name, made.fork["epoch"], made.training_config["lr"], made.total_epochs) == ("slower", 1, 1e-4, 9)
+    assert [job.job_id for job in store.queue.waiting()] == ["job_0002"]
+    for words, said in (
+        (["--set", "image_size=64"], "image_size=64 cannot be changed in a fork here"),
+        (["--set", "fusion=concat"], "fusion='concat' cannot be changed in a fork"),
+        (["--set", "lr=fast"], "lr='fast': give a number above 0 and at most 10."),
+        (["--set", "lr"], "'lr' is no change: write a setting and its value"),
+        (["--checkpoint", "step=7"], "no checkpoint step=7. It has: epoch=1 step=10; epoch=2 step=20"),
+        (["--checkpoint", "epoch=last"], "epoch='last': give the whole number"),
+    ):
+        assert cli.main([*fork, *words]) == 1
+        assert said in capsys.readouterr().err
+    assert cli.main([*fork, "--checkpoint", "best"]) == 2
+    assert len(store.jobs.list().items) == 2
 
 
 def test_lab_refuses_a_folder_that_is_not_there(capsys):

@@ -72,6 +72,8 @@ def test_a_job_that_runs_is_changed_and_saved(shell, job, here, capsys):
         ("resume job_0001", "'resume' is possible when it is paused"),
         ("stop a b", "takes one job"),
         ("jobs all", "takes nothing"),
+        ("fork job_0001 lr=1e-3", "job_0001 has no checkpoint to begin from. It has: none yet"),
+        ("fork job_0001 epoch=last", "epoch='last': give the whole number of a checkpoint's epoch"),
         ("set job_0001", "Nothing to change is given"),
         ("set job_0001 momentum=0.1", "momentum cannot be changed in a run"),
     ],
@@ -93,6 +95,8 @@ def test_completion_offers_subcommands_and_then_jobs(shell, job):
     assert shell.complete("", "%medfusion monitor ", 19)[1] == ["job_0001"]
     assert shell.complete("jo", "%medfusion stop jo", 18)[1] == ["job_0001"]
     assert shell.complete("pa", "%medfusion set job_0001 pa", 26)[1] == ["patience="]
+    assert shell.complete("mix", "%medfusion fork job_0001 mix", 28)[1] == ["mixup="]
+    assert "fusion=" not in shell.complete("", "%medfusion fork job_0001 ", 25)[1]
     assert "lr=" not in shell.complete("", "%medfusion set job_0001 lr=1e-3 ", 32)[1]
 
 

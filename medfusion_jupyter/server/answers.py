@@ -63,6 +63,15 @@ Job = _of("Job", job_record.Job, without=_INTERNAL, commands=list[str])
 JobPage = _page("JobPage", JobSummary, counts=dict[str, int])
 Checkpoint = _of("Checkpoint", checkpoints.Checkpoint)
 CheckpointList = _all("CheckpointList", Checkpoint)
+ForkForm = _made(
+    "ForkForm",
+    "What a fork may begin from and change.",
+    {
+        "checkpoints": (list[Checkpoint], Field(description="by epoch and step")),  # type: ignore[valid-type]
+        "settings": (dict[str, Any], Field(description="of the parent, as they are now")),
+        "schema_": (dict[str, Any], Field(alias="schema", description="of what a fork may change")),
+    },
+)
 Event = _of("Event", events.Event)
 EventList = _all("EventList", Event)
 EventPage = _page("EventPage", Event)

@@ -92,36 +92,32 @@ class Fork(TrainingHandler):
         errors=(409,),
     )
     async def post(self, job_id: str, body: NewFork) -> None:
-        from medfusion_jupyter.settings.forking import changes_between, settings_of_fork
-        from medfusion_jupyter.settings.training import ConfigError, TrainingSettings
+        from medfusion_jupyter.server.queued_fork import queue_fork
+        from medfusion_jupyter.settings.training import ConfigError
 
         person = self.person
 
         def work(store: Store) -> JobRecord:
-            parent = store.jobs.get(job_id)
-            chosen = store.checkpoints.choose(job_id, epoch=body.epoch, step=body.step)
+            wanted = body.model_dump(exclude={"config"})
             try:
-                keywords = settings_of_fork(
-                    parent.training_config, body.config, epoch=chosen.epoch, within_epoch=not chosen.finishes_epoch
-                )
-                settings = TrainingSettings.of({**keywords, "name": body.name, "description": body.description})
+                return queue_fork(store, job_id, changes=body.config, by=person, **wanted)
             except ConfigError as refused:
                 raise ApiError(422, "invalid", str(refused), "config") from None
-            training_config = settings.model_dump(mode="json")
-            made = store.jobs.fork(
-                job_id,
-                chosen,
-                training_config=training_config,
-                changes=changes_between(parent.training_config, training_config),
-                name=settings.name,
-                description=settings.description,
-                by=person,
-            )
-            return store.queue.add(made.job_id, priority=body.priority, not_before=body.not_before, by=person)
 
         job = await self.ask(work)
         self.launcher.wake()
         self.reply(job.to_json())
+
+    @operation("What a fork of a job may begin from, and change: for a form", answer="ForkForm")
+    async def get(self, job_id: str) -> None:
+        from medfusion_jupyter.settings.forking import schema_of_fork
+
+        def work(store: Store) -> dict[str, object]:
+            job = store.jobs.get(job_id)
+            checkpoints = [one.to_json() for one in store.checkpoints.list(job_id)]
+            return {"checkpoints": checkpoints, "settings": job.training_config, "schema": schema_of_fork()}
+
+        self.reply(await self.ask(work))
 
 
 class Job(TrainingHandler):

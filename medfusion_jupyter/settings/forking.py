@@ -22,21 +22,33 @@ FIXED = {
 }
 """What a fork has of its parent, and why."""
 
+SEEN_WITH_THE_MODEL = {
+    "image_size": "whether the checkpoint's weights are right for images of another size is seen with the model alone: "
+    "job.fork(image_size=…) in a notebook looks",
+}
+"""What can be changed only where the model is at hand, and why."""
+
+USUAL = ("lr", "epochs", "patience", "optimizer", "batch_size", "weight_decay")
+"""What a form shows first."""
+
 OF_THE_BATCHES = ("batch_size", "accumulate_grad_batches", "sampler", "seed")
 """What the batches of an epoch depend on."""
 
 
 def settings_of_fork(
-    parent: Mapping[str, Any], changes: Mapping[str, Any], *, epoch: int, within_epoch: bool
+    parent: Mapping[str, Any], changes: Mapping[str, Any], *, epoch: int, within_epoch: bool, with_model: bool = True
 ) -> dict[str, Any]:
     """The keywords of a fork. parent: the settings of the job, as they were stored; epoch: finished ones of the checkpoint.
 
-    within_epoch: whether it was made within the next one. A setting that would do nothing after the changes goes back to its
+    within_epoch: whether it was made within the next one; with_model: whether the caller goes on to hold the checkpoint's weights
+    against the settings. A setting that would do nothing after the changes goes back to its
     default. Raises ConfigError for a change that the checkpoint does not allow.
     """
-    fixed = next((name for name in changes if name in FIXED and changes[name] != parent.get(name)), None)
+    why_not = FIXED if with_model else {**FIXED, **SEEN_WITH_THE_MODEL}
+    fixed = next((name for name in changes if name in why_not and changes[name] != parent.get(name)), None)
     if fixed is not None:
-        raise ConfigError(f"{fixed}={changes[fixed]!r} cannot be changed in a fork: {FIXED[fixed]}.")
+        where = "in a fork" if fixed in FIXED else "in a fork here"
+        raise ConfigError(f"{fixed}={changes[fixed]!r} cannot be changed {where}: {why_not[fixed]}.")
     moved = next((name for name in OF_THE_BATCHES if name in changes and changes[name] != parent.get(name)), None)
     if moved is not None and within_epoch:
         raise ConfigError(
@@ -55,6 +67,16 @@ def settings_of_fork(
             f"epochs={epochs}, and the checkpoint has {epoch} finished epochs: nothing is left to train. Give more epochs."
         )
     return settings
+
+
+def schema_of_fork() -> dict[str, Any]:
+    """What a fork may change where the model is not at hand, as JSON schema; `usual`: whether a form shows it first."""
+    schema = TrainingSettings.model_json_schema()
+    left_out = {*FIXED, *SEEN_WITH_THE_MODEL, "name", "description"}
+    properties = {name: one for name, one in schema["properties"].items() if name not in left_out}
+    for name, one in properties.items():
+        one["usual"] = name in USUAL
+    return {**schema, "properties": properties}
 
 
 def changes_between(parent: Mapping[str, Any], fork: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

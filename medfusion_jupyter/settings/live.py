@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from medfusion_jupyter.settings.training import ConfigError, TrainingSettings
@@ -32,29 +32,3 @@ def live_changes(current: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[
         )
     changed = TrainingSettings.of({**current, **wanted}).model_dump(mode="json")
     return {name: changed[name] for name in wanted}
-
-
-def read_changes(words: Iterable[str]) -> dict[str, Any]:
-    """`lr=1e-4 epochs=40 patience=none unfreeze=image_encoder.stem,fusion` as keywords. Raises ConfigError for other words."""
-    changes: dict[str, Any] = {}
-    for word in words:
-        name, equals, text = word.partition("=")
-        if not equals or not name or not text:
-            raise ConfigError(
-                f"{word!r} is no change: write a setting and its value, such as lr=1e-4 or patience=none."
-            )
-        changes[name] = _value(name, text)
-    return changes
-
-
-def _value(name: str, text: str) -> Any:
-    if text.lower() == "none":
-        return None
-    if name == "unfreeze":
-        return text if text == "all" else [part.strip() for part in text.split(",")]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text

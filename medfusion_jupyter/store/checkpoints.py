@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, select, update
 
 from medfusion_jupyter.store.errors import BadValue
-from medfusion_jupyter.store.job_moves import owned_job
+from medfusion_jupyter.store.job_moves import find_job, folds_of, owned_job
 from medfusion_jupyter.store.job_record import moment
 from medfusion_jupyter.store.tables import CheckpointRow, JobRow
 
@@ -110,7 +110,7 @@ class Checkpoints:
     def choose(self, job_id: str, *, epoch: int | None = None, step: int | None = None) -> Checkpoint:
         """The newest checkpoint of a job; with `epoch` the one made after that epoch, with `step` the one of that step.
 
-        Raises BadValue, naming those there are, where it has no such one.
+        Raises BadValue, naming those there are, where it has no such one; a cross-validation has none but those of its folds.
         """
         there = self.list(job_id)
         found = [
@@ -124,6 +124,13 @@ class Checkpoints:
                 f"{name}={value}" for name, value in (("epoch", epoch), ("step", step)) if value is not None
             )
             known = "; ".join(f"epoch={one.epoch} step={one.step}" for one in there) or "none yet"
+            with self._store.reading() as session:
+                row = find_job(session, job_id)
+                if row.num_folds is not None:
+                    folds = ", ".join(fold.job_id for fold in folds_of(session, row))
+                    raise BadValue(
+                        f"{job_id} is a cross-validation: its folds have the checkpoints. Name one of {folds}."
+                    )
             raise BadValue(f"{job_id} has no checkpoint {asked or 'to begin from'}. It has: {known}.")
         return found[-1]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ipywidgets import Button, HBox, Layout, Text
 
-from medfusion_jupyter.settings.live import read_changes
+from medfusion_jupyter.settings.keywords import read_keywords
 
 FIELDS = {"lr": "learning rate", "encoder_lr": "of encoders", "epochs": "epochs", "patience": "patience"}
 
@@ -68,7 +68,7 @@ class ChangeForm(HBox):  # type: ignore[misc]
             for name, field in self.fields.items()
             if field.value.strip() != self._before[name]
         ]
-        return read_changes(words)
+        return read_keywords(words)
 
 
 def _as_text(value: Any) -> str:

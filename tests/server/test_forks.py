@@ -1,10 +1,14 @@
 """A fork over REST: a queued job that begins from a checkpoint of another one."""
 
+import asyncio
+
 import pytest
 from identities import People
 
+from medfusion_jupyter.settings.forking import USUAL
 from medfusion_jupyter.settings.training import TrainingSettings
 from medfusion_jupyter.store import home
+from medfusion_jupyter.store.job_folds import FoldPlan
 
 
 @pytest.fixture
@@ -82,6 +86,13 @@ async def test_by_default_it_is_the_newest_checkpoint_within_an_epoch_too(ask, p
 REFUSED = [
     ({"epoch": 4}, 400, "no checkpoint epoch=4. It has: epoch=1 step=10; epoch=2 step=20; epoch=2 step=25"),
     ({"config": {"fusion": "concat"}}, 422, "fusion='concat' cannot be changed in a fork"),
+    (
+        {"config": {"image_size": 64}},
+        422,
+        "image_size=64 cannot be changed in a fork here: whether the checkpoint's weights",
+    ),
+    ({"config": {"image_size": 4}}, 422, "image_size=4 cannot be changed in a fork here"),
+    ({"config": {"lr": "fast"}}, 422, "lr='fast': give a number above 0 and at most 10."),
     ({"config": {"batch_size": 7}}, 422, "batch_size=7 changes the batches of an epoch"),
     ({"config": {"epochs": 2}}, 422, "nothing is left to train"),
     ({"config": {"colour": "red"}}, 422, "no setting 'colour'"),
@@ -99,6 +110,46 @@ async def test_what_does_not_fit_is_refused_and_nothing_is_stored(refused, store
     assert said in told["message"]
     assert store.events.list() == before
     assert not [path for path in (home() / "jobs").iterdir() if path.name != parent.job_id]
+
+
+async def test_a_form_is_told_what_a_fork_may_begin_from_and_change(ask, refused, parent):
+    form = await ask("training", parent.job_id, "fork", who="ada")
+    assert [(one["epoch"], one["step"]) for one in form["checkpoints"]] == [(1, 10), (2, 20), (2, 25)]
+    assert form["settings"] == parent.training_config
+    offered = form["schema"]["properties"]
+    assert {"fusion", "image_encoder", "val", "image_size", "name"}.isdisjoint(offered)
+    assert {name for name, one in offered.items() if one["usual"]} == set(USUAL)
+    assert offered["lr"]["exclusiveMinimum"] == 0
+    assert "peak learning rate" in offered["lr"]["description"]
+    # nothing of it is refused by its name
+    body = {"epoch": 1, "config": {name: parent.training_config[name] for name in offered}}
+    made = await ask("training", parent.job_id, "fork", method="POST", body=body, who="ada")
+    assert made["fork"]["changes"] == {}
+    assert (await refused("training", "job_0999", "fork", who="ada"))[0] == 404
+
+
+async def test_a_cross_validation_is_forked_by_its_folds(refused, store):
+    plans = [FoldPlan(f"cv fold {k}", {}, {}, 3, "val/auroc") for k in (1, 2)]
+    job = store.jobs.create(
+        "cv", model_config={}, data_config={}, training_config={}, total_epochs=6, watched_metric="test/auroc",
+        folds=plans, by="ada",
+    )  # fmt: skip
+    code, told = await refused("training", job.job_id, "fork", method="POST", body={}, who="ada")
+    folds = ", ".join(fold.job_id for fold in store.jobs.folds(job.job_id))
+    assert (code, told["message"]) == (
+        400, f"{job.job_id} is a cross-validation: its folds have the checkpoints. Name one of {folds}."
+    )  # fmt: skip
+
+
+async def test_two_people_fork_at_once_and_each_has_a_job_of_their_own(ask, store, parent):
+    bodies = [{"epoch": 1, "config": {"lr": lr}} for lr in (1e-2, 1e-3, 1e-4)]
+    asked = [ask("training", parent.job_id, "fork", method="POST", body=body, who="ada") for body in bodies]
+    made = await asyncio.gather(*asked)
+    assert len({job["job_id"] for job in made}) == 3
+    assert [job["fork"]["changes"]["lr"]["to"] for job in made] == [1e-2, 1e-3, 1e-4]
+    for job in made:
+        folder = home() / "jobs" / job["job_id"]
+        assert sorted(path.name for path in folder.iterdir()) == ["10.safetensors", "split.json"]
 
 
 async def test_a_checkpoint_whose_file_is_gone_is_refused(refused, parent):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from medfusion_jupyter.settings.live import LIVE, live_changes, read_changes
+from medfusion_jupyter.settings.keywords import read_keywords
+from medfusion_jupyter.settings.live import LIVE, live_changes
 from medfusion_jupyter.store import home, open_store
 from medfusion_jupyter.training import Callback, ConfigError, JobFailed, TrainingConfig
 from medfusion_jupyter.training.job import RUNS
@@ -212,16 +213,32 @@ def test_what_cannot_be_changed_is_refused_by_name(changes, said):
 
 def test_changes_are_read_from_words():
     words = ["lr=1e-4", "epochs=40", "patience=none", "unfreeze=image_encoder.stem,head"]
-    assert read_changes(words) == {
+    assert read_keywords(words) == {
         "lr": 1e-4,
         "epochs": 40,
         "patience": None,
         "unfreeze": ["image_encoder.stem", "head"],
     }
-    assert read_changes(["unfreeze=all"]) == {"unfreeze": "all"}
+    assert read_keywords(["unfreeze=all"]) == {"unfreeze": "all"}
+    words = [
+        "freeze=head",
+        "milestones=2,4",
+        'augment={"flip": 0.5}',
+        "nesterov=true",
+        "optimizer=sgd",
+        "max_time=01:30:00",
+    ]
+    assert read_keywords(words) == {
+        "freeze": ["head"],
+        "milestones": [2, 4],
+        "augment": {"flip": 0.5},
+        "nesterov": True,
+        "optimizer": "sgd",
+        "max_time": "01:30:00",
+    }
     for bad in ("lr", "lr=", "=3"):
         with pytest.raises(ConfigError, match="is no change: write a setting and its value"):
-            read_changes([bad])
+            read_keywords([bad])
 
 
 @pytest.fixture
