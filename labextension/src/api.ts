@@ -2,6 +2,7 @@ import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
 import { RefusedError } from './refused';
+import type { ISchema } from './workflow/settingsSchema';
 
 export type Status =
   | 'pending'
@@ -46,6 +47,29 @@ export interface IJobSettings {
   patience?: number | null;
   freeze?: string[];
   unfreeze?: string[];
+}
+
+/** A checkpoint of a job: epochs and steps that were finished by then. */
+export interface ICheckpoint {
+  epoch: number;
+  step: number;
+  metrics: { [name: string]: number | null };
+  is_best: boolean;
+}
+
+/** What a fork of a job may begin from, what its parent is trained with, and what may be changed. */
+export interface IForkForm {
+  checkpoints: ICheckpoint[];
+  settings: { [name: string]: unknown };
+  schema: ISchema;
+}
+
+/** A fork to queue; config: settings that differ from the parent's. */
+export interface INewFork {
+  epoch?: number;
+  step?: number;
+  name?: string;
+  config: { [name: string]: unknown };
 }
 
 /** A training job as the server gives it. Times are ISO 8601 in UTC, lengths of time seconds, progress 0 to 1. */
@@ -151,6 +175,19 @@ export class Api {
     return this._request(`training/${jobId}`, {
       method: 'PATCH',
       body: JSON.stringify(changes)
+    });
+  }
+
+  /** What a fork of a job may begin from and change. */
+  forkForm(jobId: string): Promise<IForkForm> {
+    return this._request(`training/${jobId}/fork`);
+  }
+
+  /** Queue a job that begins from a checkpoint of this one. */
+  fork(jobId: string, fork: INewFork): Promise<IJob> {
+    return this._request(`training/${jobId}/fork`, {
+      method: 'POST',
+      body: JSON.stringify(fork)
     });
   }
 

@@ -2,17 +2,8 @@ import { Dialog, ReactWidget, showDialog } from '@jupyterlab/apputils';
 import * as React from 'react';
 
 import { Texts } from './changes';
+import { IFormField } from './formField';
 import { RefusedError } from './refused';
-
-/** One line of a form: a text, or one of some choices. */
-export interface IFormField {
-  name: string;
-  label: string;
-  value: string;
-  /** What there is to choose from: each value with its words. */
-  choices?: readonly [string, string][];
-  placeholder?: string;
-}
 
 export interface IForm {
   title: string;
@@ -72,7 +63,7 @@ class FormBody extends ReactWidget {
       <>
         {this._refused && <p role="alert">{this._refused}</p>}
         {this._form.fields.map(field => (
-          <label key={field.name}>
+          <label key={field.name} title={field.help}>
             <span>{field.label}</span>
             {this._input(field)}
           </label>

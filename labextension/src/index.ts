@@ -15,6 +15,7 @@ import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { Api, Command } from './api';
 import { askForChanges } from './changeDialog';
 import { Feed } from './feed';
+import { askForFork } from './forkDialog';
 import { medfusionIcon } from './icon';
 import { openJobMenu } from './jobMenu';
 import { PanelModel } from './model';
@@ -34,6 +35,7 @@ namespace CommandIDs {
   export const stop = 'medfusion:stop-job';
   export const checkpoint = 'medfusion:checkpoint-job';
   export const change = 'medfusion:change-job';
+  export const fork = 'medfusion:fork-job';
 }
 
 const plugin: JupyterFrontEndPlugin<void> = {
@@ -155,6 +157,30 @@ function activate(
         await askForChanges(jobId, settings, trans, changes =>
           model.change(jobId, changes)
         );
+      } catch (error) {
+        said(error);
+      }
+    }
+  });
+  commands.addCommand(CommandIDs.fork, {
+    label: args =>
+      args['short'] ? trans.__('Fork…') : trans.__('Fork a training job'),
+    describedBy,
+    execute: async args => {
+      const jobId = String(args['job_id']);
+      try {
+        const form = await model.forkForm(jobId);
+        if (form.checkpoints.length === 0) {
+          throw new Error(
+            trans.__('%1 has no checkpoint yet to begin a fork from.', jobId)
+          );
+        }
+        await askForFork(jobId, form, trans, async fork => {
+          const made = await model.fork(jobId, fork);
+          Notification.success(trans.__('%1 is queued.', made.job_id), {
+            autoClose: 5000
+          });
+        });
       } catch (error) {
         said(error);
       }

@@ -3,6 +3,16 @@ import { Menu } from '@lumino/widgets';
 
 import { ACTIVE, IJob } from './api';
 
+/** Whether a job has a checkpoint to begin another one from: one after each epoch. */
+function canBeForked(job: IJob): boolean {
+  return job.num_folds === null && job.current_epoch > 0;
+}
+
+/** Whether there is anything in the menu of a job. */
+export function hasMenu(job: IJob): boolean {
+  return job.commands.length > 0 || canBeForked(job);
+}
+
 /** Open what can be asked of a job as a menu below a button. */
 export function openJobMenu(
   commands: CommandRegistry,
@@ -20,6 +30,10 @@ export function openJobMenu(
   if (changeable && job.num_folds === null) {
     menu.addItem({ type: 'separator' });
     add('medfusion:change-job');
+  }
+  if (canBeForked(job)) {
+    menu.addItem({ type: 'separator' });
+    add('medfusion:fork-job');
   }
   menu.aboutToClose.connect(() => button.focus());
   const place = button.getBoundingClientRect();

@@ -10,6 +10,7 @@ import * as React from 'react';
 
 import { ACTIVE, Command, IJob, Status } from './api';
 import { ago, metricName, number, polyline, span, timeOfDay } from './format';
+import { hasMenu } from './jobMenu';
 
 const SIGNS: { [status in Status]: string } = {
   pending: '○',
@@ -231,7 +232,7 @@ function Buttons(props: IJobRowProps): React.JSX.Element {
             <icon.react tag="span" width="16px" height="16px" />
           </button>
         ))}
-      {job.commands.length > 0 && (
+      {hasMenu(job) && (
         <button
           className="jp-MedFusion-button"
           data-command="menu"

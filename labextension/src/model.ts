@@ -7,9 +7,11 @@ import {
   Api,
   Command,
   IChanges,
+  IForkForm,
   IJob,
   IJobSettings,
-  IModel
+  IModel,
+  INewFork
 } from './api';
 import { Feed, FeedMessage } from './feed';
 
@@ -204,6 +206,18 @@ export class PanelModel implements IDisposable {
   async change(jobId: string, changes: IChanges): Promise<void> {
     this._put(await this._api.change(jobId, changes));
     this._emit();
+  }
+
+  /** What a fork of a job may begin from and change. */
+  forkForm(jobId: string): Promise<IForkForm> {
+    return this._api.forkForm(jobId);
+  }
+
+  /** Queue a fork of a job; throws RefusedError with the server's words. */
+  async fork(jobId: string, fork: INewFork): Promise<IJob> {
+    const made = await this._api.fork(jobId, fork);
+    this._quietly(this._throttledJobs.invoke());
+    return made;
   }
 
   /** Ask the run of a job; throws RefusedError with the server's words. */

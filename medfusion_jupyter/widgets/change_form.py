@@ -38,7 +38,7 @@ class ChangeForm(HBox):  # type: ignore[misc]
         there = {
             name: words for name, words in FIELDS.items() if name != "encoder_lr" or settings.get(name) is not None
         }
-        self._before = {name: _as_text(settings.get(name)) for name in there}
+        self._before = {name: as_text(settings.get(name)) for name in there}
         if self._frozen:
             there["unfreeze"] = "unfreeze"
             self._before["unfreeze"] = ",".join(settings.get("unfreeze") or ())
@@ -71,5 +71,6 @@ class ChangeForm(HBox):  # type: ignore[misc]
         return read_keywords(words)
 
 
-def _as_text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """A setting as a field shows it."""
     return "none" if value is None else str(value)

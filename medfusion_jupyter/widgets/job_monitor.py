@@ -20,6 +20,7 @@ from medfusion_jupyter.widgets.change_form import ChangeForm
 from medfusion_jupyter.widgets.charts import Charts
 from medfusion_jupyter.widgets.cross_validation_monitor import CrossValidationMonitor
 from medfusion_jupyter.widgets.curve import Curve
+from medfusion_jupyter.widgets.fork_form import ForkForm
 from medfusion_jupyter.widgets.refresher import refresher
 
 if TYPE_CHECKING:
@@ -81,18 +82,21 @@ class Monitor(VBox):  # type: ignore[misc]
         self.stop = Button(description="Stop", icon="stop", layout=Layout(width="84px"))
         self.save = Button(description="Checkpoint", icon="save", layout=Layout(width="112px"))
         self.change = Button(description="Change…", icon="sliders", layout=Layout(width="104px"))
+        self.fork = Button(description="Fork…", icon="code-fork", layout=Layout(width="92px"))
         self.form = ChangeForm(self._apply)
+        self.fork_form = ForkForm(self._fork)
         self.charts = Charts(job.watched_metric)
         self.pause.on_click(lambda _: self._pause_or_resume())
         self.stop.on_click(lambda _: self._request("stop"))
         self.save.on_click(lambda _: self._request("checkpoint"))
         self.change.on_click(lambda _: self._show_or_hide_form())
+        self.fork.on_click(lambda _: self._show_or_hide_fork_form())
         head = HBox(
-            [self._title, HBox([self.pause, self.stop, self.save, self.change])],
+            [self._title, HBox([self.pause, self.stop, self.save, self.change, self.fork])],
             layout=Layout(justify_content="space-between", flex_flow="row wrap"),
         )
         super().__init__(
-            [head, self.form, self._progress, self._message, self._note, self.charts, self._epochs],
+            [head, self.form, self.fork_form, self._progress, self._message, self._note, self.charts, self._epochs],
             layout=Layout(width="100%", overflow="hidden"),
         )
         for widget, name in (
@@ -103,6 +107,7 @@ class Monitor(VBox):  # type: ignore[misc]
             (self.stop, "mf-stop"),
             (self.save, "mf-save"),
             (self.change, "mf-change-open"),
+            (self.fork, "mf-fork-open"),
             (self._epochs, "mf-epochs"),
         ):
             widget.add_class(name)
@@ -190,6 +195,7 @@ class Monitor(VBox):  # type: ignore[misc]
             (self.stop, "disabled", waiting or "stop" not in job.commands),
             (self.save, "disabled", waiting or "checkpoint" not in job.commands),
             (self.change, "disabled", waiting or not changeable),
+            (self.fork, "disabled", job.num_folds is not None or job.checkpoint_path is None),
         ):
             if getattr(button, trait) != value:
                 setattr(button, trait, value)
@@ -211,6 +217,24 @@ class Monitor(VBox):  # type: ignore[misc]
             self.form.hide()
         else:
             self.form.show(self._store.jobs.get(self.job_id).training_config)
+
+    def _show_or_hide_fork_form(self) -> None:
+        if self.fork_form.shown:
+            self.fork_form.hide()
+        else:
+            there = self._store.checkpoints.list(self.job_id)
+            self.fork_form.show(self._store.jobs.get(self.job_id).training_config, there)
+
+    def _fork(self, keywords: Callable[[], dict[str, Any]]) -> None:
+        from medfusion_jupyter.training import load_job  # a run of this kernel: only now is torch needed
+
+        try:
+            made = load_job(self.job_id).fork(**keywords())
+        except (StoreError, RuntimeError, ValueError) as refused:
+            self._say(str(refused))
+            return
+        self.fork_form.hide()
+        self._say(f"{made.job_id} goes on from there in this kernel: mf.monitor({made.job_id!r}) shows it.")
 
     def _apply(self, changes: Callable[[], dict[str, Any]]) -> None:
         try:

@@ -259,7 +259,7 @@ def test_closing_lets_go_of_every_widget(live_run):
     monitor.close()
     left = {type(_instances[key]).__name__ for key in set(_instances) - before}
     assert made > 20
-    assert left <= {"Layout", "HTMLStyle", "ButtonStyle", "LinearScale", "Axis"}
+    assert left <= {"Layout", "HTMLStyle", "ButtonStyle", "TextStyle", "DescriptionStyle", "LinearScale", "Axis"}
 
 
 def test_an_unknown_job_is_answered_with_those_there_are(live_run):
@@ -374,3 +374,37 @@ def test_a_run_is_changed_by_the_form_and_saved_by_a_button(live_run, store):
     monitor.refresh()
     assert monitor.change.disabled
     assert monitor.save.disabled
+
+
+def test_a_fork_is_asked_for_by_a_form_with_the_checkpoints_and_the_usual_settings(live_run, store):
+    run = live_run()
+    monitor = mf.monitor(run.job.job_id)
+    assert monitor.fork.disabled  # there is nothing to begin from
+    run.epoch(1)
+    for epoch, step, metrics in ((1, 10, {"val/auroc": 0.8}), (1, 15, {})):
+        store.checkpoints.add(
+            run.job.job_id, run_token="t", epoch=epoch, step=step, metrics=metrics, path=f"/{step}", file_size=1,
+            is_best=bool(metrics),
+        )  # fmt: skip
+    store.jobs.note_changes(run.job.job_id, run_token="t", changes={"lr": 3e-4, "patience": None}, step=10)
+    monitor.refresh()
+    monitor.fork.click()
+    form = monitor.fork_form
+    assert form.shown
+    assert [words for words, _ in form.checkpoint.options] == ["epoch 1, step 15", "★ epoch 1, step 10"]
+    assert (form.fields["lr"].value, form.fields["patience"].value) == ("0.0003", "none")
+    form.others.value = "mixup"
+    form.make.click()
+    assert "'mixup' is no change" in monitor._message.value, monitor._message.value
+    form.checkpoint.value = (1, 10)
+    form.fields["lr"].value = "1e-4"
+    form.others.value = "mixup=0.2 freeze=head"
+    form.name.value = "slower"
+    assert form.keywords() == {
+        "epoch": 1, "step": 10, "lr": 1e-4, "mixup": 0.2, "freeze": ["head"], "name": "slower"
+    }  # fmt: skip
+    form.make.click()
+    assert form.shown
+    assert "is not there" in _all_text(monitor) or "cannot be read" in _all_text(monitor)
+    monitor.fork.click()
+    assert not form.shown

@@ -22,6 +22,8 @@ export interface ISchema {
   readonly exclusiveMaximum?: number;
   readonly unit?: string;
   readonly group?: string;
+  /** Whether a short form shows it. */
+  readonly usual?: boolean;
 }
 
 /** How a setting is edited. `json`: whatever no other kind can show. */
