@@ -18,8 +18,15 @@ export function fieldsOfFork(form: IForkForm): IFormField[] {
     {
       name: 'checkpoint',
       label: 'Begin from',
-      value: String(newest[0]?.step ?? ''),
-      choices: newest.map(one => [String(one.step), wordsOf(one)])
+      // of a job at work it is another one by the time that the form is filled
+      value: '',
+      choices: [
+        ['', 'the newest checkpoint'],
+        ...newest.map((one): [string, string] => [
+          String(one.step),
+          wordsOf(one)
+        ])
+      ]
     },
     { name: 'name', label: 'Name', value: '' },
     ...usual.map(field => ({

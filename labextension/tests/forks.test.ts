@@ -29,7 +29,7 @@ test('the form has the checkpoints, the newest first, and what a fork may change
   assert.deepEqual(
     fields.map(field => [field.name, field.value]),
     [
-      ['checkpoint', '15'],
+      ['checkpoint', ''],
       ['name', ''],
       ['lr', '0.0003'],
       ['patience', 'none'],
@@ -38,6 +38,7 @@ test('the form has the checkpoints, the newest first, and what a fork may change
     ]
   );
   assert.deepEqual(fields[0].choices, [
+    ['', 'the newest checkpoint'],
     ['15', 'epoch 1 · step 15'],
     ['10', 'epoch 1 · step 10 · val/auroc 0.700 ★']
   ]);
@@ -49,7 +50,7 @@ test('a fork has what was changed alone, and any other setting that is written',
   const texts = Object.fromEntries(
     fieldsOfFork(FORM).map(field => [field.name, field.value])
   );
-  assert.deepEqual(forkOf(FORM, texts), { epoch: 1, step: 15, config: {} });
+  assert.deepEqual(forkOf(FORM, texts), { config: {} });
   const filled = {
     ...texts,
     checkpoint: '10',

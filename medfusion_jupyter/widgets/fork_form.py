@@ -10,7 +10,6 @@ from ipywidgets import Button, Dropdown, HBox, Layout, Text
 
 from medfusion_jupyter.settings.forking import USUAL
 from medfusion_jupyter.settings.keywords import read_keywords
-from medfusion_jupyter.settings.training import ConfigError
 from medfusion_jupyter.widgets.change_form import as_text
 
 if TYPE_CHECKING:
@@ -45,11 +44,12 @@ class ForkForm(HBox):  # type: ignore[misc]
 
     def show(self, settings: Mapping[str, Any], checkpoints: Sequence[Checkpoint]) -> None:
         """Show it. settings: those of the parent as they are stored; checkpoints: what can be begun from, by epoch and step."""
-        self.checkpoint.options = [
+        # of a job at work the newest is another one by the time that the form is filled
+        self.checkpoint.options = [("the newest checkpoint", (None, None))] + [
             (f"{'★ ' if one.is_best else ''}epoch {one.epoch}, step {one.step:,}", (one.epoch, one.step))
             for one in reversed(checkpoints)
         ]
-        self.checkpoint.index = 0 if checkpoints else None
+        self.checkpoint.index = 0
         for field in self.fields.values():
             field.close()
         self._before = {name: as_text(settings.get(name)) for name in USUAL}
@@ -63,8 +63,6 @@ class ForkForm(HBox):  # type: ignore[misc]
 
     def keywords(self) -> dict[str, Any]:
         """What `job.fork` is to be called with. Raises ConfigError for a word that is no setting with a value."""
-        if self.checkpoint.value is None:
-            raise ConfigError("There is no checkpoint to begin from.")
         epoch, step = self.checkpoint.value
         changed = [
             f"{name}={field.value.strip()}"

@@ -64,21 +64,6 @@ def test_a_run_is_steered_from_the_panel_and_the_monitor(lab, tab):
     tab.shot("change-refused")
     page.locator(".jp-Dialog button.jp-mod-reject").click()
 
-    # a fork, by a form of what may be changed
-    menu.click()
-    page.locator(".lm-Menu-item:has-text('Fork')").click()
-    form.locator("input[name='name']").fill("forked")
-    form.locator("input[name='others']").fill("fusion=concat")
-    page.locator(".jp-Dialog button.jp-mod-accept").click()
-    page.locator(".jp-Dialog [role='alert']:has-text(\"fusion='concat' cannot be changed in a fork\")").wait_for()
-    tab.shot("fork-dialog")
-    form.locator("input[name='others']").fill("mixup=0.2")
-    page.locator(".jp-Dialog button.jp-mod-accept").click()
-    wait_for(lambda: "job_0002" in lab.jobs(), "no fork was made")
-    fork = lab.ask("medfusion/api/training/status/job_0002")
-    assert (fork["name"], fork["parent_job_id"]) == ("forked", "job_0001")
-    assert fork["fork"]["changes"] == {"mixup": {"from": 0.0, "to": 0.2}}
-
     # the monitor's form and button, and the trail of what was changed
     page.wait_for_selector(".mf-monitor :text('lr=0.0001, patience=500, unfreeze=image_encoder')", timeout=30_000)
     page.locator(".mf-change-open").click()
@@ -95,5 +80,19 @@ def test_a_run_is_steered_from_the_panel_and_the_monitor(lab, tab):
     page.locator(".mf-stop").click()
     tab.row("job_0001", "stopped").wait_for(timeout=60_000)
     page.wait_for_selector(".mf-change-open[disabled]", timeout=30_000)
+    # a fork, by a form of what may be changed
+    menu.click()
+    page.locator(".lm-Menu-item:has-text('Fork')").click()
+    form.locator("input[name='name']").fill("forked")
+    form.locator("input[name='others']").fill("fusion=concat")
+    page.locator(".jp-Dialog button.jp-mod-accept").click()
+    page.locator(".jp-Dialog [role='alert']:has-text(\"fusion='concat' cannot be changed in a fork\")").wait_for()
+    tab.shot("fork-dialog")
+    form.locator("input[name='others']").fill("mixup=0.2 max_time=0.001")
+    page.locator(".jp-Dialog button.jp-mod-accept").click()
+    wait_for(lambda: "job_0002" in lab.jobs(), "no fork was made")
+    fork = lab.ask("medfusion/api/training/status/job_0002")
+    assert (fork["name"], fork["parent_job_id"]) == ("forked", "job_0001")
+    assert fork["fork"]["changes"]["mixup"] == {"from": 0.0, "to": 0.2}
     refused = [error for error in tab.errors if "422" not in error]
     assert refused == []
