@@ -81,7 +81,7 @@ def test_a_run_is_steered_from_the_panel_and_the_monitor(lab, tab):
     tab.row("job_0001", "stopped").wait_for(timeout=60_000)
     page.wait_for_selector(".mf-change-open[disabled]", timeout=30_000)
     # a fork, by a form of what may be changed
-    menu.click()
+    tab.row("job_0001", "stopped").get_by_role("button", name="More for steered").click()
     page.locator(".lm-Menu-item:has-text('Fork')").click()
     form.locator("input[name='name']").fill("forked")
     form.locator("input[name='others']").fill("fusion=concat")
