@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,9 @@ UNREADABLE = (OSError, UnidentifiedImageError, SyntaxError, ValueError, EOFError
 
 LUMA = np.asarray([0.299, 0.587, 0.114], dtype=np.float32)
 """Shares of red, green and blue in grey (ITU-R BT.601), as Pillow takes them."""
+
+READ_WHOLE = 2**24
+"""Files of so many bytes at most are read at once: a thread that reads in pieces waits for Python's lock after each of them."""
 
 Window = tuple[float, float] | None
 """What is black and white of a CT, in Hounsfield units; None is CT_RANGE."""
@@ -144,7 +148,7 @@ def decode(
         raise ImageError(
             f"{path.name} is a picture, whose window was chosen when it was saved; window= is of CT in Hounsfield units."
         )
-    with Image.open(path) as image:
+    with _opened(path) as image:
         _refuse_pages(path, image)
         if image.format == "JPEG":
             image.draft(None, (2 * size, 2 * size))  # decodes at a half, quarter or eighth where that is enough
@@ -159,6 +163,16 @@ def decode(
     pixels = np.asarray(resized)
     pixels = pixels.transpose(2, 0, 1) if channels == 3 else pixels[None]
     return pixels.astype(np.uint16) * 257 if deep else pixels
+
+
+def _opened(path: Path) -> Image.Image:
+    if path.stat().st_size > READ_WHOLE:
+        return Image.open(path)
+    content = path.read_bytes()
+    try:
+        return Image.open(io.BytesIO(content))
+    except UnidentifiedImageError:
+        raise UnidentifiedImageError(f"cannot identify image file {str(path)!r}") from None
 
 
 def _deep(image: Image.Image, size: int, channels: int, deep: bool) -> NDArray[np.uint8] | NDArray[np.uint16]:
