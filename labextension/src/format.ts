@@ -65,18 +65,34 @@ const METRICS: { [name: string]: string } = {
   brier: 'Brier score'
 };
 
-/** A metric's name for people: `AUROC` for `val/auroc`, and `train loss` for `train/loss`. */
+/** The metric that a name is of: `auroc`, or `icu_auroc` where it is that of one of several targets. */
+function metricOf(name: string): string | undefined {
+  return name in METRICS
+    ? name
+    : Object.keys(METRICS).find(known => name.endsWith(`_${known}`));
+}
+
+/** A metric's name for people: `AUROC` for `val/auroc`, `icu AUROC` for `val/icu_auroc`, and `train loss` for `train/loss`. */
 export function metricName(name: string): string {
   const cut = name.lastIndexOf('/');
   const part = name.slice(0, Math.max(0, cut));
   const metric = name.slice(cut + 1);
-  const words = METRICS[metric] ?? metric;
+  const known = metricOf(metric);
+  const words =
+    known === undefined
+      ? metric
+      : `${metric.slice(0, -known.length - 1)} ${METRICS[known]}`.trim();
   return part === 'val' || part === '' ? words : `${part} ${words}`;
 }
 
 /** The metric of validation that a model is shown by: the first that its target has, else the loss. */
 export function headline(metrics: { [name: string]: number | null }): string {
-  const known = Object.keys(METRICS).find(name => `val/${name}` in metrics);
+  const known =
+    Object.keys(METRICS).find(name => `val/${name}` in metrics) ??
+    Object.keys(metrics)
+      .filter(name => name.startsWith('val/'))
+      .map(name => name.slice(4))
+      .find(name => metricOf(name) !== undefined);
   return `val/${known ?? 'loss'}`;
 }
 

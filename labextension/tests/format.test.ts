@@ -63,11 +63,17 @@ test('a metric carries its interval where there is one', () => {
   assert.equal(metricName('val/auroc'), 'AUROC');
   assert.equal(metricName('test/c_index'), 'test C index');
   assert.equal(metricName('train/loss'), 'train loss');
+  assert.equal(metricName('val/death_c_index'), 'death C index');
+  assert.equal(metricName('test/icu_auroc'), 'test icu AUROC');
 });
 
 test('a model is shown by the first metric that its target has', () => {
   assert.equal(headline({ 'val/loss': 1, 'val/c_index': 0.7 }), 'val/c_index');
   assert.equal(headline({ 'val/loss': 1, 'test/mae': 2 }), 'val/loss');
+  assert.equal(
+    headline({ 'val/loss': 1, 'val/icu_auroc_low': 0, 'val/icu_auroc': 0.7 }),
+    'val/icu_auroc'
+  );
 });
 
 test('a sparkline fills its box, also where nothing changes', () => {

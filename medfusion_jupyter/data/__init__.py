@@ -17,7 +17,8 @@ from medfusion_jupyter.data.readers import ImageError, MedicalImage
 from medfusion_jupyter.data.split import Split
 from medfusion_jupyter.data.synthetic import synthetic_cohort, synthetic_interaction, synthetic_survival
 from medfusion_jupyter.data.table_encoding import TableArrays, TableEncoder
-from medfusion_jupyter.data.targets import Multilabel, Ordinal, Regression, Survival, Target, target_of
+from medfusion_jupyter.data.target_of import target_of
+from medfusion_jupyter.data.targets import Multilabel, Ordinal, Regression, Survival, Target
 
 __all__ = [
     "Cohort",

@@ -23,6 +23,9 @@ DEVICE_SHARE = 0.25
 IMAGES_AT_ONCE = 1024
 """Bags are predicted for in batches of so many images at most, or of one bag where that has more."""
 
+LEAST_SPREAD = 1e-6
+"""An image of one colour is centred only: its standard deviation, of the full range, counts as so much at least."""
+
 BAG_STREAM = 2
 """Tells the draws from bags from those of the order and of mixing, which have the same seed and epoch."""
 
@@ -59,9 +62,9 @@ class Batch:
 class BatchSource:
     """The batches of some rows of a cohort.
 
-    mean, std: of each channel in units of the full range; modalities: in the order of the mask's columns;
-    patients: the patient of each row of the cohort, kept for those of the source. balanced: an epoch in an order draws as many
-    rows as there are with replacement, each class as often, instead of taking each row once.
+    mean, std: of each channel in units of the full range, none where each image has its own; modalities: in the order of the
+    mask's columns; patients: the patient of each row of the cohort, kept for those of the source. balanced: an epoch in an order
+    draws as many rows as there are with replacement, each class as often, instead of taking each row once.
 
     The slots of the cache are `(R,)` for one image a row of the cohort, `(V, R)` for V views and `(1, R, N)` for bags of at most
     N images. max_images: so many of a bag are in a batch of an epoch in an order, drawn anew each time; None takes all.
@@ -116,6 +119,7 @@ class BatchSource:
             full = float(cache.max_value)
             # (x / full - mean) / std as one multiplication and one addition
             of_channel = (1, -1, *(1 for _ in cache.pixels.shape[2:]))
+            self._by_itself = full * LEAST_SPREAD if not mean else None
             self._factor = torch.tensor([1 / (full * s) for s in std], device=device).view(of_channel)
             offsets = [-m / s for m, s in zip(mean, std, strict=True)]
             self._offset = torch.tensor(offsets, device=device).view(of_channel)
@@ -206,7 +210,7 @@ class BatchSource:
         assert self._cache is not None
         for start in range(0, len(self._cache.pixels), self.batch_size):
             pixels = torch.from_numpy(np.array(self._cache.pixels[start : start + self.batch_size]))
-            yield pixels.to(self.device).to(torch.float32).mul_(self._factor).add_(self._offset)
+            yield self._normalised(pixels.to(self.device))
 
     def presence(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """`(B, M)`: which modalities those rows of the cohort have, without asking the device."""
@@ -312,11 +316,18 @@ class BatchSource:
         part: tuple[slice, int] | None,
     ) -> Tensor:
         """The pixels normalised, and changed where the epoch augments. part: as of `augment`."""
-        image = pixels.to(torch.float32).mul_(self._factor).add_(self._offset)
+        image = self._normalised(pixels)
         if augmentation is None:
             return image
         assert generator is not None
         return augment(image, augmentation, generator, part)
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        image = pixels.to(torch.float32)
+        if self._by_itself is None:
+            return image.mul_(self._factor).add_(self._offset)
+        std, mean = torch.std_mean(image, dim=tuple(range(2, image.ndim)), correction=0, keepdim=True)
+        return image.sub_(mean).div_(std.clamp_min_(self._by_itself))
 
     def _chosen(self, slots: NDArray[np.int64], on_device: Tensor | None, index: Tensor | None) -> Tensor:
         """The pixels in those slots, uint8 or uint16, on the device; on_device: the slots there, of all rows where `index`

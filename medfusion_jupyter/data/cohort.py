@@ -21,13 +21,16 @@ from medfusion_jupyter.data.column_types import refuse_text
 from medfusion_jupyter.data.errors import CohortError, closest
 from medfusion_jupyter.data.image_columns import ImageColumns
 from medfusion_jupyter.data.image_files import find_images
+from medfusion_jupyter.data.image_steps import refuse_unfit
 from medfusion_jupyter.data.readers.medical_image import ends_of
-from medfusion_jupyter.data.targets import Target, Values, target_of
+from medfusion_jupyter.data.target_of import target_of
+from medfusion_jupyter.data.targets import Target, Values
+from medfusion_jupyter.settings.preprocessing import ImagePreprocessing, TablePreprocessing
 from medfusion_jupyter.store import home, open_store
 from medfusion_jupyter.store.durable_files import write_json, write_text
 
 if TYPE_CHECKING:
-    from medfusion_jupyter.data.checks import Findings
+    from medfusion_jupyter.data.checks import Findings, StopAt
     from medfusion_jupyter.data.split import Split
 
 CARD, TABLE = "cohort.json", "table.csv"
@@ -38,7 +41,8 @@ class Cohort:
 
     table: path of a UTF-8 CSV, or a DataFrame (which is copied). target: the column with the class; a list of columns of
     findings, each 0, 1 or unknown; or `mf.Ordinal(column, classes=[…])` for grades, `mf.Regression(column)` for a number,
-    `mf.Survival(time=…, event=…)` for the time to an event. Every row has one.
+    `mf.Survival(time=…, event=…)` for the time to an event. Every row has one. Several of these by name are learned by one model,
+    `{"death": mf.Survival(…), "icu": "icu"}`: the columns of each may be empty where it is not known.
     image: column with the image's path relative to image_root (PNG, JPEG, TIFF,
     BMP, DICOM, NIfTI, `.npy`, `.npz`; the suffix may be left out). Several columns are views, each a modality that may be absent:
     `["frontal", "lateral"]`, or `{"frontal": "column", …}` to name them.
@@ -85,6 +89,8 @@ class Cohort:
         bag: bool | str = False,
         window: str | Sequence[float] | None = None,
         mask: str | None = None,
+        image_preprocessing: Mapping[str, Any] | None = None,
+        table_preprocessing: Mapping[str, Any] | None = None,
         *,
         target_required: bool,
     ) -> None:
@@ -95,6 +101,8 @@ class Cohort:
         self.bag = bag
         self.window = None if window is None else ends_of(window)
         self.mask = mask
+        self.image_preprocessing = ImagePreprocessing.model_validate(image_preprocessing or {})
+        self.table_preprocessing = TablePreprocessing.model_validate(table_preprocessing or {})
         self.patient = patient
         self.numeric = _listed(numeric, "numeric")
         self.categorical = _listed(categorical, "categorical")
@@ -259,7 +267,8 @@ class Cohort:
     @property
     def targets(self) -> Values:
         """What is learned: codes `(N,)` int64 of classes or grades; labels `(N, L)` float64 of 0, 1 and NaN where unknown; a
-        number `(N,)` float64; or time and event `(N, 2)` float64. Raises CohortError where the cohort is to predict for."""
+        number `(N,)` float64; or time and event `(N, 2)` float64; of several targets these side by side. Raises CohortError where
+        the cohort is to predict for."""
         if self._target is None:
             raise CohortError("A cohort to predict for has no target.")
         return self._target
@@ -289,7 +298,7 @@ class Cohort:
         return {} if self._target is None else self.target.distribution(self._target)
 
     def roles(self) -> dict[str, Any]:
-        """Which column plays which role, as keywords of Cohort."""
+        """Which column plays which role, and how it is preprocessed, as `from_roles` takes it."""
         return {
             "target": self.target.to_json(),
             "image": self.image,
@@ -300,12 +309,16 @@ class Cohort:
             **({"bag": self.bag} if self.bag is not False else {}),
             **({"mask": self.mask} if self.mask is not None else {}),
             **({"window": list(self.window)} if self.window is not None else {}),
+            **{
+                name: steps
+                for name in ("image_preprocessing", "table_preprocessing")
+                if (steps := getattr(self, name).to_json())
+            },
         }
 
     def subset(self, rows: NDArray[np.int64]) -> Cohort:
         """The cohort of those rows (positions from 0), with the classes of this one."""
-        part = Cohort.__new__(Cohort)
-        part.__dict__.update({k: v for k, v in self.__dict__.items() if k not in _COMPUTED})
+        part = self._alike()
         part.frame = self.frame.iloc[rows]
         part._target = None if self._target is None else self._target[rows]
         part._names = {column: values[rows] for column, values in self._names.items()}
@@ -335,7 +348,14 @@ class Cohort:
         return split_by_column(self, column)
 
     def check(
-        self, split: Split | None = None, *, folds: int = 5, batch_size: int = 32, images: int = 2000, seed: int = 0
+        self,
+        split: Split | None = None,
+        *,
+        folds: int = 5,
+        batch_size: int = 32,
+        images: int = 2000,
+        seed: int = 0,
+        stop_at: StopAt = "never",
     ) -> Findings:
         """Look for what would make a model or its test wrong, before training; each finding has a severity and a fix.
 
@@ -343,11 +363,14 @@ class Cohort:
         (cross-validated AUROC over patients), which columns are known only afterwards, and whether files, columns and classes
         are fit for training. split: looks for images that are in two of its parts. folds, batch_size: as you mean to train. Of a
         large cohort 20,000 rows and `images` image files are looked into, drawn by `seed`. All columns are looked at,
-        for any could be listed under numeric or categorical next.
+        for any could be listed under numeric or categorical next. stop_at: raise CheckFailed at a finding that is an `error`, or
+        at a `warning` too; by default all are only told.
         """
         from medfusion_jupyter.data.checks import check_cohort
 
-        return check_cohort(self, split, folds=folds, batch_size=batch_size, images=images, seed=seed)
+        found = check_cohort(self, split, folds=folds, batch_size=batch_size, images=images, seed=seed)
+        found.stop_at(stop_at)
+        return found
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -447,6 +470,46 @@ class Cohort:
         if name in self.frame.columns:
             raise CohortError(f"There is a column {name!r} already: give the new one another name.")
         return self._of_frame(self.frame.assign(**{name: computed(formula, self.frame)}), numeric=[*self.numeric, name])
+
+    def preprocess_images(self, *, window: str | tuple[float, float] | None = None, **settings: Any) -> Cohort:
+        """The cohort with images that go through these steps before a model sees them; what is not named stays as it was.
+
+        settings: crop, clahe, resize and normalise, as of `ImagePreprocessing`; window: of CT, as of Cohort. A model keeps them
+        for what it predicts, and masks are cropped and resized as their images are. Of volumes the crop (to the foreground or
+        a share), the window and normalise are possible. Raises CohortError for what is not allowed or does not fit the images.
+        """
+        made = self._alike()
+        try:
+            made.image_preprocessing = self.image_preprocessing.with_settings(settings)
+        except ValueError as refused:
+            raise CohortError(str(refused)) from None
+        refuse_unfit(made.image_preprocessing, self)
+        if window is not None:
+            made.window = ends_of(window)
+            image_columns.refuse_window(made.window, self.image_paths)
+        return made
+
+    def preprocess_table(self, **settings: Any) -> Cohort:
+        """The cohort with a table that is encoded so; what is not named stays as it was.
+
+        settings: impute, indicators, outliers, scale, clip and rare, as of `TablePreprocessing`. What they take of the values is
+        learned from the training part alone and kept with the model. Raises CohortError for what is not allowed.
+        """
+        if not (self.numeric or self.categorical):
+            raise CohortError(
+                "The cohort has neither numeric nor categorical columns: there is no table to preprocess."
+            )
+        made = self._alike()
+        try:
+            made.table_preprocessing = self.table_preprocessing.with_settings(settings)
+        except ValueError as refused:
+            raise CohortError(str(refused)) from None
+        return made
+
+    def _alike(self) -> Cohort:
+        made = Cohort.__new__(Cohort)
+        made.__dict__.update({k: v for k, v in self.__dict__.items() if k not in _COMPUTED})
+        return made
 
     def _of_frame(self, frame: pd.DataFrame, **roles: Any) -> Cohort:
         cohort = Cohort.from_roles(frame.reset_index(drop=True), {**self.roles(), **roles})

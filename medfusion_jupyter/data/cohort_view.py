@@ -6,24 +6,27 @@ import base64
 import html
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from medfusion_jupyter.data.image_files import UNREADABLE, Window, decode, is_volume, kind_of
+from medfusion_jupyter.data.image_steps import crop_of
 from medfusion_jupyter.data.volumes import middle_slice
+from medfusion_jupyter.settings.preprocessing import ImagePreprocessing
 
 if TYPE_CHECKING:
     from medfusion_jupyter.data.cohort import Cohort
     from medfusion_jupyter.data.split import Split
+    from medfusion_jupyter.data.targets import Target, TaskValues
 
 THUMBNAILS = 8
 VOLUMES = 4
 SIDE = 88
 BARS = "▁▂▃▄▅▆▇█"
 STYLE = """<style>
-.mf-cohort { font-size: var(--jp-ui-font-size1, 13px); max-width: 760px; }
+.mf-cohort { font-size: var(--jp-ui-font-size1, 13px); max-width: 800px; }
 .mf-cohort table { border-collapse: collapse; margin: 6px 0; }
 .mf-cohort th, .mf-cohort td { padding: 2px 12px 2px 0; text-align: left !important; font-variant-numeric: tabular-nums; }
 .mf-cohort .mf-bar { display: inline-block; height: 9px; background: var(--jp-brand-color1, #1976d2); margin-right: 6px; }
@@ -80,30 +83,36 @@ def html_of_split(split: Split) -> str:
 
 
 def _target(cohort: Cohort) -> str:
-    """A bar for each class, label or range; what is not known of labels, and the spread of times and numbers, beside it."""
+    """A table for each target."""
     if not cohort.has_target:
         return ""
-    rows = ""
-    for name, count in cohort.class_counts.items():
-        share = count / len(cohort)
+    parts = cohort.target.by_part(cohort.targets)
+    return "".join(_of_task(name, part) for name, part in parts.items() if part.rows.any())
+
+
+def _of_task(name: str, part: TaskValues) -> str:
+    """A bar for each class, label or range; what is not known, and the spread of times and numbers, beside it."""
+    target, values, rows = part.target, part.values, ""
+    title = f"{name}: {target.name}" if name else target.name
+    for what, count in target.distribution(values).items():
+        share = count / len(values)
         bar = f"<span class='mf-bar' style='width:{max(1, round(160 * share))}px'></span>"
-        rows += f"<tr><td>{html.escape(name)}</td><td>{bar}{count:,} ({share:.0%})</td><td>{_unknown(cohort, name)}</td></tr>"
-    task, values = cohort.target.task, cohort.targets
-    spread = ""
-    if task in ("regression", "survival"):
-        numbers = values if task == "regression" else values[:, 0]
-        spread = f"{_histogram(numbers)} {numbers.min():.4g} … {numbers.max():.4g}"
+        unknown = int(np.isnan(values[:, target.classes.index(what)]).sum()) if target.task == "multilabel" else 0
+        rows += (
+            f"<tr><td>{html.escape(what)}</td><td>{bar}{count:,} ({share:.0%})</td><td>{_unknown(unknown)}</td></tr>"
+        )
+    spread = _unknown(int((~part.rows).sum()))
+    if target.task in ("regression", "survival"):
+        numbers = values if target.task == "regression" else values[:, 0]
+        spread = f"{_histogram(numbers)} {numbers.min():.4g} … {numbers.max():.4g} {spread}"
     return (
-        f"<table><tr><th>{html.escape(cohort.target.name)}</th><th class='mf-quiet'>target, {task}</th>"
+        f"<table><tr><th>{html.escape(title)}</th><th class='mf-quiet'>target, {target.task}</th>"
         f"<th class='mf-quiet'>{spread}</th></tr>{rows}</table>"
     )
 
 
-def _unknown(cohort: Cohort, label: str) -> str:
-    if cohort.target.task != "multilabel":
-        return ""
-    unknown = int(np.isnan(cohort.targets[:, cohort.classes.index(label)]).sum())
-    return f"<span class='mf-quiet'>{unknown:,} unknown</span>" if unknown else ""
+def _unknown(count: int) -> str:
+    return f"<span class='mf-quiet'>{count:,} unknown</span>" if count else ""
 
 
 def _columns(cohort: Cohort) -> str:
@@ -171,7 +180,7 @@ def _row(cohort: Cohort, row: int) -> str:
     pictures = ""
     for view, of_bag in zip(cohort.views, cohort.images[:, row], strict=True):
         files = [path for path in of_bag if path is not None]
-        picture = _picture(files[0], cohort.window) if files else None
+        picture = _picture(files[0], cohort.window, cohort.image_preprocessing) if files else None
         name = "image" if view == "image" else f"image {view}"
         if picture is not None:
             alt = html.escape(f"{name} of row {row}", quote=True)
@@ -183,14 +192,17 @@ def _row(cohort: Cohort, row: int) -> str:
     return f"<figure>{pictures}<br>{label}</figure>" if "<img" in pictures else ""
 
 
-def _picture(path: Path, window: Window) -> str | None:
+def _picture(path: Path, window: Window, steps: ImagePreprocessing) -> str | None:
+    """As a model sees it, without its normalisation."""
     try:
         coloured = False
         if is_volume(path):
-            pixels = _square(middle_slice(path, window)[0])
+            plane = middle_slice(path, window)[0]
+            pixels = _square(plane[crop_of(plane[None], steps.crop)])
         else:
             coloured, _ = kind_of(path)
-            pixels = decode(path, size=SIDE, channels=3 if coloured else 1, deep=False, window=window)
+            channels = 3 if coloured else 1
+            pixels = decode(path, size=SIDE, channels=channels, deep=False, window=window, preprocessing=steps)
     except UNREADABLE:
         return None
     if not coloured and window is None:
@@ -212,11 +224,16 @@ def _square(plane: np.ndarray) -> np.ndarray:
 
 def _of_row(cohort: Cohort, row: int) -> str:
     """The target of a row in a few words."""
-    value = cohort.targets[row]
-    if cohort.target.task in ("classification", "ordinal"):
-        return str(cohort.classes[value])
-    if cohort.target.task == "multilabel":
-        return ", ".join(name for name, there in zip(cohort.classes, value, strict=True) if there == 1) or "–"
-    if cohort.target.task == "survival":
+    parts = cohort.target.by_part(cohort.targets[[row]])
+    shown = {name: _in_words(part.target, part.values[0]) if part.rows[0] else "–" for name, part in parts.items()}
+    return ", ".join(f"{name} {words}" if name else words for name, words in shown.items())
+
+
+def _in_words(target: Target, value: Any) -> str:
+    if target.task in ("classification", "ordinal"):
+        return str(target.classes[value])
+    if target.task == "multilabel":
+        return ", ".join(name for name, there in zip(target.classes, value, strict=True) if there == 1) or "–"
+    if target.task == "survival":
         return f"{value[0]:.4g}{'' if value[1] else '+'}"
     return f"{value:.4g}"

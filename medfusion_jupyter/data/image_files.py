@@ -13,16 +13,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from medfusion_jupyter.data.errors import CohortError
+from medfusion_jupyter.data.image_steps import AS_IT_IS, LUMA, Planes, crop_of, equalised, resized
 from medfusion_jupyter.data.readers import ImageError, MedicalImage, reader_of
 from medfusion_jupyter.data.readers.dicom import CT_RANGE
 from medfusion_jupyter.data.readers.medical_image import range_of
 from medfusion_jupyter.data.readers.registry import stem_of
+from medfusion_jupyter.settings.preprocessing import ImagePreprocessing
 
 UNREADABLE = (OSError, UnidentifiedImageError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 """What Pillow raises for a file that is cut short, damaged, of another kind or absurdly large."""
-
-LUMA = np.asarray([0.299, 0.587, 0.114], dtype=np.float32)
-"""Shares of red, green and blue in grey (ITU-R BT.601), as Pillow takes them."""
 
 READ_WHOLE = 2**24
 """Files of so many bytes at most are read at once: a thread that reads in pieces waits for Python's lock after each of them."""
@@ -137,24 +136,26 @@ def header_of(path: Path) -> Header:
 
 
 def decode(
-    path: Path, *, size: int, channels: int, deep: bool, window: Window = None
+    path: Path,
+    *,
+    size: int,
+    channels: int,
+    deep: bool,
+    window: Window = None,
+    preprocessing: ImagePreprocessing = AS_IT_IS,
 ) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Pixels `(channels, size, size)`, uint8, or uint16 where `deep`; the image fills the square. Raises one of UNREADABLE."""
     reader = reader_of(path)
-    if reader is not None:
-        reader.plane(path)  # refuses a volume before it is read
-        return _resized(in_window(reader.read(path), window, path), size, channels, deep)
-    if window is not None:
-        raise ImageError(
-            f"{path.name} is a picture, whose window was chosen when it was saved; window= is of CT in Hounsfield units."
-        )
+    if reader is not None or preprocessing.changes_pixels:
+        return _prepared(planes_of(path, window), size, channels, deep, preprocessing)
+    _refuse_window(path, window)
     with _opened(path) as image:
         _refuse_pages(path, image)
         if image.format == "JPEG":
             image.draft(None, (2 * size, 2 * size))  # decodes at a half, quarter or eighth where that is enough
         upright: Image.Image = ImageOps.exif_transpose(image)
         if upright.mode == "F":
-            return _resized(_float_image(path, np.asarray(upright)), size, channels, deep)
+            return _prepared(_float_image(path, np.asarray(upright)).shown(), size, channels, deep, preprocessing)
         if upright.mode in DEEP_MODES:
             return _deep(upright, size, channels, deep)
         resized = upright.convert("RGB" if channels == 3 else "L").resize(
@@ -198,14 +199,43 @@ def in_window(image: MedicalImage, window: Window, path: Path) -> MedicalImage:
     return replace(image, window=CT_RANGE) if image.unit == "HU" else image
 
 
-def _resized(image: MedicalImage, size: int, channels: int, deep: bool) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    planes = image.shown()
+def planes_of(path: Path, window: Window = None) -> Planes:
+    """A 2D image at its full size through its window, `(C, H, W)` from black (0) to white (1). Raises one of UNREADABLE."""
+    reader = reader_of(path)
+    if reader is not None:
+        reader.plane(path)  # refuses a volume before it is read
+        return in_window(reader.read(path), window, path).shown()
+    _refuse_window(path, window)
+    with Image.open(path) as image:
+        _refuse_pages(path, image)
+        upright: Image.Image = ImageOps.exif_transpose(image)
+        if upright.mode == "F":
+            return _float_image(path, np.asarray(upright)).shown()
+        deep = upright.mode in DEEP_MODES
+        grey = deep or upright.mode in ("1", "L", "LA")
+        pixels = np.asarray(upright if deep else upright.convert("L" if grey else "RGB")).astype(np.float32)
+    planes: Planes = pixels[None] if grey else np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
+    return (planes / (65535 if deep else 255)).clip(0, 1)
+
+
+def _prepared(
+    planes: Planes, size: int, channels: int, deep: bool, preprocessing: ImagePreprocessing
+) -> NDArray[np.uint8] | NDArray[np.uint16]:
     if channels == 1 and len(planes) == 3:
         planes = (planes * LUMA[:, None, None]).sum(axis=0, keepdims=True)
-    full = 65535 if deep else 255
-    small = [np.asarray(Image.fromarray(plane).resize((size, size), Image.Resampling.BILINEAR)) for plane in planes]
-    pixels = np.rint(np.stack(small).clip(0, 1) * full).astype(np.uint16 if deep else np.uint8)
+    planes = planes[(slice(None), *crop_of(planes, preprocessing.crop))]
+    if preprocessing.clahe is not None:
+        planes = equalised(planes, preprocessing.clahe, deep=deep)
+    small = resized(planes, size, preprocessing.resize)
+    pixels = np.rint(small.clip(0, 1) * (65535 if deep else 255)).astype(np.uint16 if deep else np.uint8)
     return np.ascontiguousarray(np.broadcast_to(pixels, (channels, size, size)))
+
+
+def _refuse_window(path: Path, window: Window) -> None:
+    if window is not None:
+        raise ImageError(
+            f"{path.name} is a picture, whose window was chosen when it was saved; window= is of CT in Hounsfield units."
+        )
 
 
 def _float_image(path: Path, values: NDArray[np.float32]) -> MedicalImage:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 
 from medfusion_jupyter.data.cache_memory import cache_memory
 from medfusion_jupyter.data.errors import CohortError
-from medfusion_jupyter.data.image_files import UNREADABLE, Window, decode, kind_of
+from medfusion_jupyter.data.image_files import UNREADABLE, Window, decode, kind_of, planes_of
+from medfusion_jupyter.data.image_steps import AS_IT_IS, box_of
 from medfusion_jupyter.data.stored_arrays import alone, read_array, write_array
 from medfusion_jupyter.data.volumes import decode_volume
+from medfusion_jupyter.settings.preprocessing import ImagePreprocessing
 
-FORMAT = 3
+FORMAT = 4
 STATISTICS_FROM = 2000
 """Mean and standard deviation are taken from so many images at most; their error is then far below a percent."""
 DECODED_BYTES = 32 * 2**20
@@ -57,22 +59,28 @@ class PixelCache:
         channels: int | None = None,
         spacing: Spacing = None,
         window: Window = None,
+        preprocessing: ImagePreprocessing = AS_IT_IS,
+        of_images: Sequence[Path | None] | None = None,
         cache_dir: Path,
     ) -> PixelCache:
         """The images of `paths` at `size` pixels a side, decoded now or taken from an earlier time.
 
         size: of volumes (D, H, W); spacing: mm to which volumes are resampled before they are cut or filled to that size, None
-        stretches them. channels: 1 or 3; None takes 3 where any image has colours. window: what is black and white of a CT. A
-        file counts as the same while its size and its times of change stay. Unreadable files are warned about by number, and
-        count as absent. What is larger than `cache_memory()` is mapped from the disk. Raises CohortError where the cache
-        cannot be written.
+        stretches them. channels: 1 or 3; None takes 3 where any image has colours. window: what is black and white of a CT.
+        preprocessing: its steps that change pixels. of_images: where `paths` are masks, the image of each, which says where
+        it is cropped. A file counts as the same while its size and its times of change stay. Unreadable files are warned about
+        by number, and count as absent. What is larger than `cache_memory()` is mapped from the disk. Raises CohortError where
+        the cache cannot be written.
         """
         asked = np.asarray(paths, dtype=object)
         flat: list[Path | None] = asked.ravel().tolist()
         files = list(dict.fromkeys(path for path in flat if path is not None))
-        how = How(size, channels, spacing, window)
+        image_of = _images_of(flat, of_images) if preprocessing.crop == "foreground" else {}
+        how = How(size, channels, spacing, window, preprocessing, image_of)
         in_memory = cache_memory()
-        described = json.dumps([FORMAT, *how, [_stat(path) for path in files]])
+        steps = preprocessing.model_dump(mode="json", include={"crop", "clahe", "resize"})
+        seen = [_stat(image_of[path]) for path in files if path in image_of]
+        described = json.dumps([FORMAT, size, channels, spacing, window, steps, [_stat(path) for path in files], seen])
         key = hashlib.sha256(described.encode()).hexdigest()
         array, card = cache_dir / f"{key[:40]}.npy", cache_dir / f"{key[:40]}.json"
         found = read_array(array, card, in_memory)
@@ -147,6 +155,8 @@ class How(NamedTuple):
     channels: int | None
     spacing: Spacing
     window: Window
+    preprocessing: ImagePreprocessing
+    image_of: Mapping[Path, Path]
 
 
 class Decoded(NamedTuple):
@@ -166,10 +176,10 @@ def _make(files: Sequence[Path], array: Path, card: Path, how: How) -> None:
             channels = how.channels or (3 if any(colours for colours, _ in kinds) else 1)
             deep = any(deep for _, deep in kinds)
             blank = np.zeros((channels, how.size, how.size), np.uint16 if deep else np.uint8)
-            decode_one = partial(_decode, size=how.size, channels=channels, deep=deep, window=how.window)
+            decode_one = partial(_decode, how=how, channels=channels, deep=deep)
         else:
             blank = np.zeros((1, *how.size), np.uint16)
-            decode_one = partial(_decode_volume, size=how.size, spacing=how.spacing, window=how.window)
+            decode_one = partial(_decode_volume, how=how)
         unreadable: list[int] = []
         reasons: list[str] = []
         spacings: list[list[float]] = []
@@ -212,16 +222,30 @@ def _in_order(
             yield from done
 
 
-def _decode(path: Path, **how: Any) -> Decoded:
+def _images_of(masks: Sequence[Path | None], images: Sequence[Path | None] | None) -> dict[Path, Path]:
+    pairs = zip(masks, images or (), strict=images is not None)
+    return {mask: image for mask, image in pairs if mask is not None and image is not None}
+
+
+def _decode(path: Path, how: How, channels: int, deep: bool) -> Decoded:
+    assert isinstance(how.size, int)
     try:
-        return Decoded(decode(path, **how))
+        steps = how.preprocessing
+        if path in how.image_of:
+            box = box_of(planes_of(how.image_of[path], how.window), steps.crop)
+            steps = steps.model_copy(update={"crop": box})
+        window = None if path in how.image_of else how.window
+        return Decoded(decode(path, size=how.size, channels=channels, deep=deep, window=window, preprocessing=steps))
     except UNREADABLE as error:
         return Decoded(None, _without_name(error, path))
 
 
-def _decode_volume(path: Path, **how: Any) -> Decoded:
+def _decode_volume(path: Path, how: How) -> Decoded:
+    assert not isinstance(how.size, int)
     try:
-        pixels, spacing = decode_volume(path, **how)
+        pixels, spacing = decode_volume(
+            path, size=how.size, spacing=how.spacing, window=how.window, preprocessing=how.preprocessing
+        )
         return Decoded(pixels, spacing=spacing)
     except UNREADABLE as error:
         return Decoded(None, _without_name(error, path))

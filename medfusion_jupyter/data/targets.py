@@ -1,14 +1,14 @@
 """What a cohort is learned for: classes, findings, grades, a number, or the time to an event. One dataclass a kind.
 
 Each knows its columns, reads and refuses their values, and says how rows are stratified, counted and described. The words of
-`task` are those that heads and metrics are listed by.
+`task` are those that heads and metrics are listed by. Several of them together are a MultiTask (`multi_task.py`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -29,7 +29,7 @@ from medfusion_jupyter.data.target_columns import (
 
 Values = NDArray[Any]
 """Of N rows: codes `(N,)` int64 of classes and grades; `(N, L)` float64 of 0, 1 and NaN of labels; `(N,)` float64 of a number;
-`(N, 2)` float64, time and event, of survival."""
+`(N, 2)` float64, time and event, of survival. Of several tasks these side by side, `(N, W)` float64, NaN where not known."""
 
 QUANTILES = 10
 
@@ -43,11 +43,22 @@ class Stratum:
     needed: bool = True
 
 
+@dataclass(frozen=True)
+class TaskValues:
+    """What one target says of a cohort. rows: `(N,)` bool, those whose target is known; values: of these rows alone."""
+
+    target: Target
+    rows: NDArray[np.bool_]
+    values: Values
+
+
 class Target(ABC):
-    """The contract of a target. classes: names in the order of a model's outputs; none where it is a number or a time."""
+    """The contract of a target. classes: names in the order of a model's outputs; none where it is a number or a time.
+    width: columns of its values."""
 
     task: ClassVar[str]
     classes: tuple[str, ...] = ()
+    width: int = 1
 
     @property
     @abstractmethod
@@ -60,6 +71,20 @@ class Target(ABC):
         return ()
 
     @property
+    def parts(self) -> Mapping[str, Target]:
+        """The targets that are learned side by side, by name; of one alone itself, under no name."""
+        return {"": self}
+
+    @property
+    def tasks(self) -> dict[str, str]:
+        """The task of each part."""
+        return {name: part.task for name, part in self.parts.items()}
+
+    def by_part(self, values: Values) -> dict[str, TaskValues]:
+        """The values of each part."""
+        return {"": TaskValues(self, np.ones(len(values), dtype=bool), values)}
+
+    @property
     def name(self) -> str:
         """What it is called where it is told of."""
         return ", ".join(self.columns)
@@ -67,6 +92,10 @@ class Target(ABC):
     @abstractmethod
     def read(self, frame: pd.DataFrame) -> tuple[Target, Values]:
         """The target with its classes, and the values of each row. Raises CohortError, naming column and value."""
+
+    def from_columns(self, values: NDArray[np.float64]) -> Values:
+        """Values as `read` gives them, of `(N, width)` known ones."""
+        return values[:, 0]
 
     @abstractmethod
     def to_columns(self, values: Values) -> dict[str, NDArray[Any]]:
@@ -125,6 +154,9 @@ class Classification(Target):
             )
         return dataclasses.replace(self, classes=classes), codes_of(names, classes)
 
+    def from_columns(self, values: NDArray[np.float64]) -> Values:
+        return values[:, 0].astype(np.int64)
+
     def to_columns(self, values: Values) -> dict[str, NDArray[Any]]:
         return {self.column: np.asarray(self.classes, dtype=object)[values]}
 
@@ -163,6 +195,11 @@ class Multilabel(Target):
         return self.labels
 
     @property
+    def width(self) -> int:  # type: ignore[override]
+        """A column of values for each label."""
+        return len(self.labels)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         return self.labels
 
@@ -175,6 +212,9 @@ class Multilabel(Target):
                         f"The label {label!r} is {word} in no row: there is nothing to tell apart. Leave it out."
                     )
         return self, values
+
+    def from_columns(self, values: NDArray[np.float64]) -> Values:
+        return values
 
     def to_columns(self, values: Values) -> dict[str, NDArray[Any]]:
         return dict(zip(self.labels, values.T, strict=True))
@@ -292,6 +332,7 @@ class Survival(Target):
     event: str
 
     task: ClassVar[str] = "survival"
+    width: ClassVar[int] = 2  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         if self.time == self.event:
@@ -322,6 +363,9 @@ class Survival(Target):
             raise CohortError(f"The time {self.time!r} is {time[0]:g} in every row: nobody comes before another.")
         return self, np.stack([time, event], axis=1)
 
+    def from_columns(self, values: NDArray[np.float64]) -> Values:
+        return values
+
     def to_columns(self, values: Values) -> dict[str, NDArray[Any]]:
         return {self.time: values[:, 0], self.event: values[:, 1]}
 
@@ -339,41 +383,6 @@ class Survival(Target):
 
     def to_json(self) -> Any:
         return {"task": self.task, "time": self.time, "event": self.event}
-
-
-TARGETS: dict[str, type[Target]] = {
-    kind.task: kind for kind in (Classification, Multilabel, Ordinal, Regression, Survival)
-}
-
-
-def target_of(given: Any) -> Target:
-    """The target that a user or a stored cohort names: a Target, a column, a list of columns, or a mapping with its `task`.
-
-    Raises CohortError where it is none of these.
-    """
-    if isinstance(given, Target):
-        return given
-    if isinstance(given, str):
-        return Classification(given)
-    if isinstance(given, Mapping):
-        kind = TARGETS.get(str(given.get("task")))
-        settings = {str(key): value for key, value in given.items() if key != "task"}
-        names = [field.name for field in dataclasses.fields(kind)] if kind else []  # type: ignore[arg-type]
-        if kind is None or not set(settings) <= set(names):
-            raise CohortError(
-                f"target={dict(given)}: 'task' is one of {', '.join(TARGETS)}"
-                + (f", and {given['task']} has {', '.join(names)}." if kind else ".")
-            )
-        try:
-            return kind(**settings)
-        except TypeError:
-            raise CohortError(f"target={dict(given)}: {given['task']} needs {', '.join(names)}.") from None
-    if isinstance(given, Sequence) and all(isinstance(label, str) for label in given):
-        return Multilabel(tuple(given))
-    raise CohortError(
-        f"target={given!r} must be the name of a column with classes, a list of columns of findings, mf.Ordinal(column, "
-        "classes=[…]), mf.Regression(column) or mf.Survival(time=…, event=…)."
-    )
 
 
 def _ranges(values: NDArray[np.float64], count: int) -> list[Stratum]:

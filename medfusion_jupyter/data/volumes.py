@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medfusion_jupyter.data.image_files import Window, in_window
+from medfusion_jupyter.data.image_steps import AS_IT_IS, crop_of
 from medfusion_jupyter.data.readers import ImageError, MedicalImage, reader_of
 from medfusion_jupyter.data.readers.geometry import resampled, resized
+from medfusion_jupyter.settings.preprocessing import ImagePreprocessing
 
 
 def decode_volume(
@@ -18,11 +20,13 @@ def decode_volume(
     size: tuple[int, int, int],
     spacing: float | tuple[float, float, float] | None = None,
     window: Window = None,
+    preprocessing: ImagePreprocessing = AS_IT_IS,
 ) -> tuple[NDArray[np.uint16], tuple[float, ...] | None]:
     """Voxels `(1, D, H, W)` of that size from 0 to 65535, and the spacing of the file in mm, None where it does not say.
 
     spacing: mm to resample to, one for all axes or one each; what is then larger than `size` is cut around the centre, what is
-    smaller gets black around it. None stretches the volume to `size`. Raises one of UNREADABLE.
+    smaller gets black around it. None stretches the volume to `size`. Of `preprocessing` volumes have the crop, which comes
+    before that. Raises one of UNREADABLE.
     """
     reader = reader_of(path)
     if reader is None or not reader.is_volume(path):
@@ -38,7 +42,8 @@ def decode_volume(
                 "NIfTI with its affine, or leave spacing out."
             )
         image = resampled(image, spacing)
-    voxels = image.shown()[0]
+    shown = image.shown()
+    voxels = shown[0][crop_of(shown, preprocessing.crop)]
     voxels = resized(voxels, size) if spacing is None else _cut_or_filled(voxels, size)
     return np.rint(voxels[None] * 65535).astype(np.uint16), there
 

@@ -8,11 +8,11 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from medfusion_jupyter.data import Cohort
+from medfusion_jupyter.data import Cohort, target_of
 from medfusion_jupyter.evaluation.ablation_view import html_of
 from medfusion_jupyter.nn import fusions
-from medfusion_jupyter.settings.watched import METRICS_OF
-from medfusion_jupyter.store import FINISHED, JobStatus
+from medfusion_jupyter.settings.watched import names_of
+from medfusion_jupyter.store import FINISHED, BadValue, JobStatus
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.cross_validation import CrossValidation, cross_validate
 from medfusion_jupyter.training.fitting import fitted
@@ -32,8 +32,8 @@ OF_IMAGES = (
 )
 """Settings that a model without images refuses."""
 
-NUMBERS = ("auroc", "low", "high", "above", "above_low", "above_high")
-COLUMNS = (*NUMBERS, "folds", "status", "job")
+BESIDE = ("low", "high", "above", "above_low", "above_high")
+"""The numbers of a variant beside its metric."""
 
 
 class Ablation:
@@ -50,7 +50,7 @@ class Ablation:
         return f"<Ablation of {len(self.variants)} variants, {ended} ended: {', '.join(self.job_ids)}>"
 
     def _repr_html_(self) -> str:
-        return html_of(self.table)
+        return html_of(self.table, self.metrics[0])
 
     @property
     def job_ids(self) -> list[str]:
@@ -58,22 +58,36 @@ class Ablation:
         return [one.job_id for one in self.variants.values()]
 
     @property
-    def table(self) -> pd.DataFrame:
-        """One row a variant: the mean AUROC over its folds, and how much it is above that of the first variant.
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that variants can be compared by; `table` takes the first."""
+        first = next(iter(self.variants.values()))
+        return names_of(target_of(first.record.data_config["target"]).tasks)
 
-        auroc, low, high: with the 95 % interval of the corrected resampled t-test; above, above_low, above_high: the mean
-        difference to the first variant, paired by fold, with its interval; folds: how many trainings are in it; job: its
-        id; status. NaN where no fold is completed yet.
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row a variant: the mean over its folds of the target's first metric (such as `auroc`, `mae` or `c_index`), and how
+        much it is above that of the first variant.
+
+        low, high: the 95 % interval of the corrected resampled t-test; above, above_low, above_high: the mean difference to the
+        first variant, paired by fold, with its interval; folds: how many trainings are in it; job: its id; status. NaN
+        where no fold is completed yet.
         """
+        return self.table_of(self.metrics[0])
+
+    def table_of(self, metric: str) -> pd.DataFrame:
+        """As `table`, by another of `metrics`. Raises BadValue for one that the target does not have."""
         import pandas as pd
 
+        if metric not in self.metrics:
+            raise BadValue(f"The variants cannot be compared by {metric!r}; take one of {', '.join(self.metrics)}.")
         first = next(iter(self.variants.values()))
+        columns = (metric, *BESIDE, "folds", "status", "job")
         return (
             pd.DataFrame(
-                {name: _row(one, first) for name, one in self.variants.items()}, index=pd.Index(COLUMNS, name=None)
+                {name: _row(one, first, metric) for name, one in self.variants.items()}, index=pd.Index(columns)
             )
             .T.rename_axis("variant")
-            .astype(dict.fromkeys(NUMBERS, float) | {"folds": int})
+            .astype(dict.fromkeys((metric, *BESIDE), float) | {"folds": int})
         )
 
     def wait(self) -> Ablation:
@@ -119,16 +133,16 @@ class Ablation:
                 one.stop()
 
 
-def _row(one: CrossValidation, first: CrossValidation) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys(NUMBERS, float("nan"))
+def _row(one: CrossValidation, first: CrossValidation, metric: str) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys((metric, *BESIDE), float("nan"))
     record = one.record
     row |= {"folds": 0, "status": str(record.status), "job": one.job_id}
     if not record.folds_done:
         return row
-    found = one.metrics.to_dict("index")["auroc"]
-    row |= {"auroc": found["mean"], "low": found["low"], "high": found["high"], "folds": int(found["folds"])}
+    found = one.metrics.to_dict("index")[metric]
+    row |= {metric: found["mean"], "low": found["low"], "high": found["high"], "folds": int(found["folds"])}
     if one is not first and first.record.folds_done:
-        above = one.difference(first)
+        above = one.difference(first, metric)
         row |= {"above": above.value, "above_low": above.low, "above_high": above.high}
     return row
 
@@ -152,15 +166,10 @@ def ablation(
     With freeze=["image_encoder"] and augment=False the features of the images are computed once a fold for all variants,
     and each training takes seconds. Raises ConfigError and CohortError as `mf.cross_validate` does; nothing is stored then.
     """
-    if "auroc" not in METRICS_OF[cohort.target.task]:
-        raise ConfigError(
-            f"mf.ablation compares AUROCs, and the target {cohort.target.name!r} is one of {cohort.target.task}: it takes "
-            "targets of classes or labels. Of others compare mf.cross_validate(…) of each variant by its `difference`."
-        )
     chosen = _variants(cohort, variants, settings)
     name = settings.pop("name", None) or cohort.name or cohort.target.name
     for each in chosen.values():  # a mistake in the last is said before the first is stored
-        fitted(TrainingConfig.of(each), cohort.target.task)
+        fitted(TrainingConfig.of(each), cohort.target.tasks)
     return Ablation(
         {
             label: cross_validate(

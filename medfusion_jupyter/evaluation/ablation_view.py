@@ -6,45 +6,63 @@ import html
 import math
 from typing import TYPE_CHECKING
 
+from medfusion_jupyter.settings.watched import Metric, metric_of
+
 if TYPE_CHECKING:
     import pandas as pd
 
 WIDTH, HEIGHT = 220, 18
 
 
-def html_of(table: pd.DataFrame) -> str:
-    """The table of an Ablation as HTML: numbers, and a dot with its interval for each variant on one scale."""
-    known = table.dropna(subset=["auroc"])
-    first = known["auroc"].iloc[0] if len(known) and known.index[0] == table.index[0] else math.nan
-    low = min([0.5, *known["low"].dropna(), *known["auroc"]])
+def html_of(table: pd.DataFrame, name: str) -> str:
+    """The table of an Ablation as HTML: numbers, and a dot with its interval for each variant. name: of its metric."""
+    metric = metric_of(name)
+    assert metric is not None
+    table = table.rename(columns={name: "value"})
+    known = table.dropna(subset=["value"])
+    first = known["value"].iloc[0] if len(known) and known.index[0] == table.index[0] else math.nan
+    scale = _scale(metric, [*known["low"].dropna(), *known["high"].dropna(), *known["value"]])
     head = "".join(
-        f"<th style='text-align:{side}'>{words}</th>"
+        f"<th style='text-align:{side}'>{html.escape(words)}</th>"
         for side, words in (
             ("left", ""),
-            ("right", "AUROC"),
+            ("right", metric.words),
             ("left", "95 % interval"),
-            ("right", f"above {html.escape(str(table.index[0]))}"),
+            ("right", f"above {table.index[0]}"),
             ("left", "95 % interval"),
-            ("left", f"{low:.2f} to 1"),
+            ("left", f"{_short(scale[0])} to {_short(scale[1])}"),
         )
     )
-    rows = "".join(_row(name, row, low, first) for name, row in table.iterrows())
+    rows = "".join(_row(label, row, scale, first, metric.words) for label, row in table.iterrows())
+    lower = "Lower is better. " if metric.best == "min" else ""
     return (
         f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-        f"<small>Mean over {int(table['folds'].max())} trainings each, over the same folds; intervals of the corrected resampled "
-        "t-test, differences paired by fold.</small>"
+        f"<small>{lower}Mean over {int(table['folds'].max())} trainings each, over the same folds; intervals of the corrected "
+        "resampled t-test, differences paired by fold.</small>"
     )
 
 
-def _row(name: object, row: pd.Series, low: float, first: float) -> str:
-    label = f"<td style='text-align:left'>{html.escape(str(name))}</td>"
-    if math.isnan(row["auroc"]):
-        return f"<tr>{label}<td colspan='5' style='text-align:left;opacity:.6'>{row['status']}</td></tr>"
+def _scale(metric: Metric, values: list[float]) -> tuple[float, float]:
+    """From chance to the best of what has a best, else from 0 on; wider where something lies outside."""
+    chance = 0.5 if metric.least == 0 and metric.most == 1 else 0.0
+    least = min([chance, *values])
+    most = metric.most if math.isfinite(metric.most) else max(values, default=1.0)
+    return least, most if most > least else least + 1.0
+
+
+def _short(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".") if abs(value) < 100 else f"{value:.4g}"
+
+
+def _row(label: object, row: pd.Series, scale: tuple[float, float], first: float, words: str) -> str:
+    name = f"<td style='text-align:left'>{html.escape(str(label))}</td>"
+    if math.isnan(row["value"]):
+        return f"<tr>{name}<td colspan='5' style='text-align:left;opacity:.6'>{row['status']}</td></tr>"
     above = "" if math.isnan(row["above"]) else f"{row['above']:+.3f}"
     return (
-        f"<tr>{label}<td>{row['auroc']:.3f}</td><td style='text-align:left'>{_between(row['low'], row['high'])}</td>"
+        f"<tr>{name}<td>{row['value']:.3f}</td><td style='text-align:left'>{_between(row['low'], row['high'])}</td>"
         f"<td>{above}</td><td style='text-align:left'>{_between(row['above_low'], row['above_high'], '+.3f')}</td>"
-        f"<td>{_drawn(row, low, first)}</td></tr>"
+        f"<td>{_drawn(row, scale, first, words)}</td></tr>"
     )
 
 
@@ -52,9 +70,9 @@ def _between(low: float, high: float, form: str = ".3f") -> str:
     return "" if math.isnan(low) else f"{low:{form}} to {high:{form}}"
 
 
-def _drawn(row: pd.Series, low: float, first: float) -> str:
+def _drawn(row: pd.Series, scale: tuple[float, float], first: float, words: str) -> str:
     def at(value: float) -> float:
-        return 4 + (WIDTH - 8) * (value - low) / (1 - low)
+        return 4 + (WIDTH - 8) * (value - scale[0]) / (scale[1] - scale[0])
 
     middle = HEIGHT / 2
     marks = []
@@ -69,9 +87,9 @@ def _drawn(row: pd.Series, low: float, first: float) -> str:
             f"<line x1='{at(row['low']):.1f}' x2='{at(row['high']):.1f}' y1='{middle}' y2='{middle}' stroke='currentColor' "
             "stroke-width='1.5'/>"
         )
-    marks.append(f"<circle cx='{at(row['auroc']):.1f}' cy='{middle}' r='3.5' fill='currentColor'/>")
-    words = f"AUROC {row['auroc']:.3f}"
+    marks.append(f"<circle cx='{at(row['value']):.1f}' cy='{middle}' r='3.5' fill='currentColor'/>")
+    spoken = html.escape(f"{words} {row['value']:.3f}", quote=True)
     return (
-        f"<svg role='img' aria-label='{words}' width='{WIDTH}' height='{HEIGHT}' style='vertical-align:middle'>"
+        f"<svg role='img' aria-label='{spoken}' width='{WIDTH}' height='{HEIGHT}' style='vertical-align:middle'>"
         f"{''.join(marks)}</svg>"
     )

@@ -9,12 +9,13 @@ from typing import Literal
 
 import numpy as np
 
-from medfusion_jupyter.data import Cohort
-from medfusion_jupyter.metrics import Interval, auroc_of_labels, measure
-from medfusion_jupyter.settings.watched import METRICS
+from medfusion_jupyter.data import Cohort, Target
+from medfusion_jupyter.data.targets import TaskValues
+from medfusion_jupyter.metrics import Interval, auroc_of_labels, measure_each, side_by_side
+from medfusion_jupyter.settings.watched import words_of
 from medfusion_jupyter.store import home, open_store
 from medfusion_jupyter.training.model import Model, ModelError
-from medfusion_jupyter.training.prediction import times_of
+from medfusion_jupyter.training.prediction import judged_by
 from medfusion_jupyter.training.run import saved_split
 
 METHODS = {
@@ -32,7 +33,8 @@ class Evaluation:
 
     metrics: by name, those that the target has: `auroc` and `accuracy` of classes, the mean `auroc` of labels; `qwk`, `mae` of
     grades; `mae`, `rmse`, `r2`, `spearman` of a number; `c_index`, `uno_c` of survival and, where the head predicts survival
-    over time, `brier`. Each is an attribute too. labels: the AUROC of each label. method: how the intervals were made.
+    over time, `brier`; of several targets each with the name of its own, such as `death_c_index`. Each is an attribute too.
+    labels: the AUROC of each label. method: how the intervals were made.
     """
 
     model: str
@@ -54,7 +56,7 @@ class Evaluation:
 
     def _in_words(self) -> dict[str, Interval]:
         return {
-            **{METRICS[name].words: one for name, one in self.metrics.items()},
+            **{words_of(f"val/{name}"): one for name, one in self.metrics.items()},
             **{f"AUROC of {label}": one for label, one in self.labels.items()},
         }
 
@@ -97,47 +99,69 @@ def evaluate(
         whole, rows, part = cohort, np.arange(len(cohort)), cohort.name or "cohort"
     if not len(rows):
         raise ModelError(f"The part {part!r} has no rows: the cohort was split without it.")
-    task, target = whole.target.task, _as_learned(model, whole)[rows]
-    predicted, times = model.predictions(whole, rows), times_of(model.module.head)
+    target, tasks = _as_learned(model, whole)[rows], judged_by(model.module.head)
+    predicted = model.predictions(whole, rows)
     patient = whole.patient_codes[rows]
     patients = len(np.unique(patient))
-    of_labels = auroc_of_labels(target, predicted, patient) if task == "multilabel" else []
+    labels: dict[str, Interval] = {}
+    for task, of_task, shares, patients_of_task in side_by_side(tasks, target, predicted, patient):
+        if task.task == "multilabel":
+            names = model.spec.target.parts[task.name].classes
+            labels |= dict(zip(names, auroc_of_labels(of_task, shares, patients_of_task), strict=True))
+    methods = dict.fromkeys(METHODS.get(task.task, LINEARISED)[patients < len(rows)] for task in tasks)
     version = f" v{model.version}" if model.version is not None else ""
     return Evaluation(
         model=f"{model.name}{version}",
         part=part,
         rows=len(rows),
         patients=patients,
-        metrics=measure(task, target, predicted, patient, times=times),
-        labels=dict(zip(model.classes, of_labels, strict=True)) if of_labels else {},
-        method=METHODS.get(task, LINEARISED)[patients < len(rows)],
+        metrics=measure_each(tasks, target, predicted, patient),
+        labels=labels,
+        method="; ".join(methods),
     )
 
 
 def _as_learned(model: Model, cohort: Cohort) -> np.ndarray:
-    """The targets of every row, classes and labels in the order of the model's outputs."""
+    """The targets of every row `(N, W)`, NaN where not known; targets, classes and labels in the order of the model's outputs."""
     learned, given = model.spec.target, cohort.target
     if not cohort.has_target:
         raise ModelError(f"The cohort has no target to compare with: it needs {learned.name!r}.")
-    if given.task != learned.task:
+    if given.task != learned.task or given.tasks != learned.tasks:
         raise ModelError(
-            f"{model.name} learned a target of {learned.task}, {learned.name!r}; this cohort's is of {given.task}."
+            f"{model.name} learned a target of {_in_words(learned)}, {learned.name!r}; this cohort's is of {_in_words(given)}."
         )
-    unknown = sorted(set(cohort.classes) - set(model.classes))
+    values, columns = given.by_part(cohort.targets), []
+    for name, part in learned.parts.items():
+        own = np.full((len(cohort), part.width), np.nan)
+        own[values[name].rows] = _recoded(model, part, values[name])
+        columns.append(own)
+    return np.concatenate(columns, axis=1)
+
+
+def _in_words(target: Target) -> str:
+    if "" in target.tasks:
+        return target.task
+    return " and ".join(f"{task} ({name})" for name, task in target.tasks.items())
+
+
+def _recoded(model: Model, learned: Target, given: TaskValues) -> np.ndarray:
+    """The known values of one target, `(n, width)`, classes and labels as `learned` has them."""
+    classes = given.target.classes
+    unknown = sorted(set(classes) - set(learned.classes))
     if unknown:
         raise ModelError(
-            f"The target has classes that {model.name} does not know: {unknown}; it knows {list(model.classes)}."
+            f"The target has classes that {model.name} does not know: {unknown}; it knows {list(learned.classes)}."
         )
-    if given.task == "multilabel":
-        missing = sorted(set(model.classes) - set(cohort.classes))
+    if learned.task == "multilabel":
+        missing = sorted(set(learned.classes) - set(classes))
         if missing:
             raise ModelError(
-                f"{model.name} predicts {missing} too: give the cohort all of {list(model.classes)} as target."
+                f"{model.name} predicts {missing} too: give the cohort all of {list(learned.classes)} as target."
             )
-        return np.asarray(cohort.targets[:, [cohort.classes.index(name) for name in model.classes]])
-    if not cohort.classes:
-        return np.asarray(cohort.targets)
-    return np.asarray([model.classes.index(name) for name in cohort.classes])[cohort.targets]
+        return np.asarray(given.values[:, [classes.index(name) for name in learned.classes]])
+    if not classes:
+        return np.asarray(given.values).reshape(-1, learned.width)
+    return np.asarray([learned.classes.index(name) for name in classes])[given.values][:, None]
 
 
 def _part_of_training_cohort(model: Model, split: str) -> tuple[Cohort, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from medfusion_jupyter.metrics.discrimination import UNDEFINED, Interval, accuracy, auroc, auroc_of_classes
 from medfusion_jupyter.metrics.multilabel import auroc_of_labels, macro_auroc
-from medfusion_jupyter.metrics.of_task import measure
+from medfusion_jupyter.metrics.of_task import Judged, measure, measure_each, side_by_side
 from medfusion_jupyter.metrics.ordinal import predicted_grades, quadratic_kappa
 from medfusion_jupyter.metrics.regression import mae, r2, rmse, spearman
 from medfusion_jupyter.metrics.resampling import mean_over_folds
@@ -11,6 +11,7 @@ from medfusion_jupyter.metrics.survival import brier_score, c_index, uno_c
 __all__ = [
     "UNDEFINED",
     "Interval",
+    "Judged",
     "accuracy",
     "auroc",
     "auroc_of_classes",
@@ -21,10 +22,12 @@ __all__ = [
     "mae",
     "mean_over_folds",
     "measure",
+    "measure_each",
     "predicted_grades",
     "quadratic_kappa",
     "r2",
     "rmse",
+    "side_by_side",
     "spearman",
     "uno_c",
 ]

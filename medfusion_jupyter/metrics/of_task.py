@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,59 @@ from medfusion_jupyter.metrics.multilabel import macro_auroc
 from medfusion_jupyter.metrics.ordinal import predicted_grades, quadratic_kappa
 from medfusion_jupyter.metrics.regression import mae, r2, rmse, spearman
 from medfusion_jupyter.metrics.survival import brier_score, c_index, uno_c
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One of the tasks whose targets and predictions lie side by side, so many columns each; name: what its metrics begin with,
+    empty where it is the only one. times: as of `measure`."""
+
+    task: str
+    target_width: int
+    prediction_width: int
+    name: str = ""
+    times: NDArray[np.floating] = field(default_factory=lambda: np.zeros(0))
+
+
+def measure_each(
+    tasks: Sequence[Judged],
+    target: NDArray[Any],
+    prediction: NDArray[np.floating],
+    patient: NDArray[np.integer] | None = None,
+) -> dict[str, Interval]:
+    """Every metric of every task, as `auroc`, or `icu_auroc` of the task `icu`.
+
+    target: `(N,)` or `(N, W)`, NaN in all columns of a task where it is not known: such rows do not count for that task;
+    prediction: `(N, P)`. Raises ValueError for widths that are not those of the tasks.
+    """
+    found: dict[str, Interval] = {}
+    for one, own_target, own_prediction, own_patient in side_by_side(tasks, target, prediction, patient):
+        metrics = measure(one.task, own_target, own_prediction, own_patient, times=one.times)
+        found |= {f"{one.name}_{name}" if one.name else name: metric for name, metric in metrics.items()}
+    return found
+
+
+def side_by_side(
+    tasks: Sequence[Judged],
+    target: NDArray[Any],
+    prediction: NDArray[np.floating],
+    patient: NDArray[np.integer] | None,
+) -> Iterator[tuple[Judged, NDArray[Any], NDArray[np.floating], NDArray[np.integer] | None]]:
+    """The tasks with what `measure` takes of each: the rows whose target is known."""
+    target = target.reshape(len(target), -1)
+    widths = sum(one.target_width for one in tasks), sum(one.prediction_width for one in tasks)
+    if (target.shape[1], prediction.shape[1]) != widths:
+        raise ValueError(
+            f"target and prediction have {target.shape[1]} and {prediction.shape[1]} columns, not {widths}"
+        )
+    targets = np.split(target, np.cumsum([one.target_width for one in tasks])[:-1], axis=1)
+    predictions = np.split(prediction, np.cumsum([one.prediction_width for one in tasks])[:-1], axis=1)
+    for one, wanted, predicted in zip(tasks, targets, predictions, strict=True):
+        known = ~np.isnan(wanted).all(axis=1)
+        own = wanted[known] if one.task in ("multilabel", "survival") else wanted[known, 0]
+        if one.task in ("classification", "ordinal"):
+            own = own.astype(np.int64)
+        yield one, own, predicted[known], None if patient is None else patient[known]
 
 
 def measure(

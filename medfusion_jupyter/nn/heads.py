@@ -19,10 +19,10 @@ class Head(nn.Module):
 
     Outputs are linear in the fused vector, which is what lets late fusion average logits. weighs_rows: whether it defines
     `row_losses`, which class weights, label smoothing, mixup and CutMix need; its `loss` is then their mean without
-    smoothing. task: the kind of target that it learns: "classification", "multilabel", "ordinal", "regression" or "survival";
-    outputs: its `num_classes` for a target that names no classes. target_width: how many columns a target has; 1 is a target
-    `(B,)`, more a target `(B, target_width)`; target_dtype: its type; skips_unknown: whether single numbers of a target may be
-    NaN, which then do not count.
+    smoothing. task: the kind of target that it learns: "classification", "multilabel", "ordinal", "regression" or "survival", or
+    "multi_task" for several of these; outputs: its `num_classes` for a target that names no classes. target_width: how many
+    columns a target has; 1 is a target `(B,)`, more a target `(B, target_width)`; target_dtype: its type; skips_unknown: whether
+    single numbers of a target may be NaN, which then do not count.
     """
 
     task: ClassVar[str] = "classification"
@@ -32,9 +32,32 @@ class Head(nn.Module):
     target_dtype: ClassVar[torch.dtype] = torch.float32
     skips_unknown: ClassVar[bool] = False
 
+    @property
+    def parts(self) -> dict[str, Head]:
+        """The heads that learn side by side, by the name of their task; one alone under no name."""
+        return {"": self}
+
+    @property
+    def output_width(self) -> int:
+        """How many raw outputs it has, K."""
+        return next(layer.out_features for layer in self.modules() if isinstance(layer, nn.Linear))
+
+    def of_parts(self, outputs: Tensor) -> dict[str, Tensor]:
+        """The outputs of each of `parts`."""
+        return {"": outputs}
+
     def fit(self, target: Tensor) -> None:
         """Learn from all targets of the training part, once before training, what the loss must know of them, such as their
         scale. It is kept in buffers, so that it is stored with the weights. Most heads need nothing."""
+
+    @property
+    def fits_outputs(self) -> bool:
+        """Whether `fit_outputs` has something to learn."""
+        return False
+
+    def fit_outputs(self, outputs: Tensor, target: Tensor) -> None:
+        """Learn from what the trained model says of all rows of the training part, `(N, K)`, once after training, what a
+        prediction needs beside its outputs. It is kept in buffers, so that it is stored with the weights."""
 
     def forward(self, fused: Tensor) -> Tensor:
         """`(B, D) -> (B, K)` raw outputs."""

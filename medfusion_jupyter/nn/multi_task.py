@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -32,49 +33,71 @@ class MultiTask(Head):
     Caruana, "Multitask learning", Machine Learning 1997.
     """
 
+    task = "multi_task"
+
     def __init__(self, in_features: int, tasks: Sequence[Task]) -> None:
         super().__init__()
         names = [task.name for task in tasks]
         if len(set(names)) < len(names):
             raise ValueError(f"Two tasks have one name: {', '.join(names)}. Give each its own.")
-        self.tasks = tuple(tasks)
+        self.weights = {task.name: task.weight for task in tasks}
+        # a task may be named as an attribute of a module is
         self.heads = nn.ModuleDict(
-            {task.name: heads(task.head)(in_features=in_features, num_classes=task.num_classes) for task in tasks}
+            {f"task_{one.name}": heads(one.head)(in_features=in_features, num_classes=one.num_classes) for one in tasks}
         )
-        self.target_width = sum(head.target_width for head in self._heads())
-        self._outputs: list[int] = [
-            next(layer.out_features for layer in head.modules() if isinstance(layer, nn.Linear))
-            for head in self._heads()
-        ]
+        self.target_width = sum(head.target_width for head in self.parts.values())
 
-    def _heads(self) -> list[Head]:
-        return [head for head in self.heads.values() if isinstance(head, Head)]
+    @property
+    def parts(self) -> dict[str, Head]:
+        return dict(zip(self.weights, cast(Iterable[Head], self.heads.values()), strict=True))
+
+    @property
+    def output_width(self) -> int:
+        return sum(head.output_width for head in self.parts.values())
 
     def fit(self, target: Tensor) -> None:
-        for head, columns in zip(self._heads(), self._targets(target), strict=True):
-            head.fit(_without_unknown(head, columns, columns)[1])
+        """Let each head learn of the rows that know its target. Raises ValueError, naming the task, where none does."""
+        for (name, head), columns in zip(self.parts.items(), self._targets(target), strict=True):
+            wanted = _without_unknown(head, columns, columns)[1]
+            if not len(wanted):
+                raise ValueError(f"No row of the training part knows the target {name!r}: it cannot be learned.")
+            head.fit(wanted)
+
+    @property
+    def fits_outputs(self) -> bool:
+        return any(head.fits_outputs for head in self.parts.values())
+
+    def fit_outputs(self, outputs: Tensor, target: Tensor) -> None:
+        parts = zip(self.parts.values(), self.of_parts(outputs).values(), self._targets(target), strict=True)
+        for head, output, columns in parts:
+            head.fit_outputs(*_without_unknown(head, output, columns))
 
     def forward(self, fused: Tensor) -> Tensor:
-        return torch.cat([head(fused) for head in self._heads()], dim=1)
+        return torch.cat([head(fused) for head in self.parts.values()], dim=1)
 
-    def of_tasks(self, outputs: Tensor) -> dict[str, Tensor]:
-        """The outputs of each task, by its name."""
-        return dict(zip(self.heads, torch.split(outputs, self._outputs, dim=1), strict=True))
+    def of_parts(self, outputs: Tensor) -> dict[str, Tensor]:
+        widths = [head.output_width for head in self.parts.values()]
+        return dict(zip(self.weights, torch.split(outputs, widths, dim=1), strict=True))
 
     def loss(self, outputs: Tensor, target: Tensor) -> Tensor:
-        total = outputs.new_zeros((), dtype=torch.float32)
-        parts = zip(self.tasks, self._heads(), self.of_tasks(outputs).values(), self._targets(target), strict=True)
-        for task, head, output, columns in parts:
-            output, wanted = _without_unknown(head, output, columns)
-            total = total + task.weight * (head.loss(output, wanted) if len(wanted) else output.sum())
-        return total
+        losses = self.losses(outputs, target)
+        return torch.stack([weight * losses[name] for name, weight in self.weights.items()]).sum()
+
+    def losses(self, outputs: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """The mean loss of each task, before its weight; 0, with gradients of 0, where no row knows its target."""
+        found = {}
+        parts = zip(self.parts.items(), self.of_parts(outputs).values(), self._targets(target), strict=True)
+        for (name, head), output, columns in parts:
+            known, wanted = _without_unknown(head, output, columns)
+            found[name] = head.loss(known, wanted) if len(wanted) else known.float().sum()
+        return found
 
     def predict(self, outputs: Tensor) -> Tensor:
-        parts = zip(self._heads(), self.of_tasks(outputs).values(), strict=True)
+        parts = zip(self.parts.values(), self.of_parts(outputs).values(), strict=True)
         return torch.cat([head.predict(output) for head, output in parts], dim=1)
 
     def _targets(self, target: Tensor) -> tuple[Tensor, ...]:
-        return torch.split(target, [head.target_width for head in self._heads()], dim=1)
+        return torch.split(target, [head.target_width for head in self.parts.values()], dim=1)
 
 
 def _without_unknown(head: Head, outputs: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:

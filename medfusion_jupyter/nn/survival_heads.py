@@ -6,11 +6,16 @@ without it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from medfusion_jupyter.nn.heads import Head, heads, linear_layer
+
+CURVE_TIMES = 10
+"""At so many times Cox's survival is predicted where nothing else is said."""
 
 
 class SurvivalHead(Head):
@@ -21,8 +26,12 @@ class SurvivalHead(Head):
 
     @property
     def times(self) -> Tensor:
-        """The times `(P,)` at which `predict` gives the probability to be without the event; none where it does not."""
+        """The times `(P,)`, rising, at which `predict` gives the probability to be without the event; none where it does not."""
         return torch.zeros(0)
+
+    def survival(self, outputs: Tensor, times: Tensor) -> Tensor:
+        """`(B, K), (P,) -> (B, P)`: the probability to be without the event at given times, 0 to the last of `self.times`."""
+        raise NotImplementedError("a survival head defines survival")
 
     def risk(self, outputs: Tensor) -> Tensor:
         """`(B, K) -> (B,)`: a score that is higher for rows whose event is expected sooner."""
@@ -66,15 +75,64 @@ class Cox(SurvivalHead):
     """Proportional hazards: the logarithm of each row's hazard, relative to that of the others.
 
     Outputs `(B, 1)`; the loss is Cox's partial likelihood over the rows of the batch, which should hold several events;
-    predictions `(B, 1)` are the log hazards, and so is the risk. `num_classes` is 1. Katzman et al., "DeepSurv", BMC Med Res
-    Methodol 2018.
+    the risk is the log hazard. `num_classes` is 1. `fit_outputs` learns the baseline hazard of the training part; from then on
+    predictions `(B, P)` are the probabilities to be without the event at `times`, quantiles of those of events; before it they
+    are the log hazard `(B, 1)`. Katzman et al., "DeepSurv", BMC Med Res Methodol 2018; Breslow, JRSS B 1972.
     """
+
+    baseline_times: Tensor | None
+    log_baseline: Tensor | None
 
     def __init__(self, in_features: int, num_classes: int = 1) -> None:
         super().__init__()
         if num_classes != 1:
             raise ValueError(f"head='cox' has one output, the log hazard; num_classes is {num_classes}, set it to 1.")
         self.linear = linear_layer(in_features, 1)
+        # the times of events `(E,)`, and the logarithm of the baseline hazard summed up to each
+        self.register_buffer("baseline_times", None)
+        self.register_buffer("log_baseline", None)
+
+    @property
+    def fits_outputs(self) -> bool:
+        return True
+
+    def fit_outputs(self, outputs: Tensor, target: Tensor) -> None:
+        """Breslow's estimate: at each time the events then over the summed hazards of those who are still at risk."""
+        time, order = target[:, 0].float().sort()
+        log_hazard, event = outputs[order, 0].double(), target[order, 1] > 0.5
+        moments, place = torch.unique(time, return_inverse=True)
+        # from the first row of a time on all are at risk
+        log_at_risk = log_hazard.flip(0).logcumsumexp(dim=0).flip(0)[torch.searchsorted(time, moments)]
+        events = torch.zeros(len(moments), dtype=torch.float64, device=time.device).index_add(0, place, event.double())
+        there = events > 0
+        self.baseline_times = moments[there]
+        self.log_baseline = (events.log() - log_at_risk)[there].logcumsumexp(dim=0).float()
+
+    @property
+    def times(self) -> Tensor:
+        if self.baseline_times is None:
+            return torch.zeros(0)
+        events = len(self.baseline_times)
+        count = min(CURVE_TIMES, events)
+        # the last of each tenth of them
+        return self.baseline_times[[-(-part * events // count) - 1 for part in range(1, count + 1)]]
+
+    def survival(self, outputs: Tensor, times: Tensor) -> Tensor:
+        assert self.baseline_times is not None
+        assert self.log_baseline is not None
+        # nothing has happened before the first event
+        steps = torch.cat([self.log_baseline.new_full((1,), -torch.inf), self.log_baseline])
+        # counted, for ONNX knows no searchsorted
+        events_until = (self.baseline_times <= times.to(self.baseline_times)[:, None]).sum(dim=1)
+        log_baseline = steps[events_until]
+        return torch.exp(-torch.exp(log_baseline + outputs.float()))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *given: Any) -> None:
+        # a checkpoint of a training has none, and a stored model as many times as there were events
+        for name in ("baseline_times", "log_baseline"):
+            stored = state_dict.get(prefix + name)
+            setattr(self, name, None if stored is None else torch.empty_like(stored))
+        super()._load_from_state_dict(state_dict, prefix, *given)
 
     def forward(self, fused: Tensor) -> Tensor:
         log_hazard: Tensor = self.linear(fused)
@@ -87,7 +145,7 @@ class Cox(SurvivalHead):
         return target[:, 1].float()
 
     def predict(self, outputs: Tensor) -> Tensor:
-        return outputs.float()
+        return outputs.float() if self.baseline_times is None else self.survival(outputs, self.times)
 
     def risk(self, outputs: Tensor) -> Tensor:
         return outputs[:, 0].float()
@@ -152,6 +210,15 @@ class DiscreteHazard(SurvivalHead):
 
     def predict(self, outputs: Tensor) -> Tensor:
         return functional.logsigmoid(-outputs.float()).cumsum(dim=1).exp()
+
+    def survival(self, outputs: Tensor, times: Tensor) -> Tensor:
+        """Within an interval the hazard stays the same."""
+        log_survival = functional.logsigmoid(-outputs.float()).cumsum(dim=1)
+        log_survival = torch.cat([torch.zeros_like(log_survival[:, :1]), log_survival], dim=1)
+        times = times.to(self.edges)
+        after = torch.searchsorted(self.edges, times).clamp(1, len(self.edges) - 1)
+        share = (times - self.edges[after - 1]) / (self.edges[after] - self.edges[after - 1])
+        return torch.lerp(log_survival[:, after - 1], log_survival[:, after], share).exp()
 
     def risk(self, outputs: Tensor) -> Tensor:
         at_end = self.predict(outputs)

@@ -67,4 +67,5 @@ def _execution(execution: Execution) -> Launchable:
         code=f"from medfusion_jupyter.workflows.execution import run_queued\nrun_queued({execution.id!r})",
         gpu=execution.gpu,
         not_begun=lambda store, error: store.executions.not_begun(execution.id, execution.launched_at, error),
+        devices=execution.devices,
     )

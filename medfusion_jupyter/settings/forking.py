@@ -12,6 +12,7 @@ FIXED = {
     "tabular_encoder": "the checkpoint's weights are of it",
     "fusion": "the checkpoint's weights are of it",
     "head": "the checkpoint's weights are of it",
+    "task_heads": "the checkpoint's weights are of them",
     "shared_encoder": "the checkpoint's weights are of it",
     "bag": "the checkpoint's weights are of it",
     "spacing": "a fork sees its volumes as its parent did",

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, Field, field_validator
 
-from medfusion_jupyter.settings.watched import WATCHABLE
+from medfusion_jupyter.settings.watched import METRICS_OF, best_of
 
 
 class LimitSettings(BaseModel):
@@ -19,7 +19,8 @@ class LimitSettings(BaseModel):
         str,
         Field(
             description="metric that chooses the best epoch, such as val/auroc or val/loss; auto is the first of the target's: "
-            "val/auroc of classes and labels, val/qwk of grades, val/mae of a number, val/c_index of survival"
+            "val/auroc of classes and labels, val/qwk of grades, val/mae of a number, val/c_index of survival; of several "
+            "targets that of the first with its name, as val/death_c_index"
         ),
     ] = "auto"
     patience: Annotated[
@@ -60,8 +61,11 @@ class LimitSettings(BaseModel):
     @field_validator("watch")
     @classmethod
     def _watchable(cls, value: str) -> str:
-        if value != "auto" and value not in WATCHABLE:
-            raise ValueError(f"watch auto, or one of {', '.join(WATCHABLE)}")
+        if value != "auto" and best_of(value) is None:
+            known = dict.fromkeys(f"val/{name}" for names in METRICS_OF.values() for name in names)
+            raise ValueError(
+                f"watch auto, val/loss, or one of {', '.join(known)}; of several targets with its name, as val/death_c_index"
+            )
         return value
 
     @field_validator("max_time", mode="before")

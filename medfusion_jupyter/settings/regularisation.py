@@ -25,6 +25,19 @@ class RegularisationSettings(BaseModel):
             "class name, or a list in the order of the classes; each above 0"
         ),
     ] = None
+    task_heads: Annotated[
+        dict[str, str] | None,
+        Field(
+            description="of several targets: the registered head of each, by name, such as {'death': 'hazard'}; what is not "
+            "named has that of head='auto'"
+        ),
+    ] = None
+    task_weights: Annotated[
+        dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None,
+        Field(
+            description="of several targets: what the loss of each counts in their sum, by name, above 0; 1 where none is named"
+        ),
+    ] = None
     sampler: Annotated[
         Literal["shuffle", "balanced"],
         Field(

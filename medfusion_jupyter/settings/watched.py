@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -40,19 +40,54 @@ METRICS_OF: dict[str, tuple[str, ...]] = {
 }
 """By task of the target; the first is watched where nothing else is said."""
 
-WATCHABLE: dict[str, Literal["max", "min"]] = {
-    "val/loss": "min",
-    **{f"val/{name}": METRICS[name].best for names in METRICS_OF.values() for name in names},
-}
+
+def names_of(tasks: Mapping[str, str]) -> tuple[str, ...]:
+    """The metrics that a target has, the one that is watched where nothing else is said first.
+
+    tasks: the task of each of its parts by name, the empty one where it has one part alone; else a metric begins with the name
+    of its part, as in `death_c_index`, the first of each part before the others.
+    """
+    found = [
+        (place, f"{part}_{name}" if part else name)
+        for part, task in tasks.items()
+        for place, name in enumerate(METRICS_OF[task])
+    ]
+    return tuple(name for _, name in sorted(found, key=lambda one: one[0] > 0))
+
+
+def metric_of(name: str) -> Metric | None:
+    """What `auroc`, or `icu_auroc` of the part `icu`, is; None where it is no metric of a target."""
+    known = name if name in METRICS else next((one for one in METRICS if name.endswith(f"_{one}")), None)
+    if known is None:
+        return None
+    return replace(METRICS[known], words=f"{name.removesuffix(known)[:-1]} {METRICS[known].words}".strip())
+
+
+def best_of(watch: str) -> Literal["max", "min"] | None:
+    """Which way a metric of validation is better, such as `val/auroc`, `val/loss` or `val/icu_auroc`; None for any other name."""
+    part, _, name = watch.partition("/")
+    metric = Metric("loss", "min") if name == "loss" else metric_of(name)
+    return metric.best if metric is not None and part == "val" else None
 
 
 def words_of(name: str) -> str:
-    """A recorded metric for people: `AUROC` for `val/auroc`, `test AUROC` for `test/auroc`, `train loss` for `train/loss`."""
+    """A recorded metric for people: `AUROC` for `val/auroc`, `test AUROC` for `test/auroc`, `train loss` for `train/loss`,
+    `icu AUROC` for `val/icu_auroc`."""
     part, _, metric = name.rpartition("/")
-    words = METRICS[metric].words if metric in METRICS else metric
+    known = metric_of(metric)
+    words = metric if known is None else known.words
     return words if part == "val" else f"{part} {words}".strip()
 
 
 def headline(metrics: Mapping[str, float]) -> str:
     """The metric of validation that a model is shown by: the first that its target has, else the loss."""
-    return next((f"val/{name}" for name in METRICS if f"val/{name}" in metrics), "val/loss")
+    return next(iter(recorded(metrics)), "val/loss")
+
+
+def recorded(metrics: Iterable[str], part: str = "val") -> list[str]:
+    """Those of `metrics` that are of a target and of a part of the cohort, without the bounds of their intervals: in the order of
+    METRICS, and those of several tasks behind one another in their own."""
+    there = [name for name in dict.fromkeys(metrics) if name.startswith(f"{part}/")]
+    there = [name for name in there if metric_of(name.removeprefix(f"{part}/")) is not None]
+    order = [f"{part}/{name}" for name in METRICS]
+    return sorted(there, key=lambda name: order.index(name) if name in order else len(order))

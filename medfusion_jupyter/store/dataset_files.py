@@ -88,6 +88,16 @@ def analyzed(folder: Path) -> dict[str, Any]:
     return found
 
 
+def place_of_images(folder: Path) -> tuple[str | None, Path | None]:
+    """The name of the cohort in `folder`, and where its images lie; None where its card does not say."""
+    try:
+        card = _card(folder)
+    except BadValue:
+        return None, None
+    root = card["roles"].get("image_root")
+    return card.get("name"), Path(root) if root and _image_columns(card["roles"]) else None
+
+
 def _numbers(texts: list[str]) -> dict[str, Any]:
     numbers = []
     for text in texts:
@@ -168,7 +178,12 @@ def _card(folder: Path) -> dict[str, Any]:
 
 
 def _target_columns(target: Any) -> list[Any]:
-    """The columns of a target as a cohort's card has it: a column, a list of them, or a description of column, time and event."""
+    """The columns of a target as a cohort's card has it: a column, a list of them, a description of column, labels, or time and
+    event, or the descriptions of several."""
+    if isinstance(target, dict) and isinstance(target.get("targets"), dict):
+        return [column for part in target["targets"].values() for column in _target_columns(part)] or [None]
+    if isinstance(target, dict) and isinstance(target.get("labels"), list):
+        return target["labels"] or [None]
     if isinstance(target, dict):
         return [target[role] for role in ("column", "time", "event") if role in target] or [None]
     return (list(target) or [None]) if isinstance(target, list) else [target]

@@ -17,7 +17,7 @@ class Execution:
 
     version: of the workflow, whose graph it is. result: `{"nodes": {status: number}}` at the end. duration: seconds.
     stop_requested_at: when somebody asked it to stop; launched_at: when a server began to start a kernel for it; gpu: number
-    of the GPU that it was given.
+    of the GPU that it was given, the first one of `devices`.
     """
 
     id: int
@@ -38,6 +38,7 @@ class Execution:
     heartbeat_at: dt.datetime | None
     launched_at: dt.datetime | None
     gpu: int | None
+    devices: int
 
     @classmethod
     def of(cls, row: WorkflowExecutionRow) -> Self:

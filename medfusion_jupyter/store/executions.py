@@ -24,6 +24,9 @@ from medfusion_jupyter.store.texts import NAME_LENGTH, valid_text
 from medfusion_jupyter.store.vanished import SILENT_SECONDS, Watch
 from medfusion_jupyter.store.workflows import version_row, workflow_row
 
+MOST_DEVICES = 64
+"""As the setting of a training: what is above is no number of devices."""
+
 
 class Executions(ExecutionRuns):
     """Repository of executions. What only the run that owns one may write is in `ExecutionRuns`."""
@@ -46,6 +49,7 @@ class Executions(ExecutionRuns):
                 version=saved.version,
                 status=ExecutionStatus.PENDING,
                 queue=this_queue() if queued else None,
+                devices=_devices_of(saved.nodes),
                 created_by=by,
             )
             session.add(row)
@@ -144,7 +148,8 @@ class Executions(ExecutionRuns):
 
 
 def _jobs_of(session: Session, execution_id: int) -> builtins.list[str]:
-    query = select(JobRow.job_id).where(JobRow.workflow_execution_id == execution_id).order_by(JobRow.id)
+    of_execution = (JobRow.workflow_execution_id == execution_id, JobRow.fold.is_(None))
+    query = select(JobRow.job_id).where(*of_execution).order_by(JobRow.id)
     return builtins.list(session.scalars(query))
 
 
@@ -156,6 +161,13 @@ def _node_ids(nodes: builtins.list[Any], what: str) -> builtins.list[str]:
     if len(set(named)) < len(ids):
         raise BadValue(f"nodes: {what} has nodes without an id of their own.")
     return named
+
+
+def _devices_of(nodes: builtins.list[Any]) -> int:
+    """As many devices as the node that takes the most; one node at a time computes on them."""
+    settings = [node.get("settings") for node in nodes]
+    asked = [one.get("devices") for one in settings if isinstance(one, dict)]
+    return max([1, *(devices for devices in asked if type(devices) is int and devices <= MOST_DEVICES)])
 
 
 def _interrupt(session: Session, row: WorkflowExecutionRow, news: str) -> int:

@@ -71,6 +71,7 @@ def add_folds(session: Session, whole: JobRow, plans: Sequence[FoldPlan]) -> Non
             watched_metric=plan.watched_metric,
             dataset_fingerprint=whole.dataset_fingerprint,
             parent_job_id=whole.id,
+            workflow_execution_id=whole.workflow_execution_id,
             fold=number,
             created_by=whole.created_by,
         )

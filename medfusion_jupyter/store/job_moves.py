@@ -97,6 +97,13 @@ def move(session: Session, row: JobRow, status: JobStatus, actor: str | None = N
     set_status(session, row, status, actor)
 
 
+def set_epochs(row: JobRow, epochs: int) -> None:
+    """Give a job another number of epochs, each with as many steps as before."""
+    if row.total_steps:
+        row.total_steps = round(row.total_steps / row.total_epochs * epochs)
+    row.total_epochs = epochs
+
+
 def begin_anew(session: Session, row: JobRow, actor: str | None = None) -> None:
     """Make a job pending for a new run, whatever it was; nothing of the run before speaks for it any longer."""
     row.error = row.completed_at = row.duration = row.heartbeat_at = row.launched_at = None
@@ -113,6 +120,8 @@ def set_status(session: Session, row: JobRow, status: JobStatus, actor: str | No
         count(session, before, -1)
         count(session, status, 1)
     data: dict[str, Any] = {"from": before, "to": status, **({"error": row.error} if row.error else {})}
+    if row.current_step:
+        data["step"] = row.current_step
     events.record(session, "status", "job", row.job_id, data, actor)
     if row.fold is not None:
         follow_folds(session, row, actor)

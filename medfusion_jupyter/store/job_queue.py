@@ -117,14 +117,15 @@ class JobQueue:
 
         Jobs go by their priority; among those of priority 0 and the executions who was made first goes first.
         places: how many may be at work at once; gpus: how many this host has, the one with the fewest jobs is given. A job of
-        several devices takes so many places, or all where there are fewer, and neighbouring GPUs, of which `gpu` is the first.
+        several devices, or an execution with one among its nodes, takes so many places, or all where there are fewer, and
+        neighbouring GPUs, of which `gpu` is the first.
         """
         with self._store.writing() as session:
             taken = [gpu for first, devices in self._at_work(session) for gpu in _gpus(first, devices)]
             row = _next_due(session)
             if row is None:
                 return None
-            wanted = devices_of(row.training_config) if isinstance(row, JobRow) else 1
+            wanted = devices_of(row.training_config) if isinstance(row, JobRow) else row.devices
             if len(taken) + min(wanted, places) > places:
                 return None
             row.launched_at = now()
@@ -151,9 +152,10 @@ class JobQueue:
     def _at_work(self, session: Session) -> list[tuple[int | None, int]]:
         """The first GPU (None: the processor) of what was launched from this queue and has not ended, and how many devices."""
         jobs = select(JobRow.gpu, JobRow.training_config).where(*_goes_on(JobRow, ACTIVE))
-        executions = select(WorkflowExecutionRow.gpu).where(*_goes_on(WorkflowExecutionRow, EXECUTION_ACTIVE))
         of_jobs = [(gpu, devices_of(config)) for gpu, config in session.execute(jobs)]
-        return of_jobs + [(gpu, 1) for gpu in session.scalars(executions)]
+        running = _goes_on(WorkflowExecutionRow, EXECUTION_ACTIVE)
+        executions = select(WorkflowExecutionRow.gpu, WorkflowExecutionRow.devices).where(*running)
+        return of_jobs + [(gpu, devices) for gpu, devices in session.execute(executions)]
 
     def _schedule(self, row: JobRow, priority: int, not_before: dt.datetime | None) -> None:
         if priority not in PRIORITIES:

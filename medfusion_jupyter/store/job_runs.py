@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store import events
 from medfusion_jupyter.store.errors import BadValue, IllegalTransition, RunReplaced
-from medfusion_jupyter.store.job_moves import begin_anew, find_job, follow_folds, move, owned_job
+from medfusion_jupyter.store.job_moves import begin_anew, find_job, follow_folds, move, owned_job, set_epochs
 from medfusion_jupyter.store.job_record import Job
 from medfusion_jupyter.store.status import FINISHED, JobStatus
 from medfusion_jupyter.store.tables import CheckpointRow, JobCommandRow, JobRow, LatestMetricRow, MetricRow, now
@@ -105,8 +105,12 @@ class JobRuns:
         error: str | None = None,
         model_path: str | None = None,
         checkpoint_path: str | None = None,
+        step: int | None = None,
     ) -> Job:
-        """Move a job on. Raises IllegalTransition for a move that its status does not allow, RunReplaced for another's job."""
+        """Move a job on; step: the last that it has done.
+
+        Raises IllegalTransition for a move that its status does not allow, RunReplaced for another's job.
+        """
         with self._store.writing() as session:
             row = owned_job(session, job_id, run_token)
             if error is not None:
@@ -115,6 +119,8 @@ class JobRuns:
                 row.model_path = model_path
             if checkpoint_path is not None:
                 row.checkpoint_path = checkpoint_path
+            if step is not None:
+                row.current_step = step
             move(session, row, JobStatus(status), row.created_by)
             session.flush()
             return Job.of(row)
@@ -158,13 +164,14 @@ class JobRuns:
             keep_latest(session, job.id, row)
             events.record(session, "epoch", "job", job_id, dict(row), job.created_by)
 
-    def note_changes(self, job_id: str, *, run_token: str, changes: Mapping[str, Any]) -> None:
-        """Keep settings that the run has taken over, for a later resume too."""
+    def note_changes(self, job_id: str, *, run_token: str, changes: Mapping[str, Any], step: int | None = None) -> None:
+        """Keep settings that the run has taken over after `step`, by default the last known, for a later resume too."""
         with self._store.writing() as session:
             job = owned_job(session, job_id, run_token)
+            job.current_step = job.current_step if step is None else step
             job.training_config = {**job.training_config, **changes}
-            job.total_epochs = changes.get("epochs", job.total_epochs)
-            events.record(session, "changed", "job", job_id, changes, job.created_by)
+            set_epochs(job, changes.get("epochs", job.total_epochs))
+            events.record(session, "changed", "job", job_id, {**changes, "step": job.current_step}, job.created_by)
 
     def note_event(self, job_id: str, kind: str, data: Mapping[str, Any], *, run_token: str) -> None:
         """Append an event to the job's, such as `callback_failed`."""

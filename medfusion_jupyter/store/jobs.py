@@ -15,7 +15,7 @@ from medfusion_jupyter.store.errors import BadValue, Conflict, IllegalTransition
 from medfusion_jupyter.store.job_folds import FoldPlan, add_folds, delete_with_folds, folds_to_ask
 from medfusion_jupyter.store.job_forks import JobForks
 from medfusion_jupyter.store.job_list import counts_of_jobs, jobs_at_work, page_of_jobs
-from medfusion_jupyter.store.job_moves import add_job, count, find_job, move
+from medfusion_jupyter.store.job_moves import add_job, count, find_job, move, set_epochs
 from medfusion_jupyter.store.job_record import Job, JobSummary, public_id
 from medfusion_jupyter.store.location import home
 from medfusion_jupyter.store.paging import Page
@@ -242,9 +242,9 @@ class Jobs(JobForks):
             self._store.refuse_stranger(row.created_by, by, row.job_id)
             if JobStatus(row.status) not in FINISHED or row.num_folds is not None:
                 raise IllegalTransition(row.job_id, current=row.status, wanted="extend", allowed=sorted(FINISHED))
-            row.total_epochs = _valid_epochs(epochs)
+            set_epochs(row, _valid_epochs(epochs))
             row.training_config = {**row.training_config, "epochs": epochs}
-            events.record(session, "changed", "job", row.job_id, {"epochs": epochs}, by)
+            events.record(session, "changed", "job", row.job_id, {"epochs": epochs, "step": row.current_step}, by)
             session.flush()
             return Job.of(row)
 

@@ -18,7 +18,7 @@ from medfusion_jupyter.store.location import home
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration; a test holds it to the scripts."""
 BASE = "base"
 """Alembic's word for the state before the first migration."""

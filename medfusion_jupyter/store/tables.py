@@ -145,6 +145,7 @@ class WorkflowExecutionRow(Base):
     queue: Mapped[str | None] = mapped_column(Text)
     launched_at: Mapped[dt.datetime | None]
     gpu: Mapped[int | None]
+    devices: Mapped[int] = mapped_column(default=1, server_default="1")
 
 
 class NodeRunRow(Base):

@@ -188,7 +188,7 @@ class Workflows:
             jobs = session.scalars(
                 select(JobRow.job_id)
                 .join(WorkflowExecutionRow, WorkflowExecutionRow.id == JobRow.workflow_execution_id)
-                .where(WorkflowExecutionRow.workflow_id == workflow_id)
+                .where(WorkflowExecutionRow.workflow_id == workflow_id, JobRow.fold.is_(None))
             ).all()
             at_work = session.scalars(
                 select(WorkflowExecutionRow.id).where(

@@ -126,7 +126,7 @@ def _steps(count_or_share: float | None, steps_per_epoch: int) -> int | None:
 
 def callbacks_of(config: TrainingConfig, state: LoopState) -> list[Callback]:
     """The callbacks that the settings ask for, those that judge an epoch after those that shape it."""
-    config = fitted(config, state.model.head.task)
+    config = fitted(config, {name: head.task for name, head in state.model.head.parts.items()})
     callbacks: list[Callback] = []
     if config.freeze:
         callbacks.append(Freezing(state.model, last_frozen_epochs(config), config.unfreeze))

@@ -25,16 +25,26 @@ class TrainingConfig(TrainingSettings):
             "head": heads,
             "bag": aggregators,
         }
-        if value is not None and (info.field_name, value) != ("head", "auto"):
+        if value is not None and (info.field_name, value) not in (("head", "auto"), ("head", "multi_task")):
             try:
                 registries[info.field_name](value)
             except LookupError as unknown:
                 raise ValueError(str(unknown)) from None
         return value
 
+    @field_validator("task_heads")
+    @classmethod
+    def _heads_registered(cls, value: dict[str, str] | None) -> dict[str, str] | None:
+        for head in (value or {}).values():
+            try:
+                heads(head)
+            except LookupError as unknown:
+                raise ValueError(str(unknown)) from None
+        return value
+
     def check_head(self) -> None:
         """Raise ValueError for a setting that the head does not allow."""
-        if not getattr(heads(self.head), "weighs_rows", False):
+        if self.head == "multi_task" or not getattr(heads(self.head), "weighs_rows", False):
             for name in ("label_smoothing", "class_weights", "mixup", "cutmix"):
                 if getattr(self, name):
                     raise ValueError(

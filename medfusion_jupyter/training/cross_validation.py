@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from medfusion_jupyter.data import Cohort, Fold, Split, folds_by_patient
 from medfusion_jupyter.metrics import Interval, mean_over_folds
-from medfusion_jupyter.settings.watched import METRICS_OF, words_of
+from medfusion_jupyter.settings.watched import names_of, words_of
 from medfusion_jupyter.store import FINISHED, IllegalTransition, JobStatus, Store, home, open_store
 from medfusion_jupyter.store.errors import BadValue
 from medfusion_jupyter.store.job_folds import FoldPlan
@@ -148,18 +148,19 @@ class CrossValidation:
         }
         return pd.DataFrame.from_dict(table, orient="index").rename_axis("metric")
 
-    def difference(self, other: CrossValidation) -> Interval:
-        """How much higher the mean AUROC, or the first metric of another target, is than that of `other` over the same folds.
+    def difference(self, other: CrossValidation, metric: str | None = None) -> Interval:
+        """How much higher the mean of a metric is than that of `other` over the same folds; by default of the target's first.
 
         With its 95 % interval, paired by fold, by the corrected resampled t-test (Nadeau and Bengio, Machine Learning 52,
-        2003); of the folds that both have completed. Raises BadValue where the two were not drawn from one cohort by one seed.
+        2003); of the folds that both have completed. Raises BadValue where the two were not drawn from one cohort by one seed,
+        and for a metric that the target does not have.
         """
         if self._drawn() != other._drawn():
             raise BadValue(
                 f"{self.job_id} and {other.job_id} have other test parts: compare those of one cohort, with the same folds, "
                 "repeats and seed."
             )
-        own, theirs = self._metric_by_fold(), other._metric_by_fold()
+        own, theirs = self._metric_by_fold(metric), other._metric_by_fold(metric)
         return mean_over_folds(
             [own[place] - theirs[place] for place in own if place in theirs], test_to_train(self._folds())
         )
@@ -220,9 +221,13 @@ class CrossValidation:
     def _predicted(self) -> list[tuple[JobRecord, pd.DataFrame]]:
         return [(fold, predictions_of(self._store, fold, self._split_of(fold))) for fold in self._completed()]
 
-    def _metric_by_fold(self) -> dict[tuple[int, int], float]:
-        predicted = self._predicted()
-        return metric_by_fold([fold for fold, _ in predicted], [frame for _, frame in predicted], self._cohort())
+    def _metric_by_fold(self, metric: str | None) -> dict[tuple[int, int], float]:
+        predicted, cohort = self._predicted(), self._cohort()
+        allowed = names_of(cohort.target.tasks)
+        if metric is not None and metric not in allowed:
+            raise BadValue(f"The target has no metric {metric!r}; take one of {', '.join(allowed)}.")
+        folds, frames = [fold for fold, _ in predicted], [frame for _, frame in predicted]
+        return metric_by_fold(folds, frames, cohort, metric or allowed[0])
 
     def _drawn(self) -> tuple[Any, ...]:
         record = self.record
@@ -266,6 +271,22 @@ def cross_validate(
 
     Raises ConfigError for a bad setting and CohortError for too few patients of a class; nothing is stored then.
     """
+    return cross_validate_here(cohort, folds, repeats, settings, seeds=seeds, detach=detach)
+
+
+def cross_validate_here(
+    cohort: Cohort,
+    folds: int,
+    repeats: int,
+    settings: Mapping[str, Any],
+    *,
+    seeds: Sequence[int] | None = None,
+    detach: bool = False,
+    workflow_execution_id: int | None = None,
+    by: str | None = None,
+) -> CrossValidation:
+    """As `cross_validate`. workflow_execution_id: the execution that it is a node of; by: its owner, by default the person this
+    process works for."""
     if isinstance(cohort, Split):
         raise ConfigError("cross_validate takes the whole Cohort, not a Split: it draws the test parts itself.")
     if "test" in settings:
@@ -277,9 +298,9 @@ def cross_validate(
             f"folds={folds}, repeats={repeats} and {len(configs)} seeds are {folds * repeats * len(configs)} trainings; "
             f"at most {MOST_TRAININGS} are allowed."
         )
-    task = cohort.target.task
-    configs = [fitted(one, task) for one in configs]
-    config = fitted(config, task)
+    tasks = cohort.target.tasks
+    configs = [fitted(one, tasks) for one in configs]
+    config = fitted(config, tasks)
     drawn = folds_by_patient(cohort, folds=folds, repeats=repeats, val=config.val, seed=config.seed)
     trainings = [(fold, one) for fold in drawn for one in configs]
     name = config.name or name_of(config, cohort)
@@ -300,10 +321,12 @@ def cross_validate(
         },
         training_config=config.model_dump(mode="json"),
         total_epochs=sum(plan.total_epochs for plan in plans),
-        watched_metric=f"test/{METRICS_OF[task][0]}",
+        watched_metric=f"test/{names_of(tasks)[0]}",
         dataset_fingerprint=cohort.fingerprint,
         versions=versions(),
         folds=plans,
+        workflow_execution_id=workflow_execution_id,
+        by=by,
     )
     jobs = store.jobs.folds(record.job_id)
     # all before the first begins: a resume, in whatever process, needs them

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 
 from medfusion_jupyter.data import Cohort, Split
 from medfusion_jupyter.nn import heads
-from medfusion_jupyter.settings.watched import METRICS_OF
+from medfusion_jupyter.settings.watched import names_of
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 
 HEADS = {
@@ -20,26 +23,36 @@ HEADS = {
 """The head of each task where nothing else is said."""
 
 
-def fitted(config: TrainingConfig, task: str) -> TrainingConfig:
-    """The configuration with a head and a watched metric of `task` in place of "auto".
+MULTI_TASK = "multi_task"
+"""The head of several tasks, each of which has one of its own."""
 
-    Raises ConfigError for a head that learns another target, a metric that the target does not have, and settings of classes
-    where there are none.
+
+def fitted(config: TrainingConfig, tasks: Mapping[str, str]) -> TrainingConfig:
+    """The configuration with a head and a watched metric of the target in place of "auto". tasks: as of `Target.tasks`.
+
+    Raises ConfigError for a head that learns another target, a metric that the target does not have, settings of classes
+    where there are none, and settings of several tasks that are not the target's.
     """
-    head = HEADS[task] if config.head == "auto" else config.head
-    watch = f"val/{METRICS_OF[task][0]}" if config.watch == "auto" else config.watch
-    learned = getattr(heads(head), "task", None)
-    if learned != task:
-        able = ", ".join(name for name in heads if getattr(heads(name), "task", None) == task)
-        raise ConfigError(f"head={head!r} learns another target ({learned}) than this of {task}; choose one of {able}.")
-    allowed = ["val/loss", *(f"val/{name}" for name in METRICS_OF[task])]
+    metrics = names_of(tasks)
+    watch = f"val/{metrics[0]}" if config.watch == "auto" else config.watch
+    if "" in tasks:
+        task = tasks[""]
+        for name in ("task_heads", "task_weights"):
+            if getattr(config, name):
+                raise ConfigError(f"{name}={getattr(config, name)} is of several targets, and the cohort has one.")
+        head = _head_of(task, config.head)
+        several = {}
+    else:
+        task = head = MULTI_TASK
+        several = _of_several(config, tasks)
+    allowed = ["val/loss", *(f"val/{name}" for name in metrics)]
     if watch not in allowed:
         raise ConfigError(f"watch={watch!r} is no metric of a target of {task}; watch one of {', '.join(allowed)}.")
     if config.sampler == "balanced" and task not in ("classification", "ordinal"):
         raise ConfigError(f"sampler='balanced' draws each class as often, and a target of {task} has no classes.")
     if config.attention_supervision and task != "classification":
         raise ConfigError(f"attention_supervision is of classes, and the target is one of {task}.")
-    config = config.model_copy(update={"head": head, "watch": watch})
+    config = config.model_copy(update={"head": head, "watch": watch, **several})
     try:
         config.check_head()
     except ValueError as refused:
@@ -47,8 +60,42 @@ def fitted(config: TrainingConfig, task: str) -> TrainingConfig:
     return config
 
 
+def _head_of(task: str, head: str, setting: str = "head") -> str:
+    """The name of the head that learns `task`; "auto" is the usual one."""
+    head = HEADS[task] if head == "auto" else head
+    learned = MULTI_TASK if head == MULTI_TASK else getattr(heads(head), "task", None)
+    if learned != task:
+        able = ", ".join(name for name in heads if getattr(heads(name), "task", None) == task)
+        raise ConfigError(
+            f"{setting}={head!r} learns another target ({learned}) than this of {task}; choose one of {able}."
+        )
+    return head
+
+
+def _of_several(config: TrainingConfig, tasks: Mapping[str, str]) -> dict[str, Any]:
+    """A head for each task, under the settings of several."""
+    if config.head not in ("auto", MULTI_TASK):
+        raise ConfigError(
+            f"head={config.head!r} is of one target, and the cohort has {len(tasks)}: give task_heads={{name: head}}, the names "
+            f"being of {', '.join(tasks)}."
+        )
+    for setting in ("task_heads", "task_weights"):
+        unknown = next((name for name in getattr(config, setting) or {} if name not in tasks), None)
+        if unknown is not None:
+            raise ConfigError(f"{setting} names {unknown!r}; the targets of the cohort are {', '.join(tasks)}.")
+    chosen = config.task_heads or {}
+    named = {name: _head_of(task, chosen.get(name, "auto"), f"task_heads[{name!r}]") for name, task in tasks.items()}
+    return {"task_heads": named}
+
+
 def refuse_unseen(split: Split) -> None:
     """Raise ConfigError where validation or test have a class, a grade, a finding or events that training has not one of."""
+    for name, part in split.cohort.target.by_part(split.cohort.targets).items():
+        if not part.rows[split.rows["train"]].any():
+            raise ConfigError(
+                f"The target {name!r} is known of no row of the training part: it cannot be learned. Split so that every part "
+                "knows it, or leave it out."
+            )
     for stratum in split.cohort.target.strata(split.cohort.targets):
         there = [part for part, rows in split.rows.items() if stratum.rows[rows].any()]
         if stratum.needed and there and "train" not in there:

@@ -58,7 +58,7 @@ def _begin(store: Store, job_id: str) -> Run:
         # queued over REST: what the server could not know is found out now
         dataset = store.datasets.get_by_name(record.data_config["dataset"])
         split = split_for(Cohort.read(Path(dataset.data_path)), config)
-        config = fitted(config, split.cohort.target.task)
+        config = fitted(config, split.cohort.target.tasks)
         store.jobs.plan(
             job_id,
             **plan_of(split, config),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from medfusion_jupyter.data import Cohort, CohortError, PixelCache, TableEncoder, Target, target_of
 from medfusion_jupyter.data.batches import BatchSource
 from medfusion_jupyter.data.image_columns import TABLE
+from medfusion_jupyter.data.image_steps import refuse_unfit
 from medfusion_jupyter.data.pixel_cache import Size, Spacing
+from medfusion_jupyter.data.targets import Classification
 from medfusion_jupyter.data.units import same_unit
 from medfusion_jupyter.nn import Architecture, heads
+from medfusion_jupyter.settings.preprocessing import ImagePreprocessing
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class InputSpec:
     roles: as `Cohort.roles()`; classes: names of classes, grades or labels in the order of the outputs, none of a number or a
     time; modalities: the names of the views, then `table`; image_size: pixels a side, of volumes (D, H, W); spacing: mm to which
     volumes are resampled; channels: 1 or 3; mean, std: of each channel in units of the full range (0 to 1); table: the fitted
-    TableEncoder, or None; units: those of numeric columns that have one.
+    TableEncoder, or None; units: those of numeric columns that have one. Without mean and std each image has its own.
     """
 
     roles: Mapping[str, Any]
@@ -51,20 +54,28 @@ class InputSpec:
 
     @property
     def target(self) -> Target:
-        """What the model learned."""
-        return target_of(self.roles["target"])
+        """What the model learned, with the classes that it learned."""
+        target = target_of(self.roles["target"])
+        return replace(target, classes=self.classes) if isinstance(target, Classification) else target
+
+    @property
+    def image_preprocessing(self) -> ImagePreprocessing:
+        """What images go through before they are normalised."""
+        return ImagePreprocessing.model_validate(self.roles.get("image_preprocessing", {}))
 
     def pixels(self, cohort: Cohort, cache_dir: Path) -> PixelCache | None:
         """The decoded images of `cohort`, where the model looks at images. Raises CohortError where they are not such images."""
         if not self.views:
             return None
         window = self.roles.get("window")
+        refuse_unfit(self.image_preprocessing, cohort)
         return decoded(
             cohort,
             self.image_size,
             self.spacing,
             channels=self.channels,
             window=None if window is None else tuple(window),
+            preprocessing=self.image_preprocessing,
             cache_dir=cache_dir,
         )
 
@@ -111,21 +122,21 @@ class InputSpec:
         )
 
     def architecture(
-        self, *, image_encoder: str | None, table_encoder: str | None, fusion: str, head: str, **of_images: Any
+        self, *, image_encoder: str | None, table_encoder: str | None, fusion: str, head: str, **of_model: Any
     ) -> Architecture:
-        """The model that fits this input. of_images: what else the architecture is told."""
+        """The model that fits this input. of_model: what else the architecture is told."""
         return Architecture(
             image_encoder=image_encoder,
             table_encoder=table_encoder,
             fusion=fusion,
             head=head,
-            num_classes=len(self.classes) or getattr(heads(head), "outputs", 1),
+            num_classes=0 if of_model.get("tasks") else num_outputs(self.target, head),
             channels=self.channels,
             image_size=self.image_size,
             num_features=0 if self.table is None else self.table.num_features,
             cardinalities=() if self.table is None else self.table.cardinalities,
             views=self.views if len(self.views) > 1 else (),
-            **of_images,
+            **of_model,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -142,6 +153,11 @@ class InputSpec:
         return cls(**{**saved, **tuples, "table": table})
 
 
+def num_outputs(target: Target, head: str) -> int:
+    """The `num_classes` of a head for a target."""
+    return len(target.classes) or getattr(heads(head), "outputs", 1)
+
+
 def decoded(
     cohort: Cohort,
     size: Size,
@@ -149,6 +165,7 @@ def decoded(
     *,
     channels: int | None,
     window: tuple[float, float] | None,
+    preprocessing: ImagePreprocessing,
     cache_dir: Path,
 ) -> PixelCache:
     """The images of a cohort, its slots laid out as BatchSource wants them. Raises CohortError for images where volumes are
@@ -162,7 +179,15 @@ def decoded(
     paths: NDArray[np.object_] = cohort.images
     if not cohort.bag:
         paths = paths[:, :, 0] if len(cohort.views) > 1 else paths[0, :, 0]
-    return PixelCache.open(paths, size=size, channels=channels, spacing=spacing, window=window, cache_dir=cache_dir)
+    return PixelCache.open(
+        paths,
+        size=size,
+        channels=channels,
+        spacing=spacing,
+        window=window,
+        preprocessing=preprocessing,
+        cache_dir=cache_dir,
+    )
 
 
 def _shown(views: tuple[str, ...], bags: bool) -> str:

@@ -289,7 +289,7 @@ def train(
     split = split_for(cohort, config)
     if not detach:
         return Job(run_here(split, config, callbacks=callbacks).job_id)
-    config = fitted(config, split.cohort.target.task)
+    config = fitted(config, split.cohort.target.tasks)
     store = open_store()
     record = _store_job(store, split, config)
     remember(split, record.job_id)
@@ -321,7 +321,7 @@ def run_here(
     callbacks: as of `train`; workflow_execution_id: the execution that it is a node of; by: its owner, by default the person
     this process works for.
     """
-    store, config = open_store(), fitted(config, split.cohort.target.task)
+    store, config = open_store(), fitted(config, split.cohort.target.tasks)
     record = _store_job(store, split, config, workflow_execution_id=workflow_execution_id, by=by)
     read = partial(remember, split, record.job_id)
     RUNS[record.job_id] = start_run(store, record.job_id, read, config, callbacks=callbacks)

@@ -5,25 +5,26 @@ from __future__ import annotations
 import json
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from medfusion_jupyter.data import Cohort
-from medfusion_jupyter.nn import Architecture, FusionModel
+from medfusion_jupyter.nn import Architecture, FusionModel, SurvivalHead
 from medfusion_jupyter.settings.watched import headline, words_of
 from medfusion_jupyter.store import home, open_store
 from medfusion_jupyter.store.durable_files import write_durably, write_json
 from medfusion_jupyter.training.checkpoints import Checkpoint
 from medfusion_jupyter.training.devices import autocast, choose_device
 from medfusion_jupyter.training.input_spec import InputSpec
-from medfusion_jupyter.training.prediction import columns_of, predictions, times_of
+from medfusion_jupyter.training.prediction import columns_of, judged_by, predictions
 from medfusion_jupyter.training.validation import outputs_of
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Model:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, grades or labels in the order of their probabilities; none of a number or a time."""
+        """Names of the classes, grades or labels in the order of their probabilities; none of numbers, times, several targets."""
         return self.spec.classes
 
     def predict(
@@ -76,6 +77,7 @@ class Model:
         data: Cohort | pd.DataFrame | str | Path,
         *,
         image_root: str | Path | None = None,
+        times: Sequence[float] | None = None,
         batch_size: int = 128,
         device: str = "auto",
     ) -> pd.DataFrame:
@@ -84,11 +86,13 @@ class Model:
         A probability for each class or label. Of grades the grade in the middle of what is expected, under the name of the
         target's column, and a probability for each. Of a number the number, under the target's name, and with head="gaussian" the
         bounds `_low` and `_high` within which 95 % of such rows are expected. Of survival `risk`, higher for whom the event is
-        expected sooner, and with head="hazard" `survival_<time>`, the probabilities to be without the event then.
+        expected sooner, and `survival_<time>`, the probabilities to be without the event then. Of several targets all of these: a
+        number or grade under the name of its target, the others with it before them, as `death_risk`.
 
         data: a Cohort, a DataFrame or the path of a CSV with the columns that the model was trained on. image_root: the
         folder of its images, where it is not that of the training cohort. A missing image or value is treated as in
-        training. Raises CohortError for columns that are not there.
+        training. times: of survival, from 0 to the last time that was learned; by default ten at which events were seen. Raises
+        CohortError for columns that are not there, and ModelError for times that cannot be told.
         """
         import pandas as pd
 
@@ -97,12 +101,35 @@ class Model:
             if isinstance(data, Cohort)
             else Cohort.from_roles(data, dict(self.spec.roles), image_root=image_root, target_required=False)
         )
-        predicted = self.predictions(cohort, np.arange(len(cohort)), batch_size=batch_size, device=device)
-        columns = columns_of(self.spec.target, self.classes, predicted, times_of(self.module.head))
-        return pd.DataFrame(dict(columns), index=cohort.frame.index)
+        at = None if times is None else self._times(times)
+        predicted = self.predictions(cohort, np.arange(len(cohort)), times=at, batch_size=batch_size, device=device)
+        columns = columns_of(self.spec.target, judged_by(self.module.head, at), predicted)
+        return pd.DataFrame(columns, index=cohort.frame.index)
+
+    def _times(self, times: Sequence[float]) -> Tensor:
+        """Times at which survival can be told, in double precision. Raises ModelError."""
+        ends = [
+            float(head.times[-1])
+            for head in self.module.head.parts.values()
+            if isinstance(head, SurvivalHead) and len(head.times)
+        ]
+        if not ends:
+            raise ModelError(f"times={list(times)} is of survival over time, which {self.name} did not learn.")
+        wrong = [time for time in times if not 0 <= time <= min(ends)]
+        if wrong or not len(times) or sorted(set(times)) != list(times):
+            raise ModelError(
+                f"times={list(times)}: give times that rise, from 0 to {min(ends):g}, the last that {self.name} learned."
+            )
+        return torch.tensor(list(times), dtype=torch.float64)
 
     def predictions(
-        self, cohort: Cohort, rows: np.ndarray, *, batch_size: int = 128, device: str = "auto"
+        self,
+        cohort: Cohort,
+        rows: np.ndarray,
+        *,
+        times: Tensor | None = None,
+        batch_size: int = 128,
+        device: str = "auto",
     ) -> np.ndarray:
         """Of those rows of `cohort` what metrics judge, `(len(rows), P)`: see `training.prediction.predictions`."""
         self.spec.refuse_other(cohort)
@@ -111,7 +138,7 @@ class Model:
         source = self.spec.source(cohort, pixels, rows, batch_size=batch_size, device=chosen)
         self.module.to(chosen)
         outputs, _ = outputs_of(self.module, source, autocast(chosen, "auto"))
-        predicted: np.ndarray = predictions(self.module.head, outputs).cpu().numpy()
+        predicted: np.ndarray = predictions(self.module.head, outputs, times).cpu().numpy()
         return predicted
 
     def set_alias(self, alias: str) -> Model:
@@ -124,14 +151,34 @@ class Model:
         open_store().models.set_alias(self.name, alias, self.version)
         return self
 
-    def write_archive(self, path: str | Path) -> Path:
-        """Write weights and description into one zip file, which another MedFusion's models take in; gives its path.
+    def export(self, path: str | Path, format: Literal["archive", "onnx"] | None = None) -> Path:
+        """Write the model for use elsewhere; gives the path. What is there is replaced.
 
-        What is there is replaced. Raises ModelError for a folder that is not there.
+        format: by default that of the path's ending. `archive` (`.zip`): weights and description in one file, which another
+        MedFusion's models take in. `onnx` (`.onnx`): a graph for any runtime of ONNX, from images (0 to 1), the encoded table and
+        a mask of what is present to what `predict` gives, for any number of rows; beside it a `.json` of the same name says what
+        its inputs are and how images and table are prepared.
+
+        Raises ModelError for a folder that is not there, another ending, and a part that has no ONNX, by its name.
         """
         target = Path(path).expanduser()
+        formats = {".zip": "archive", ".onnx": "onnx"}
+        chosen = formats.get(target.suffix.lower()) if format is None else format
+        if chosen not in formats.values():
+            raise ModelError(
+                f"{target.name!r} and format={format!r} do not say what to export: end the path with .zip (an archive for "
+                "another MedFusion) or .onnx, or give format='archive' or 'onnx'."
+            )
         if not target.parent.is_dir():
             raise ModelError(f"The folder of {str(path)!r} does not exist: make it first.")
+        if chosen == "onnx":
+            from medfusion_jupyter.training.onnx_export import NotExportable, export_onnx
+
+            try:
+                export_onnx(self, target)
+            except NotExportable as refused:
+                raise ModelError(str(refused)) from refused
+            return target
         with tempfile.TemporaryDirectory() as folder:
             self.save(Path(folder))
             write_durably(target, partial(_zip, Path(folder)))

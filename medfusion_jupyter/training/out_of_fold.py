@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medfusion_jupyter.data import Cohort, Split, target_of
-from medfusion_jupyter.metrics import Interval, mean_over_folds, measure
-from medfusion_jupyter.settings.watched import METRICS, METRICS_OF
+from medfusion_jupyter.metrics import Interval, mean_over_folds, measure_each
+from medfusion_jupyter.settings.watched import metric_of, names_of
 from medfusion_jupyter.store import JobStatus, Store, home
 from medfusion_jupyter.store.durable_files import write_text
 from medfusion_jupyter.training.job import Job, split_of
-from medfusion_jupyter.training.prediction import tested_columns, true_columns
+from medfusion_jupyter.training.prediction import judged_by, judged_in, tested_columns, true_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,9 +88,10 @@ def predictions_of(store: Store, fold: JobRecord, split: Callable[[], Split]) ->
     with _predicting:
         if not path.exists():
             _predict(store, fold, split(), path)
-        if target_of(fold.data_config["target"]).text_columns:
-            return pd.read_csv(path, dtype={"target": str}, keep_default_na=False)
-        return pd.read_csv(path)
+        target = target_of(fold.data_config["target"])
+        # a class may be called NA
+        of_text = {"target", *(f"target_{name}" for name in target.text_columns)} if target.text_columns else ()
+        return pd.read_csv(path, dtype=dict.fromkeys(of_text, str), keep_default_na=False, na_values=[""])
 
 
 def path_of(fold: JobRecord) -> Path:
@@ -114,11 +115,9 @@ def _predict(store: Store, fold: JobRecord, split: Split, path: Path) -> None:
 
     rows = split.rows["test"]
     model = Job(fold.job_id, store).model
-    target, values = split.cohort.target, split.cohort.targets[rows]
     predicted = model.predictions(split.cohort, rows).astype(np.float64)
-    table = pd.DataFrame(
-        {"row": rows, **true_columns(target, values), **tested_columns(target, model.classes, predicted)}
-    )
+    tested = tested_columns(model.spec.target, judged_by(model.module.head), predicted)
+    table = pd.DataFrame({"row": rows, **true_columns(split.cohort.target, split.cohort.targets[rows]), **tested})
     write_text(path, table.to_csv(index=False))
     for older in path.parent.glob("out-of-fold-*.csv"):
         if older != path:
@@ -131,7 +130,7 @@ def summed_up(
     """Of each metric its mean over folds and its value on the pooled predictions; as `CrossValidation.metrics` says."""
     tested = [_Tested(fold, frame, cohort) for fold, frame in zip(folds, frames, strict=True)]
     share = test_to_train(folds)
-    return {name: (_over_folds(tested, share, name), _pooled(tested, name)) for name in METRICS_OF[cohort.target.task]}
+    return {name: (_over_folds(tested, share, name), _pooled(tested, name)) for name in names_of(cohort.target.tasks)}
 
 
 class _Tested:
@@ -141,7 +140,7 @@ class _Tested:
         self.place = (fold.data_config["repeat"], fold.data_config["fold"])
         self.pool = (fold.data_config["repeat"], fold.data_config["seed"])
         rows = frame["row"].to_numpy()
-        self.task = cohort.target.task
+        self.tasks = judged_in(cohort.target)
         self.target = cohort.targets[rows]
         self.patient = cohort.patient_codes[rows]
         known = {"row", *true_columns(cohort.target, self.target)}
@@ -150,15 +149,15 @@ class _Tested:
     @functools.cached_property
     def metrics(self) -> dict[str, Interval]:
         """Every metric of the part."""
-        return measure(self.task, self.target, self.predicted, self.patient)
+        return measure_each(self.tasks, self.target, self.predicted, self.patient)
 
 
 def metric_by_fold(
-    folds: Sequence[JobRecord], frames: Sequence[pd.DataFrame], cohort: Cohort
+    folds: Sequence[JobRecord], frames: Sequence[pd.DataFrame], cohort: Cohort, metric: str
 ) -> dict[tuple[int, int], float]:
-    """The first metric of the target on each test part, by repeat and fold; of several seeds their mean."""
+    """A metric on each test part, by repeat and fold; of several seeds their mean."""
     tested = [_Tested(fold, frame, cohort) for fold, frame in zip(folds, frames, strict=True)]
-    return _by_place(tested, METRICS_OF[cohort.target.task][0])
+    return _by_place(tested, metric)
 
 
 def test_to_train(folds: Sequence[JobRecord]) -> float:
@@ -176,7 +175,9 @@ def _by_place(tested: list[_Tested], name: str) -> dict[tuple[int, int], float]:
 
 def _over_folds(tested: list[_Tested], share: float, name: str) -> Interval:
     found = mean_over_folds(list(_by_place(tested, name).values()), share)
-    bounds = METRICS[name].least, METRICS[name].most
+    metric = metric_of(name)
+    assert metric is not None
+    bounds = metric.least, metric.most
     return Interval(found.value, float(np.clip(found.low, *bounds)), float(np.clip(found.high, *bounds)))
 
 
@@ -185,8 +186,8 @@ def _pooled(tested: list[_Tested], name: str) -> Interval:
     for one in tested:
         pools.setdefault(one.pool, []).append(one)
     each = [
-        measure(
-            pool[0].task,
+        measure_each(
+            pool[0].tasks,
             np.concatenate([one.target for one in pool]),
             np.concatenate([one.predicted for one in pool]),
             np.concatenate([one.patient for one in pool]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,10 +14,11 @@ from torch import Tensor
 from medfusion_jupyter.data import Cohort, PixelCache, Split, TableEncoder
 from medfusion_jupyter.data.batches import BatchSource
 from medfusion_jupyter.data.image_columns import TABLE
-from medfusion_jupyter.nn import Architecture
+from medfusion_jupyter.data.image_steps import mean_and_std_of
+from medfusion_jupyter.nn import Architecture, Task
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.fitting import fitted, targets_of
-from medfusion_jupyter.training.input_spec import InputSpec, decoded
+from medfusion_jupyter.training.input_spec import InputSpec, decoded, num_outputs
 from medfusion_jupyter.training.objective import weights_of_classes
 
 VALIDATION_BATCHES = 4
@@ -115,7 +117,7 @@ def prepare(
     spec: that of the checkpoint where a run goes on; nothing is fit anew then.
     """
     cohort = split.cohort
-    config = fitted(config, cohort.target.task)
+    config = fitted(config, cohort.target.tasks)
     targets = targets_of(cohort)
     modalities = spec.modalities if spec is not None else modalities_of(config, cohort)
     has_images = any(name != TABLE for name in modalities)
@@ -127,6 +129,7 @@ def prepare(
             config.spacing,
             channels=None if spec is None else spec.channels,
             window=cohort.window,
+            preprocessing=cohort.image_preprocessing,
             cache_dir=cache_dir,
         )
     if spec is None:
@@ -142,6 +145,7 @@ def prepare(
             shared_encoder=config.shared_encoder,
             aggregator=config.bag if has_images and spec.has_bags else None,
             modality_dropout=config.modality_dropout,
+            tasks=_tasks(config, spec),
         ),
         train=batches(
             split.rows["train"],
@@ -160,9 +164,26 @@ def prepare(
     return prepared
 
 
+def _tasks(config: TrainingConfig, spec: InputSpec) -> tuple[Task, ...]:
+    """The heads of several tasks; none where there is one head."""
+    named, weights = config.task_heads or {}, config.task_weights or {}
+    return tuple(
+        Task(name, head, num_outputs(spec.target.parts[name], head), weights.get(name, 1.0))
+        for name, head in named.items()
+    )
+
+
 def _masks(cohort: Cohort, config: TrainingConfig, cache_dir: Path) -> PixelCache:
     assert isinstance(config.image_size, int)
-    return PixelCache.open(cohort.mask_paths, size=config.image_size, channels=1, cache_dir=cache_dir)
+    return PixelCache.open(
+        cohort.mask_paths,
+        size=config.image_size,
+        channels=1,
+        # a mask is cropped and resized as its image is; it has no contrast
+        preprocessing=cohort.image_preprocessing.model_copy(update={"clahe": None}),
+        of_images=cohort.image_paths,
+        cache_dir=cache_dir,
+    )
 
 
 def class_weights(split: Split, config: TrainingConfig) -> NDArray[np.float32] | None:
@@ -195,8 +216,7 @@ def _validated_rows(split: Split, config: TrainingConfig) -> NDArray[np.int64]:
 
 
 def _fit(split: Split, config: TrainingConfig, modalities: tuple[str, ...], pixels: PixelCache | None) -> InputSpec:
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
+    mean_and_std: Sequence[Sequence[float]] = ((), ())
     if pixels is not None:
         slots = np.atleast_2d(pixels.slots)[:, split.rows["train"]]
         for view, of_view in zip(split.cohort.views, slots, strict=True):
@@ -205,8 +225,8 @@ def _fit(split: Split, config: TrainingConfig, modalities: tuple[str, ...], pixe
                     f"No image{'' if view == 'image' else f' {view!r}'} of the training part can be read; a model of it cannot "
                     "be trained. Mend the files, make the cohort without that column, or set image_encoder=None."
                 )
-        of_channels = pixels.statistics(slots)
-        mean, std = tuple(map(float, of_channels[0])), tuple(map(float, of_channels[1]))
+        known = mean_and_std_of(split.cohort.image_preprocessing, pixels.channels)
+        mean_and_std = known if known is not None else [each.tolist() for each in pixels.statistics(slots)]
     table = TableEncoder.fit(split.train) if TABLE in modalities else None
     if table is not None and not table.num_features and not table.cardinalities:
         raise ConfigError(
@@ -218,8 +238,8 @@ def _fit(split: Split, config: TrainingConfig, modalities: tuple[str, ...], pixe
         modalities=modalities,
         image_size=config.image_size,
         channels=0 if pixels is None else pixels.channels,
-        mean=mean,
-        std=std,
+        mean=tuple(mean_and_std[0]),
+        std=tuple(mean_and_std[1]),
         table=table,
         spacing=config.spacing,
         units={column: unit for column, unit in split.cohort.units.items() if unit is not None},

@@ -65,18 +65,18 @@ class Recorder(Callback):
 
     def paused(self, state: LoopState) -> None:
         self._rest_began = time.monotonic()
-        self._jobs.update_status(self.job_id, "paused", run_token=self.run_token)
+        self._jobs.update_status(self.job_id, "paused", run_token=self.run_token, step=state.step)
 
     def resumed(self, state: LoopState) -> None:
         if self._rest_began is not None:
             self._rested += time.monotonic() - self._rest_began
             self._rest_began = None
-        self._jobs.update_status(self.job_id, "running", run_token=self.run_token)
+        self._jobs.update_status(self.job_id, "running", run_token=self.run_token, step=state.step)
 
     def changed(self, state: LoopState) -> None:
         kept = {**state.changes, **({"epochs": state.epochs} if "epochs" in state.changes else {})}
         if kept:
-            self._jobs.note_changes(self.job_id, run_token=self.run_token, changes=kept)
+            self._jobs.note_changes(self.job_id, run_token=self.run_token, changes=kept, step=state.step)
         if state.refused:
             self._jobs.note_event(
                 self.job_id, "change_refused", {"error": " ".join(state.refused.values())}, run_token=self.run_token

@@ -9,7 +9,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ from medfusion_jupyter.training.preparation import Prepared, prepare
 from medfusion_jupyter.training.recorder import Recorder
 from medfusion_jupyter.training.state import LoopState
 from medfusion_jupyter.training.turns import turns
+from medfusion_jupyter.training.validation import outputs_of
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -196,7 +197,7 @@ class Run:
                 checkpointer.writer.wait()
             raise
         if state.epoch > 0:
-            self._keep_model()
+            self._keep_model(prepared, loop.settings.autocast)
         self._end(JobStatus.STOPPED if state.stopped else JobStatus.COMPLETED)
 
     def _last_good_checkpoint(self) -> Checkpoint | None:
@@ -240,12 +241,17 @@ class Run:
             "input": prepared.spec.to_json(),
         }
 
-    def _keep_model(self) -> None:
+    def _keep_model(self, prepared: Prepared, autocast: AbstractContextManager[Any]) -> None:
         best = insist(lambda: self.store.checkpoints.best(self.job_id))
         if best is None:
             return
         job = self._jobs.get(self.job_id)
         model = Model.from_checkpoint(read_checkpoint(Path(best.checkpoint_path)), name=job.name)
+        head = model.module.head
+        if head.fits_outputs:
+            prepared.train.share = None  # where several processes trained, this one looks at all rows alone
+            model.module.to(prepared.train.device)
+            head.fit_outputs(*outputs_of(model.module, prepared.train, autocast))
         folder = home() / "models" / self.job_id / f"epoch-{model.epoch:04d}-{self._token[:8]}"
         model.save(folder)
         architecture = model.module.architecture

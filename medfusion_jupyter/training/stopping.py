@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from medfusion_jupyter.settings.watched import WATCHABLE
+from medfusion_jupyter.settings.watched import best_of
 from medfusion_jupyter.training.callbacks import Callback
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def sign_of(watch: str) -> float:
     """1 where more of the watched metric is better, -1 where less is."""
-    return 1.0 if WATCHABLE[watch] == "max" else -1.0
+    return 1.0 if best_of(watch) == "max" else -1.0
 
 
 def beats(watch: str, value: float, best: float | None) -> bool:

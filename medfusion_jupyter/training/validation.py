@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medfusion_jupyter.data.batches import BatchSource
-from medfusion_jupyter.metrics import measure
-from medfusion_jupyter.nn import FusionModel, Head
+from medfusion_jupyter.metrics import measure_each
+from medfusion_jupyter.nn import FusionModel, Head, MultiTask
 from medfusion_jupyter.training.fixed_features import inputs_of
-from medfusion_jupyter.training.prediction import predictions, times_of
+from medfusion_jupyter.training.prediction import judged_by, predictions
 
 
 @torch.inference_mode()
@@ -46,7 +46,7 @@ def outputs_of(
 
 
 def validate(model: FusionModel, source: BatchSource, autocast: AbstractContextManager[Any]) -> dict[str, float]:
-    """Loss and the metrics of the head's task on `source`, each named `val/…`, with `_low` and `_high` of its 95 % interval.
+    """Loss and the metrics of the head's tasks on `source`, each named `val/…`, with `_low` and `_high` of its 95 % interval.
 
     The intervals know which rows are of one patient.
     """
@@ -56,10 +56,11 @@ def validate(model: FusionModel, source: BatchSource, autocast: AbstractContextM
 @torch.inference_mode()
 def metrics_of(head: Head, outputs: Tensor, target: Tensor, patients: NDArray[np.int64] | None) -> dict[str, float]:
     """What `validate` gives, of outputs `(N, K)` and targets `(N,)` or `(N, W)`. patients: of each row."""
-    loss = float(head.loss(outputs, target))
     predicted = predictions(head, outputs).cpu().numpy()
-    found = measure(head.task, target.cpu().numpy(), predicted, patients, times=times_of(head))
-    metrics = {"val/loss": loss}
+    found = measure_each(judged_by(head), target.cpu().numpy(), predicted, patients)
+    metrics = {"val/loss": float(head.loss(outputs, target))}
+    if isinstance(head, MultiTask):
+        metrics |= {f"val/{name}_loss": float(loss) for name, loss in head.losses(outputs, target).items()}
     for name, one in found.items():
         metrics |= {f"val/{name}": one.value, f"val/{name}_low": one.low, f"val/{name}_high": one.high}
     return metrics

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from typing import Any
 
 import bqplot
@@ -11,12 +12,13 @@ from ipywidgets import HTML, HBox, Layout, VBox
 from numpy.typing import NDArray
 
 from medfusion_jupyter.settings.watched import words_of
+from medfusion_jupyter.widgets.annotations import Annotation, AnnotationMarks
 from medfusion_jupyter.widgets.curve import Curve
 
 TRAIN, VALIDATION = "#3b82c4", "#e8710a"
 """Blue and orange: told apart in both themes and by the colour-blind."""
 EMPTY = np.zeros(0, dtype=np.float32)
-MARGIN = {"top": 8, "bottom": 34, "left": 46, "right": 12}
+MARGIN = {"top": 8, "bottom": 34, "left": 54, "right": 30}
 
 
 def _picture(marks: list[Any], scales: dict[str, Any], label: str) -> tuple[bqplot.Figure, VBox]:
@@ -65,10 +67,13 @@ class Charts(HBox):  # type: ignore[misc]
         )
         part = "validation " if watched.startswith("val/") else ""
         name = html.escape(part + words_of(watched))
+        self.of_loss, self.of_metric = AnnotationMarks(self._x), AnnotationMarks(self._x)
         self.loss_figure, left = _picture(
-            [self.train, self.validation], loss, f"loss {_key(TRAIN, 'train')}{_key(VALIDATION, 'validation')}"
+            [*self.of_loss.marks, self.train, self.validation],
+            loss,
+            f"loss {_key(TRAIN, 'train')}{_key(VALIDATION, 'validation')}",
         )
-        self.metric_figure, right = _picture([self.band, self.metric, self.best], metric, "")
+        self.metric_figure, right = _picture([*self.of_metric.marks, self.band, self.metric, self.best], metric, "")
         self._title = right.children[0]
         self._name = name
         self.loss_figure.add_class("mf-curve-loss")
@@ -82,6 +87,7 @@ class Charts(HBox):  # type: ignore[misc]
         steps_per_epoch: float,
         epochs: float,
         best: tuple[int, float] | None,
+        annotations: Sequence[Annotation] = (),
     ) -> None:
         """Show the curves `train`, `validation`, `metric`, `low` and `high`. epochs: the end of the axis."""
         end = max(1, round(epochs))
@@ -89,6 +95,8 @@ class Charts(HBox):  # type: ignore[misc]
             self._x.max = float(end)
             for figure in (self.loss_figure, self.metric_figure):
                 figure.axes[0].tick_values = ticks(end)
+        for marks in (self.of_loss, self.of_metric):
+            marks.show(annotations, end)
         _set(self.train, *curves["train"].arrays(steps_per_epoch))
         _set(self.validation, *curves["validation"].arrays(steps_per_epoch))
         x, y = curves["metric"].arrays(steps_per_epoch)

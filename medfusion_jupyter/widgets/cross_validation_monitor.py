@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ipywidgets import HTML, Layout
 
-from medfusion_jupyter.settings.watched import METRICS, words_of
+from medfusion_jupyter.settings.watched import recorded, words_of
 from medfusion_jupyter.store import ACTIVE, JobStatus, open_store
 from medfusion_jupyter.store.status import FINISHED
 from medfusion_jupyter.widgets import monitor_text as text
@@ -90,9 +90,9 @@ def place(whole: Job) -> str:
 
 def _result(whole: Job) -> list[str]:
     found = []
-    for name in METRICS:
-        value, low, high = (whole.current_metrics.get(f"test/{name}{end}") for end in ("", "_low", "_high"))
-        words = words_of(f"test/{name}")
+    for name in recorded(whole.current_metrics, "test"):
+        value, low, high = (whole.current_metrics.get(f"{name}{end}") for end in ("", "_low", "_high"))
+        words = words_of(name)
         if value is not None and whole.best_value is not None:
             found.append(f"<b>{words} {text.number(value)}</b> [{text.number(low)}, {text.number(high)}]")
     return found

@@ -15,6 +15,7 @@ from medfusion_jupyter.settings.training import ConfigError
 from medfusion_jupyter.store import ACTIVE, FINISHED, RESUMABLE, JobStatus, StoreError, open_store
 from medfusion_jupyter.store.status import ASKABLE
 from medfusion_jupyter.widgets import monitor_text as text
+from medfusion_jupyter.widgets.annotations import annotations_of
 from medfusion_jupyter.widgets.change_form import ChangeForm
 from medfusion_jupyter.widgets.charts import Charts
 from medfusion_jupyter.widgets.cross_validation_monitor import CrossValidationMonitor
@@ -140,6 +141,8 @@ class Monitor(VBox):  # type: ignore[misc]
     def _show(self, job: Job) -> None:
         for name in self._curves:
             self._extend(name)
+        told = self._store.events.list(entity="job", entity_id=self.job_id, kinds=text.TOLD)
+        self._last_said = next((event.id for event in reversed(told) if event.kind != "status"), 0)
         steps_per_epoch = job.total_steps / job.total_epochs if job.total_steps else 1.0
         best = None if job.best_epoch is None or job.best_value is None else (job.best_epoch, job.best_value)
         ended = job.status in (JobStatus.COMPLETED, JobStatus.STOPPED)
@@ -148,12 +151,11 @@ class Monitor(VBox):  # type: ignore[misc]
             steps_per_epoch=steps_per_epoch,
             epochs=job.current_epoch if ended else job.total_epochs,
             best=best,
+            annotations=annotations_of(told, forked=job.fork is not None, steps_per_epoch=steps_per_epoch),
         )
         _put(self._title, text.title(job))
         _put(self._progress, text.progress(job) + text.origin(job))
-        said = self._store.events.list(entity="job", entity_id=self.job_id, kinds=text.SAID)
-        self._last_said = said[-1].id if said else 0
-        _put(self._note, text.note(job) + text.said(said))
+        _put(self._note, text.note(job) + text.said(told))
         _put(self._epochs, text.epochs(job, self._store.jobs.history(self.job_id)))
         self._set_buttons(job)
 

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from medfusion_jupyter.settings.watched import METRICS, words_of
+from medfusion_jupyter.settings.watched import recorded, words_of
 from medfusion_jupyter.store import ACTIVE, JobStatus
 
 if TYPE_CHECKING:
@@ -119,8 +119,8 @@ TROUBLES = {
 }
 """Events of a job that a person should know of although it goes on."""
 
-SAID = (*TROUBLES, "changed")
-"""Events that the monitor tells of."""
+TOLD = (*TROUBLES, "changed", "status")
+"""Events that the monitor tells of, in words or on the curves."""
 
 SHOWN_CHANGES = 3
 
@@ -139,7 +139,7 @@ def said(events: Sequence[Event]) -> str:
 
 def settings(changes: Mapping[str, Any]) -> str:
     """`lr=0.0001, epochs=40`."""
-    return ", ".join(f"{name}={_short(value)}" for name, value in changes.items())
+    return ", ".join(f"{name}={_short(value)}" for name, value in changes.items() if name != "step")
 
 
 def _short(value: Any) -> str:
@@ -168,7 +168,7 @@ def epochs(job: Job, history: Sequence[dict[str, Any]]) -> str:
     """The last epochs as a table, the best among them in bold: losses, and the metrics that the target has."""
     if not history:
         return ""
-    there = [f"val/{name}" for name in METRICS if any(f"val/{name}" in row for row in history)]
+    there = recorded(name for row in history for name in row)
     first = there[0] if there else job.watched_metric
     others = [name for name in dict.fromkeys([*there, job.watched_metric]) if name not in (first, "val/loss")]
     head = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from medfusion_jupyter.settings.augmentation import Augmentation
+from medfusion_jupyter.settings.preprocessing import TablePreprocessing
 from medfusion_jupyter.workflows import node_settings as of
 from medfusion_jupyter.workflows.call import Call, Comment, Word
 from medfusion_jupyter.workflows.catalogue import Input, NodeType, NoSettings, Output
@@ -119,6 +120,28 @@ COHORTS = (
         code=Call(".derive", {"cohort": None}, ("name", "formula"), THE_COHORT),
     ),
     NodeType(
+        "cohort.preprocess_images",
+        "Cohort",
+        "Preprocess images",
+        "Crop, window, equalise (CLAHE), resize and normalise. A model keeps it for what it predicts; masks are cropped alike.",
+        _run("images_preprocessed"),
+        inputs=(OF_COHORT,),
+        outputs=(COHORT,),
+        settings=of.ImagePreprocessingSettings,
+        code=Call(".preprocess_images", {"cohort": None}, outputs=THE_COHORT),
+    ),
+    NodeType(
+        "cohort.preprocess_table",
+        "Cohort",
+        "Preprocess table",
+        "How missing values, outliers, scales and rare categories are treated; learned from the training part alone.",
+        _run("table_preprocessed"),
+        inputs=(OF_COHORT,),
+        outputs=(COHORT,),
+        settings=TablePreprocessing,
+        code=Call(".preprocess_table", {"cohort": None}, outputs=THE_COHORT),
+    ),
+    NodeType(
         "cohort.check",
         "Cohort",
         "Check",
@@ -127,6 +150,7 @@ COHORTS = (
         inputs=(OF_COHORT,),
         outputs=(Output("findings", "findings"),),
         settings=of.CheckSettings,
+        gate=lambda settings: settings.stop_at != "never",
         code=Call(".check", {"cohort": None}, outputs={"findings": ""}),
     ),
     NodeType(
@@ -280,12 +304,12 @@ EXPORT = (
         "model.export",
         "Export",
         "Export model",
-        "An archive of weights and description, which the models of another MedFusion take in.",
+        "An archive of weights and description, which another MedFusion takes in, or ONNX for any runtime.",
         _run("export_model"),
         inputs=(MODEL,),
-        settings=of.ExportSettings,
+        settings=of.ModelExportSettings,
         always=True,
-        code=Call(".write_archive", {"model": None}, ("path",)),
+        code=Call(".export", {"model": None}, ("path",)),
     ),
     NodeType(
         "predictions.export",

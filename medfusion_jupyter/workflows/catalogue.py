@@ -69,7 +69,8 @@ class NodeType:
     pydantic model, whose JSON schema draws the form. run: what it does, as a function or as `module:function`, which is
     imported when a node runs, so that the catalogue itself stays light. always: it reads or writes what its settings only name,
     such as a file, so that it runs each time; what it gives is compared by content. device: it computes on the GPU, or with all
-    cores: one such node runs at a time. code: how it reads as Python; None has no Python of its own.
+    cores: one such node runs at a time. gate: whether, with its settings, no node that computes on the device begins before it
+    has completed, and none of any kind after it has failed. code: how it reads as Python; None has no Python of its own.
     """
 
     name: str
@@ -82,6 +83,7 @@ class NodeType:
     settings: type[BaseModel] = NoSettings
     always: bool = False
     device: bool = False
+    gate: Callable[[Any], bool] | None = None
     code: Call | Word | Comment | None = None
 
     def __post_init__(self) -> None:

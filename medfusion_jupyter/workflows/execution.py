@@ -126,6 +126,7 @@ class ExecutionRun:
         if issues:
             return ExecutionStatus.FAILED, "\n".join(map(str, issues[:20]))
         self._graph = Graph.of(**given)
+        self._gates = self._gates_before()
         waiting = self._graph.in_order()
         lost: set[str] = set()
         failed: list[str] = []
@@ -140,6 +141,7 @@ class ExecutionRun:
                 if lacking is not None:
                     waiting.remove(node)
                     lost.add(node.id)
+                    self._gates.pop(node.id, None)
                     self._move(node, NodeStatus.SKIPPED, error=f"it takes from {lacking!r}, which did not complete")
                 elif all(one in self.values for one in sources) and self._has_room_for(node, at_work):
                     waiting.remove(node)
@@ -162,8 +164,14 @@ class ExecutionRun:
             elif ended.status == NodeStatus.FAILED:
                 failed.append(ended.node.id)
                 lost.add(ended.node.id)
+                if self._gates.pop(ended.node.id, None) is not None:
+                    lost |= {node.id for node in waiting}
+                    for node in waiting:
+                        self._move(node, NodeStatus.SKIPPED, error=f"{ended.node.id!r} stopped the run")
+                    waiting = []
             else:
                 self.values[ended.node.id] = ended.values
+                self._gates.pop(ended.node.id, None)
         if stopped or waiting:
             return ExecutionStatus.STOPPED, None
         if failed:
@@ -174,7 +182,21 @@ class ExecutionRun:
         if len(at_work) >= SIDE_BY_SIDE:
             return False
         types = self._catalogue
+        if types.get(node.type).device and any(node.id not in before for before in self._gates.values()):
+            return False
         return not types.get(node.type).device or not any(types.get(one.type).device for one in at_work.values())
+
+    def _gates_before(self) -> dict[str, set[str]]:
+        """The gates that have not completed, each with the nodes that it depends on, which cannot wait for it."""
+        before: dict[str, set[str]] = {}
+        gates = {}
+        for node in self._graph.in_order():
+            sources = [edge.source for edge in self._graph.into(node.id)]
+            before[node.id] = set(sources).union(*(before[one] for one in sources))
+            node_type = self._catalogue.get(node.type)
+            if node_type.gate is not None and node_type.gate(node_type.settings.model_validate(node.settings)):
+                gates[node.id] = before[node.id]
+        return gates
 
     def _run_to_end(self, node: Node) -> None:
         """In a thread of the node: what it gives, and how it ended."""

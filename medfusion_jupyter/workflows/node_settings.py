@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from medfusion_jupyter.settings.preprocessing import ImagePreprocessing
 from medfusion_jupyter.settings.training import TrainingSettings
 
 Seed = Annotated[int, Field(ge=0, lt=2**31, description="the same seed gives the same result")]
@@ -155,13 +156,26 @@ class DeriveSettings(NodeSettings):
     ]
 
 
+class ImagePreprocessingSettings(ImagePreprocessing):
+    """Settings of `cohort.preprocess_images`, which are those of that function."""
+
+    window: CtWindow = None
+
+
 class CheckSettings(NodeSettings):
     """Settings of `cohort.check`."""
 
     folds: Annotated[int, Field(ge=2, le=20, description="folds of the cross-validation that looks for shortcuts")] = 5
-    batch_size: Annotated[int, Field(ge=1, le=65_536, description="rows a batch that you mean to train with")] = 32
-    images: Annotated[int, Field(ge=0, le=1_000_000, description="images to look into, drawn by the seed")] = 2000
+    batch_size: Annotated[int, Field(ge=2, le=65_536, description="rows a batch that you mean to train with")] = 32
+    images: Annotated[int, Field(ge=1, le=1_000_000, description="images to look into, drawn by the seed")] = 2000
     seed: Seed = 0
+    stop_at: Annotated[
+        Literal["error", "warning", "never"],
+        Field(
+            description="stop the run at findings of this severity or a graver one, before anything is trained; never only "
+            "tells them"
+        ),
+    ] = "never"
 
 
 class SplitSettings(NodeSettings):
@@ -308,8 +322,28 @@ class RegisterSettings(NodeSettings):
     ]
 
 
+class ModelExportSettings(NodeSettings):
+    """Settings of `model.export`, which are those of that function."""
+
+    path: Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="file to write; what is there is replaced",
+            examples=["model.zip", "model.onnx"],
+        ),
+    ]
+    format: Annotated[
+        Literal["archive", "onnx"] | None,
+        Field(
+            description="archive (.zip), which another MedFusion takes in, or onnx (.onnx) with a card of its preprocessing "
+            "beside it; by default by the path's ending"
+        ),
+    ] = None
+
+
 class ExportSettings(NodeSettings):
-    """Settings of `model.export` and `predictions.export`."""
+    """Settings of `predictions.export`."""
 
     path: Annotated[str, Field(min_length=1, description="file to write; what is there is replaced")]
 

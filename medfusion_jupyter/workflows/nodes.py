@@ -11,15 +11,18 @@ from typing import Any
 from medfusion_jupyter.data import Cohort, public_cohort, read_dicom_folder, read_medmnist, synthetic_cohort
 from medfusion_jupyter.evaluation import evaluate
 from medfusion_jupyter.settings.augmentation import Augmentation
+from medfusion_jupyter.settings.preprocessing import TablePreprocessing
 from medfusion_jupyter.settings.training import TrainingSettings
 from medfusion_jupyter.store import FINISHED, JobStatus, UnknownId, open_store
 from medfusion_jupyter.store.durable_files import write_text
-from medfusion_jupyter.training import Job, JobFailed, TrainingConfig, cross_validate, load_cross_validation, resume
+from medfusion_jupyter.training import Job, JobFailed, TrainingConfig, load_cross_validation, resume
+from medfusion_jupyter.training.cross_validation import cross_validate_here
 from medfusion_jupyter.training.job import run_here, split_for
 from medfusion_jupyter.workflows import node_settings as of
 from medfusion_jupyter.workflows.catalogue import NoSettings
 from medfusion_jupyter.workflows.context import Context, Stopped
 from medfusion_jupyter.workflows.design import Design, Encoder, Fused
+from medfusion_jupyter.workflows.preview import preview_of
 
 Values = Mapping[str, Any]
 
@@ -66,10 +69,22 @@ def derived(inputs: Values, settings: of.DeriveSettings, context: Context) -> Va
     return _cohort(inputs["cohort"].derive(settings.name, settings.formula), context)
 
 
+def images_preprocessed(inputs: Values, settings: of.ImagePreprocessingSettings, context: Context) -> Values:
+    """`cohort.preprocess_images`."""
+    return _cohort(inputs["cohort"].preprocess_images(**settings.model_dump(exclude_unset=True)), context)
+
+
+def table_preprocessed(inputs: Values, settings: TablePreprocessing, context: Context) -> Values:
+    """`cohort.preprocess_table`."""
+    return _cohort(inputs["cohort"].preprocess_table(**settings.model_dump(exclude_unset=True)), context)
+
+
 def checked(inputs: Values, settings: of.CheckSettings, context: Context) -> Values:
     """`cohort.check`."""
-    findings = inputs["cohort"].check(**settings.model_dump())
+    findings = inputs["cohort"].check(**settings.model_dump(exclude={"stop_at"}))
     context.note(errors=len(findings.errors), warnings=len(findings.warnings), notes=len(findings.notes))
+    context.note(preview=preview_of({"findings": findings}))  # where it stops here they are to be seen too
+    findings.stop_at(settings.stop_at)
     return {"findings": findings}
 
 
@@ -131,7 +146,10 @@ def cross_validation(inputs: Values, settings: of.CrossValidateSettings, context
     given = _settings_of_training(inputs, settings)
     earlier = _earlier_job(context)
     if earlier is None:
-        made = cross_validate(inputs["cohort"], **given)
+        folds, repeats = (given.pop(name, getattr(settings, name)) for name in ("folds", "repeats"))
+        made = cross_validate_here(
+            inputs["cohort"], folds, repeats, given, workflow_execution_id=context.execution_id, by=context.owner
+        )
         job_id = made.job_id
         context.begun(job_id=job_id)
     else:
@@ -173,9 +191,9 @@ def register(inputs: Values, settings: of.RegisterSettings, context: Context) ->
     return {"model": model}
 
 
-def export_model(inputs: Values, settings: of.ExportSettings, context: Context) -> Values:
+def export_model(inputs: Values, settings: of.ModelExportSettings, context: Context) -> Values:
     """`model.export`."""
-    context.note(file=Path(inputs["model"].write_archive(settings.path)).name)
+    context.note(file=inputs["model"].export(settings.path, settings.format).name)
     return {}
 
 

@@ -95,7 +95,7 @@ def _fusions() -> Graph:
 def _folds() -> Graph:
     return _graph(
         ("patients", "source.synthetic", PATIENTS, {}),
-        ("findings", "cohort.check", {"folds": 5}, {"cohort": "patients.cohort"}),
+        ("findings", "cohort.check", {"folds": 5, "stop_at": "error"}, {"cohort": "patients.cohort"}),
         *_design("", image="light_cnn", table="mlp", fusion="gated"),
         (
             "folds",

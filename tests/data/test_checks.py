@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 import medfusion as mf
 from medfusion_jupyter.data import CohortError, Split
-from medfusion_jupyter.data.checks import CHECKS
+from medfusion_jupyter.data.checks import CHECKS, CheckFailed
 from medfusion_jupyter.data.checks.burned_in_text import text_tiles
 from medfusion_jupyter.data.checks.predictability import Predictability, bins_of_numbers
 
@@ -325,3 +325,18 @@ def test_what_cannot_be_asked_is_refused(bad):
 
 def test_each_check_has_its_own_file():
     assert len({check.__module__ for check in CHECKS}) == len(CHECKS)
+
+
+def test_a_check_stops_at_findings_of_the_severity_that_it_was_told():
+    leaking = cohort(table(100, later=lambda y, rng: y * 2 + 1), numeric=["crp", "later"])
+    with pytest.raises(CheckFailed, match=r"stop_at='error':\n- error: later[\s\S]*set stop_at='never'") as stopped:
+        leaking.check(stop_at="error")
+    found = stopped.value.findings
+    assert len(found.errors) == str(stopped.value).count("\n- ")
+    found.stop_at("never")
+    with pytest.raises(CohortError, match="stop_at='errors' is no severity"):
+        found.stop_at("errors")
+    small = cohort(table(30)).check(stop_at="error")
+    assert small.warnings
+    with pytest.raises(CheckFailed, match="- warning: "):
+        small.stop_at("warning")

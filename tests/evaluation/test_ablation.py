@@ -1,10 +1,15 @@
 """`mf.ablation`: variants of a model over the same folds, with the difference that each makes."""
 
+import html
+import re
+
 import numpy as np
+import pandas as pd
 import pytest
 
 import medfusion as mf
 from medfusion_jupyter.metrics import auroc_of_classes, mean_over_folds
+from medfusion_jupyter.settings.watched import words_of
 from medfusion_jupyter.store import home
 from medfusion_jupyter.store.errors import BadValue
 from medfusion_jupyter.training import ConfigError
@@ -101,9 +106,58 @@ def test_nothing_is_stored_where_one_variant_cannot_be(ablate, cohort):
     table = mf.Cohort(cohort.frame, target="lesion", patient="patient", numeric=["marker"])
     with pytest.raises(ConfigError, match="no fusion to compare"):
         mf.ablation(table)
-    with pytest.raises(ConfigError, match="compares AUROCs, and the target 'age' is one of regression"):
-        mf.ablation(mf.Cohort(cohort.frame.dropna(), target=mf.Regression("age"), numeric=["marker"]))
     assert len(mf.jobs()) == 0
+
+
+TARGETS = {
+    "regression": (mf.Regression("number"), "mae"),
+    "ordinal": (mf.Ordinal("grade"), "qwk"),
+    "multilabel": (["one", "other"], "auroc"),
+    "survival": (mf.Survival("days", "event"), "c_index"),
+    "multi_task": ({"death": mf.Survival("days", "event"), "number": mf.Regression("number")}, "death_c_index"),
+}
+
+
+@pytest.mark.parametrize("task", TARGETS)
+def test_variants_are_compared_by_the_metric_of_their_target(task, medfusion_home):
+    rng = np.random.default_rng(0)
+    tells = rng.normal(size=160)
+    frame = pd.DataFrame(
+        {
+            "tells": tells,
+            "tells_not": rng.normal(size=160),
+            "number": 10 + 3 * tells,
+            "grade": np.digitize(tells, [-0.5, 0.5]),
+            "one": (tells > 0).astype(int),
+            "other": (tells < 0.5).astype(int),
+            "days": np.exp(-2 * tells) + 0.01,
+            "event": 1,
+        }
+    )
+    target, metric = TARGETS[task]
+    data = mf.Cohort(frame, target=target, numeric=["tells", "tells_not"])
+    settings = {"image_encoder": None, "epochs": 4, "lr": 2e-2, "batch_size": 16, "device": "cpu"}
+    found = mf.ablation(data, {"plain": {}, "late": {"fusion": "late"}}, folds=2, **settings).wait()
+    table = found.table
+    assert list(table) == [metric, "low", "high", "above", "above_low", "above_high", "folds", "status", "job"]
+    for name, one in found.variants.items():
+        assert table.loc[name, metric] == pytest.approx(one.metrics.loc[metric, "mean"])
+        assert table.loc[name, "low"] <= table.loc[name, metric] <= table.loc[name, "high"]
+    assert table.loc["late", "above"] == pytest.approx(table.loc["late", metric] - table.loc["plain", metric])
+    shown = found._repr_html_()
+    assert html.escape(words_of(f"val/{metric}")) in shown
+    assert ("Lower is better" in shown) == (task == "regression")
+    assert shown.count("<circle") == 2
+    # what is drawn lies within its picture
+    places = [float(x) for x in re.findall(r"(?:cx|x1|x2)='([^']*)'", shown)]
+    assert min(places) >= 0
+    assert max(places) <= 220
+    for other in found.metrics[1:]:
+        assert found.table_of(other)[other].notna().all()
+    with pytest.raises(BadValue, match=f"cannot be compared by 'loss'; take one of {metric}"):
+        found.table_of("loss")
+    with pytest.raises(BadValue, match="has no metric 'loss'"):
+        found.variants["late"].difference(found.variants["plain"], "loss")
 
 
 def test_other_folds_are_not_compared(ablate):

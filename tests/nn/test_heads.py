@@ -179,13 +179,13 @@ def test_tasks_add_up():
     head = MultiTask(4, TASKS).eval()
     fused, target = torch.randn(8, 4), multi_target()
     outputs = head(fused)
-    each = head.of_tasks(outputs)
+    each = head.of_parts(outputs)
     assert list(each) == ["grade", "score", "death"]
     assert [one.shape[1] for one in each.values()] == [3, 1, 1]
     by_hand = (
-        head.heads["grade"].loss(each["grade"], TARGETS["classification"][1])
-        + head.heads["score"].loss(each["score"], TARGETS["regression"][1])
-        + 0.5 * head.heads["death"].loss(each["death"], TARGETS["cox"][1])
+        head.parts["grade"].loss(each["grade"], TARGETS["classification"][1])
+        + head.parts["score"].loss(each["score"], TARGETS["regression"][1])
+        + 0.5 * head.parts["death"].loss(each["death"], TARGETS["cox"][1])
     )
     assert torch.allclose(head.loss(outputs, target), by_hand)
     assert head.predict(outputs).shape == (8, 5)
@@ -209,8 +209,8 @@ def test_tasks_are_scaled_by_their_own_targets():
     head = MultiTask(4, (Task("a", "regression", 1), Task("b", "hazard", 2)))
     numbers = torch.tensor([[10.0], [20.0], [math.nan], [30.0]])
     head.fit(torch.cat([numbers, torch.tensor([[1.0, 1], [2, 1], [3, 1], [4, 1]])], dim=1))
-    assert head.heads["a"].mean == 20
-    assert torch.equal(head.heads["b"].edges, torch.tensor([0, 2.5, 4]))
+    assert head.parts["a"].mean == 20
+    assert torch.equal(head.parts["b"].edges, torch.tensor([0, 2.5, 4]))
 
 
 def test_two_tasks_of_one_name_are_refused():

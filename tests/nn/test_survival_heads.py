@@ -223,3 +223,67 @@ def test_survival_never_rises():
 def test_cox_has_one_output():
     with pytest.raises(ValueError, match="head='cox' has one output"):
         heads("cox")(in_features=3, num_classes=2)
+
+
+def fitted_cox(log_hazard, time, event):
+    """A head that knows the baseline hazard beside these log hazards."""
+    head = heads("cox")(in_features=1, num_classes=1).eval()
+    head.fit_outputs(log_hazard[:, None].float(), torch.stack([time, event.double()], dim=1))
+    return head
+
+
+@pytest.mark.parametrize("ties", [True, False])
+def test_the_survival_beside_a_hazard_is_that_of_statsmodels(ties):
+    from statsmodels.duration.hazard_regression import PHReg
+
+    x, time, event = cohort(3, n=120, ties=ties)
+    beta = np.asarray([1.0, -0.5, 0.2])
+    ((theirs_at, theirs, _),) = PHReg(time, x, status=event.astype(int), ties="breslow").baseline_cumulative_hazard(
+        beta
+    )
+    head = fitted_cox(*(torch.tensor(part) for part in (x @ beta, time, event)))
+    at = np.unique(theirs_at)
+    # theirs is what has come before a time, ours includes it
+    hazard = np.asarray([theirs[theirs_at == moment].min() for moment in at[1:]])
+    ours = head.survival(torch.tensor(x @ beta)[:, None], torch.tensor(at[:-1]))
+    assert np.allclose(ours.numpy(), np.exp(-hazard * np.exp(x @ beta)[:, None]), atol=1e-5)
+
+
+def test_without_differences_the_survival_is_that_of_nelson_and_aalen():
+    time, event = torch.tensor([1.0, 2, 2, 3, 5]), torch.tensor([1, 1, 0, 1, 0])
+    head = fitted_cox(torch.full((5,), 7.0), time, event)
+    steps = torch.tensor([0, 1 / 5, 1 / 5, 1 / 5 + 1 / 4, 1 / 5 + 1 / 4 + 1 / 2]).neg().exp()
+    told = head.survival(torch.full((1, 1), 7.0), torch.tensor([0.5, 1.0, 1.9, 2.0, 3.0]))
+    assert torch.allclose(told[0], steps, atol=1e-6)
+    assert head.times.tolist() == [1, 2, 3]
+
+
+def test_huge_log_hazards_have_a_survival():
+    eta = 80 * torch.randn(50, generator=torch.Generator().manual_seed(0))
+    head = fitted_cox(eta, torch.arange(50) // 5 * 1.0, torch.arange(50) % 3 > 0)
+    told = head.predict(eta[:, None])
+    assert told.isfinite().all()
+    assert ((told >= 0) & (told <= 1)).all()
+
+
+def test_the_baseline_is_stored_with_the_weights_and_older_weights_are_read():
+    x, time, event = cohort(3, n=120, ties=False)
+    head = fitted_cox(*(torch.tensor(part) for part in (x[:, 0], time, event)))
+    outputs = torch.randn(4, 1)
+    assert head.predict(outputs).shape == (4, 10)
+    other = heads("cox")(in_features=1, num_classes=1).eval()
+    without = other.state_dict()
+    assert torch.equal(other.predict(outputs), outputs)
+    other.load_state_dict(head.state_dict())
+    assert torch.equal(other.predict(outputs), head.predict(outputs))
+    other.load_state_dict(without)
+    assert not len(other.times)
+
+
+def test_between_its_edges_a_hazard_stays_the_same():
+    head = hazard_head(3)
+    outputs = torch.tensor([[0.0, 1.0, -1.0]])
+    ends = head.predict(outputs)[0]
+    told = head.survival(outputs, torch.tensor([0.0, 0.5, 1.0, 1.25, 3.0]))[0]
+    expected = torch.stack([torch.tensor(1.0), ends[0] ** 0.5, ends[0], ends[0] * (ends[1] / ends[0]) ** 0.25, ends[2]])
+    assert torch.allclose(told, expected, atol=1e-6)

@@ -9,9 +9,10 @@ import sys
 
 import psutil
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from medfusion_jupyter.server.launchable import Launchable
 from medfusion_jupyter.store import IllegalTransition, RunReplaced, StoreError, UnknownId, WorkflowVersion, difference
 from medfusion_jupyter.store.errors import BadValue, InUse, NotYours
 from medfusion_jupyter.store.execution_moves import find_execution
@@ -235,6 +236,23 @@ def test_a_job_of_several_devices_waits_for_so_many_places_and_gets_neighbouring
     assert (launched(), launched()) == (("wide", 0), None)
 
 
+def test_an_execution_with_a_training_of_two_devices_takes_two_gpus(store):
+    def flow(name, *devices):
+        nodes = [{"id": f"n{k}", "type": "train", "settings": {"devices": one}} for k, one in enumerate(devices)]
+        return store.workflows.create(name, nodes=[*nodes, {"id": "last", "type": "note"}], edges=[]).id
+
+    wide = store.executions.create(flow("wide", 1, 2), queued=True)
+    narrow = store.executions.create(flow("narrow", "two", True, 10**9), queued=True)  # no numbers of devices
+    assert (wide.devices, narrow.devices) == (2, 1)
+    assert store.queue.launch_next(3, 3).id == wide.id
+    launched = store.queue.launch_next(3, 3)
+    assert (launched.id, launched.gpu, store.queue.at_work()) == (narrow.id, 2, 2)
+    given = Launchable.of(store.executions.get(wide.id)).environment(["a", "b", "c"])
+    assert given["CUDA_VISIBLE_DEVICES"] == "a,b"
+    store.executions.create(flow("third", 1), queued=True)
+    assert store.queue.launch_next(3, 3) is None
+
+
 def test_the_queue_gives_each_once_and_jobs_and_executions_share_its_places(store, flow, new_job, here):
     first = store.executions.create(flow.id, queued=True)
     job, urgent, late = new_job("job"), new_job("urgent"), new_job("late")
@@ -354,6 +372,7 @@ JSON = st.recursive(
 NODES = st.lists(st.dictionaries(st.sampled_from(["id", "type", "settings", "x"]), JSON, max_size=4), max_size=4)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(NODES, NODES, NODES, NODES)
 def test_a_version_does_not_differ_from_itself_and_the_way_back_is_the_way_turned_round(old, new, old_edges, new_edges):
     before, after = version(1, old, old_edges), version(2, new, new_edges)

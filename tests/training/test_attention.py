@@ -13,6 +13,7 @@ from medfusion_jupyter.nn import Architecture, FusionModel
 from medfusion_jupyter.settings.augmentation import Augmentation
 from medfusion_jupyter.training import ConfigError, TrainingConfig
 from medfusion_jupyter.training.attention import attention_inside, attention_loss, share_inside, with_attention
+from medfusion_jupyter.training.preparation import prepare
 
 SIDE = 32
 
@@ -201,3 +202,14 @@ def test_a_model_that_was_told_predicts_without_masks(train, pictures):
     model = train(cohort_of(folder, frame.head(60)), attention_supervision=1, epochs=1).wait().model
     unmarked = frame.tail(5)[["image"]]
     assert len(model.predict(unmarked)) == 5
+
+
+def test_masks_are_cropped_as_the_images_of_a_run_are(pictures, tmp_path):
+    folder, frame = pictures
+    cohort = cohort_of(folder, frame[:60]).preprocess_images(crop=(0, 0, 0.5, 0.5), clahe=2)
+    config = TrainingConfig.of({"attention_supervision": 1, "image_size": SIDE, "image_encoder": "light_cnn"})
+    prepared = prepare(cohort.split(), config, device="cpu", cache_dir=tmp_path)
+    (batch, *_) = prepared.train.epoch(None, None, None)
+    marked = [path is not None and bool(np.asarray(Image.open(path))[:16, :16].any()) for path in cohort.mask_paths]
+    assert batch.mask.flatten(1).any(dim=1).tolist() == [marked[row] for row in batch.rows]
+    assert 0 < sum(marked) < sum(path is not None for path in cohort.mask_paths)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from patience import wait_for
 
 import medfusion as mf
 from medfusion_jupyter.store import IllegalTransition, open_store
@@ -144,6 +145,7 @@ def test_a_job_at_work_can_be_forked_and_a_fork_forked(train, at_epoch):
     job = train(epochs=400, patience=None, image_encoder=None)
     at_epoch(job, 2)
     job.pause()
+    wait_for(lambda: open_store().checkpoints.list(job.job_id), "no checkpoint was written")
     fork = job.fork(epochs=500, detach=True)
     begun = fork.record.fork["epoch"]
     job.stop()
@@ -189,7 +191,7 @@ def test_a_finished_run_goes_on_for_more_epochs_on_the_schedule_of_all_of_them(t
     rates = job.metrics("lr")
     shares = [Schedule().share(step, total_steps=20, steps_per_epoch=5) for step in range(10, 20)]
     assert list(rates[10:]) == pytest.approx([2e-3 * share for share in shares])
-    assert {"epochs": 4} in [event.data for event in open_store().events.list(entity_id=job.job_id)]
+    assert {"epochs": 4, "step": 10} in [event.data for event in open_store().events.list(entity_id=job.job_id)]
 
 
 def test_a_run_at_a_constant_rate_that_was_extended_ends_as_if_it_had_been_so_long_from_the_start(train):

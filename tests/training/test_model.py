@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -120,3 +122,27 @@ class FailsInItsSecondEpoch(mf.Callback):
     def epoch_start(self, state):
         if state.epoch == 2:
             raise RuntimeError("cut off")
+
+
+def test_what_a_model_predicts_goes_through_the_same_steps_as_what_it_learned_from(train, cohort):
+    steps = {"crop": 0.75, "clahe": 2.0, "resize": "pad", "normalise": "image"}
+    prepared = cohort.preprocess_images(**steps).preprocess_table(scale="quantile", outliers=0.05, rare=2)
+    job = train(prepared, epochs=1).wait()
+    model = Model.load(Path(open_store().models.get_by_name(job.record.name).model_path))
+    assert model.spec.image_preprocessing.model_dump() == steps
+    assert (model.spec.mean, model.spec.std) == ((), ())
+    learned = model.predict(prepared)
+    frame = cohort.frame.drop(columns="lesion")
+    for other in (cohort, frame):  # neither says how it is preprocessed
+        assert np.array_equal(model.predict(other, image_root=cohort.image_root), learned)
+    for name, value in {"crop": None, "clahe": None}.items():
+        roles = {**model.spec.roles, "image_preprocessing": {**steps, name: value}}
+        other = replace(model, spec=replace(model.spec, roles=roles))
+        assert not np.allclose(other.predict(cohort), learned, atol=1e-6), name
+
+
+def test_a_resumed_job_keeps_the_preprocessing_of_its_cohort(train, cohort):
+    job = train(cohort.preprocess_images(crop=0.75, normalise=(0.4, 0.2)), epochs=1).wait()
+    before = job.model.spec
+    assert set(before.mean) == {0.4}
+    assert mf.resume(job.job_id, epochs=2).wait().model.spec == before

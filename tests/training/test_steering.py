@@ -122,7 +122,12 @@ def test_live_changes_hold_from_the_next_step_and_each_is_an_event(train, at_epo
     assert len(job.history) < 400
     assert job.metrics("lr").iloc[-1] == 1e-4
     kept = {"lr": 1e-4, "encoder_lr": 1e-5, "patience": 1, "min_delta": 5.0, "unfreeze": ["head"]}
-    assert [event.data for event in events(job, "changed")] == [kept]
+    (changed,) = events(job, "changed")
+    since = changed.data.pop("step")
+    assert changed.data == kept
+    rates = job.metrics("lr")
+    assert set(rates[rates.index > since]) == {1e-4}
+    assert set(rates[rates.index <= since]) == {2e-3}
     asked = events(job, "command")[0]
     assert asked.data == {"command": "set", "arguments": kept}
     assert asked.actor
@@ -180,7 +185,7 @@ def test_a_part_that_the_model_has_not_is_refused_in_an_event_and_the_run_goes_o
     assert job.status == "completed"
     (refused,) = events(job, "change_refused")
     assert "unfreeze names 'image_encoder.bodi'" in refused.data["error"]
-    assert list(events(job, "changed")[0].data) == ["epochs"]
+    assert list(events(job, "changed")[0].data) == ["epochs", "step"]
     assert job.record.training_config["unfreeze"] == []
 
 

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from statsmodels.duration.survfunc import SurvfuncRight
 
 import medfusion as mf
 from medfusion_jupyter.nn import heads
-from medfusion_jupyter.settings.watched import METRICS_OF, WATCHABLE
+from medfusion_jupyter.settings.watched import best_of, names_of
 from medfusion_jupyter.training import ConfigError, ModelError
 from medfusion_jupyter.training.fitting import HEADS
 from medfusion_jupyter.training.job import RUNS
@@ -22,6 +23,13 @@ TARGETS = {
     "ordinal": mf.Ordinal("grade", classes=["mild", "moderate", "severe"]),
     "regression": mf.Regression("bmi"),
     "survival": mf.Survival(time="days", event="death"),
+    "multi_task": {
+        "death": mf.Survival(time="days", event="death"),
+        "findings": ["edema", "effusion"],
+        "icu": "ill",
+        "grade": mf.Ordinal("grade", classes=["mild", "moderate", "severe"]),
+        "weight": mf.Regression("bmi_of_some"),
+    },
 }
 
 
@@ -41,6 +49,7 @@ def frame(medfusion_home):
             "effusion": (noisy < -0.3).astype(int),
             "grade": pd.cut(noisy, [-9, -0.5, 0.5, 9], labels=["mild", "moderate", "severe"]).astype(str),
             "bmi": 25 + 4 * noisy,
+            "bmi_of_some": np.where(np.arange(N) % 8 == 3, np.nan, 25 + 4 * noisy),
             "days": np.minimum(lives, seen) + 1,
             "death": lives <= seen,
         }
@@ -58,32 +67,40 @@ def columns(task, frame):
         "ordinal": ["grade", "mild", "moderate", "severe"],
         "regression": ["bmi"],
         "survival": ["risk"],
-    }[task]
+        "multi_task": [
+            "death_risk", "findings_edema", "findings_effusion", "icu_no", "icu_yes",
+            "grade", "grade_mild", "grade_moderate", "grade_severe", "weight",
+        ],
+    }[task]  # fmt: skip
 
 
 @pytest.mark.parametrize("task", TARGETS)
 def test_it_is_trained_resumed_predicted_and_evaluated(task, frame):
     data = cohort(frame, task)
-    first = METRICS_OF[task][0]
+    metrics = names_of(data.target.tasks)
+    first = metrics[0]
     job = mf.train(data, name="study", **TABLE_ONLY).wait()
     assert job.record.watched_metric == f"val/{first}"
-    assert job.record.model_config["head"] == HEADS[task]
+    assert job.record.model_config["head"] == HEADS.get(task, "multi_task")
     history = job.history
-    for name in METRICS_OF[task]:
+    for name in metrics:
         assert (history[f"val/{name}_low"] <= history[f"val/{name}"]).all()
         assert (history[f"val/{name}"] <= history[f"val/{name}_high"]).all()
-    best = history[f"val/{first}"].agg("max" if WATCHABLE[f"val/{first}"] == "max" else "min")
+    best = history[f"val/{first}"].agg(best_of(f"val/{first}"))
     assert job.record.best_value == pytest.approx(best)
 
     model = job.model
     predicted = model.predict(frame.drop(columns=list(data.target.columns)))
-    assert list(predicted) == columns(task, frame)
+    curve = list(predicted.filter(like="survival_"))
+    assert [name for name in predicted if name not in curve] == columns(task, frame)
+    assert len(curve) == (10 if "survival" in data.target.tasks.values() else 0)
     assert len(predicted) == N
     assert predicted.notna().all().all()
 
     result = mf.evaluate(model, split="test")
-    assert set(result.metrics) == set(METRICS_OF[task])
-    assert list(result.labels) == (list(data.classes) if task == "multilabel" else [])
+    briers = {"survival": {"brier"}, "multi_task": {"death_brier"}}.get(task, set())
+    assert set(result.metrics) == set(metrics) | briers
+    assert list(result.labels) == (["edema", "effusion"] if task in ("multilabel", "multi_task") else [])
     assert getattr(result, first) == result.metrics[first]
     assert "patients" in result.method
     test = data.split(test=0.2, val=0.2, seed=0).test
@@ -130,14 +147,42 @@ def test_every_other_head_of_a_target_is_trained_too(name, frame):
         assert "brier" in result.metrics
 
 
+@pytest.mark.parametrize("head", ["cox", "hazard"])
+def test_survival_is_told_at_the_times_that_are_asked_for(head, frame):
+    data = cohort(frame, "survival")
+    model = mf.train(data, head=head, **{**TABLE_ONLY, "epochs": 8}).wait().model
+    usual, told = model.predict(frame), model.predict(frame, times=[0, 30, 100.5, 200])
+    assert list(told) == ["risk", "survival_0", "survival_30", "survival_100.5", "survival_200"]
+    curve = told.filter(like="survival_").to_numpy()
+    assert (curve[:, 0] == 1).all()
+    assert (np.diff(curve, axis=1) <= 0).all()
+    # who is at a higher risk has a lower survival, and on average it is that of the cohort
+    assert np.corrcoef(told["risk"], told["survival_100.5"])[0, 1] < -0.9
+    days, death = frame["days"].to_numpy(), frame["death"].to_numpy(dtype=float)
+    dying = SurvfuncRight(days, death)
+    assert told["survival_200"].mean() == pytest.approx(dying.surv_prob[dying.surv_times <= 200][-1], abs=0.08)
+    assert mf.evaluate(model).brier.value < 0.25
+    last = float(list(usual)[-1].removeprefix("survival_"))
+    for wrong in ([], [-1], [30, 30], [2 * last]):
+        with pytest.raises(ModelError, match="give times that rise, from 0 to"):
+            model.predict(frame, times=wrong)
+
+
+def test_times_are_of_survival(frame):
+    model = mf.train(cohort(frame, "regression"), **TABLE_ONLY).wait().model
+    with pytest.raises(ModelError, match="of survival over time, which .* did not learn"):
+        model.predict(frame, times=[30])
+
+
 @pytest.mark.parametrize("task", TARGETS)
 def test_it_is_cross_validated(task, frame):
     data = cohort(frame, task)
     done = mf.cross_validate(data, folds=2, **TABLE_ONLY).wait()
     table = done.predictions
     assert sorted(table["row"]) == list(range(N))
-    first = METRICS_OF[task][0]
-    assert list(done.metrics.index) == list(METRICS_OF[task])
+    metrics = names_of(data.target.tasks)
+    first = metrics[0]
+    assert list(done.metrics.index) == list(metrics)
     row = done.metrics.loc[first]
     assert row["low"] <= row["mean"] <= row["high"]
     assert done.record.watched_metric == f"test/{first}"
@@ -201,6 +246,7 @@ def test_settings_that_do_not_fit_the_target_are_refused_by_name(task, settings,
 @pytest.mark.parametrize(
     ("task", "column", "value", "words"),
     [
+        ("classification", "ill", "yes", "'yes'.*is in the part 'test', but in no row of the training part"),
         ("ordinal", "grade", "severe", "'severe'.*is in the part 'test', but in no row of the training part"),
         ("survival", "death", True, "'event'.*is in the part 'test'"),
         ("multilabel", "effusion", 1, "'effusion'.*is in the part 'test'"),

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from itertools import pairwise
 
 import ipywidgets
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 import medfusion as mf
 from medfusion_jupyter.store import UnknownId, home
+from medfusion_jupyter.widgets.annotations import Annotation
 from medfusion_jupyter.widgets.charts import Charts
 from medfusion_jupyter.widgets.curve import MAX_POINTS
 from medfusion_jupyter.widgets.refresher import refresher
@@ -73,6 +75,14 @@ def test_a_fork_says_where_it_comes_from_and_what_it_changed(live_run, store):
         in shown
     )
     assert "Forked from" not in _all_text(mf.monitor(parent.job_id))
+    store.jobs.claim(fork.job_id, run_token="t", host="h", pid=1, process_started=0.0, kernel_id=None)
+    store.jobs.truncate(fork.job_id, run_token="t", epoch=2, step=20)
+    store.jobs.update_status(fork.job_id, "initializing", run_token="t")
+    store.jobs.update_status(fork.job_id, "running", run_token="t")
+    store.jobs.update_progress(fork.job_id, run_token="t", progress=0.2, current_step=20, total_steps=90)
+    monitor = mf.monitor(fork.job_id)
+    monitor.refresh()
+    assert (monitor.charts.of_loss.lines.x.tolist(), monitor.charts.of_loss.right.text) == ([2.0, 2.0], ["fork"])
 
 
 def test_what_went_wrong_while_the_run_goes_on_is_shown(live_run, store):
@@ -87,6 +97,44 @@ def test_what_went_wrong_while_the_run_goes_on_is_shown(live_run, store):
     assert "A checkpoint could not be written. The training goes on, and it is tried again. still full" in shown
     assert "A callback failed. Mine at epoch_end: KeyError: &#x27;x&#x27;" in shown
     assert "full</b>" not in shown
+
+
+def test_what_was_done_to_a_run_is_marked_on_both_curves_where_it_was_done(live_run, store):
+    run = live_run()
+    run.epoch(1)
+    store.jobs.note_changes(run.job.job_id, run_token="t", changes={"lr": 1e-4, "unfreeze": ["a", "b"]}, step=5)
+    run.status("paused", step=12)
+    run.status("running", step=12)
+    store.jobs.note_changes(run.job.job_id, run_token="t", changes={"epochs": 8}, step=12)
+    monitor = mf.monitor(run.job.job_id)
+    run.status("stopped")
+    store.jobs.claim(run.job.job_id, run_token="t", host="h", pid=1, process_started=0.0, kernel_id=None)
+    store.jobs.truncate(run.job.job_id, run_token="t", epoch=1, step=10)
+    run.status("initializing")
+    run.status("running")
+    monitor.refresh()
+    for marks in (monitor.charts.of_loss, monitor.charts.of_metric):
+        # an epoch has ten steps, also when there are more of them
+        assert marks.lines.x[:, 0].tolist() == pytest.approx([0.5, 1.0, 1.2])
+        assert marks.lines.y.tolist() == 3 * [[0, 1]]
+        labels = dict(zip([*marks.right.text, *marks.left.text], [*marks.right.x, *marks.left.x], strict=True))
+        first, second, third = sorted(labels, key=labels.get)
+        assert (first, second) == ("lr=0.0001 +1", "resume")
+        assert third.startswith("pause 0.")
+        assert third.endswith(" s · epochs=8")
+
+
+def test_labels_of_what_was_done_never_overlap():
+    marks = Charts("val/auroc").of_loss
+    done = [Annotation(x, f"lr=0.{x}") for x in (*range(1, 99), 100)]
+    marks.show(done, 100)
+    assert len(marks.lines.x) == 40  # the picture does not grow with the run
+    assert marks.lines.x[-1].tolist() == [100, 100]
+    for labels in (marks.right, marks.left):
+        for height in set(labels.y):
+            at = sorted(x / 100 for x, y in zip(labels.x, labels.y, strict=True) if y == height)
+            assert all(later - x >= 6 * 0.015 for x, later in pairwise(at))
+    assert marks.left.x.tolist()[0] == 100  # the newest has its label, at the right edge to the left of the line
 
 
 def test_it_keeps_up_and_stops_following_at_the_end(live_run):

@@ -1,12 +1,13 @@
 """The same work is not done twice: outputs are kept by the content of settings and inputs, and what was cut off goes on."""
 
+import itertools
 import subprocess
 import sys
 import threading
 import time
 
 import pytest
-from graphs import study
+from graphs import FAST, study
 from pydantic import BaseModel
 
 import medfusion as mf
@@ -288,3 +289,35 @@ def test_after_a_kernel_was_killed_in_mid_run_the_training_goes_on_with_its_job(
     assert run.output("fit").job_id == job.job_id
     assert [one.job_id for one in store.jobs.list().items] == [job.job_id]
     assert store.jobs.get(job.job_id).current_epoch == 25
+
+
+def test_another_clahe_decodes_the_images_again_and_another_fusion_does_not(store, medfusion_home):
+    def decoded():
+        return len(list((medfusion_home / "cache" / "pixels").glob("*.npy")))
+
+    wf = mf.Workflow("steps")
+    source = wf.add("source.synthetic", n=60, image_size=16)
+    images, table, parts, fit = (
+        wf.add(kind, id=name, **settings)
+        for kind, name, settings in (
+            ("cohort.preprocess_images", "images", {"clahe": 2.0}),
+            ("cohort.preprocess_table", "table", {"scale": "robust"}),
+            ("cohort.split", "parts", {}),
+            ("train", "fit", {**FAST, "epochs": 1, "fusion": "concat"}),
+        )
+    )
+    for giving, taking in itertools.pairwise([source, images, table, parts, fit]):
+        wf.connect(giving, taking)
+    run = wf.run().wait(120)
+    assert run.output("fit").spec.image_preprocessing.clahe == 2.0
+    assert decoded() == 1
+    fit.set(fusion="gated")
+    states = wf.run().wait(120).nodes["status"]
+    assert [states[name] for name in ("images", "table", "parts", "fit")] == [*["cached"] * 3, "completed"]
+    assert decoded() == 1
+    table.set(scale="standard")
+    wf.run().wait(120)
+    assert decoded() == 1
+    images.set(clahe=4.0)
+    assert wf.run().wait(120).nodes.loc["fit", "status"] == "completed"
+    assert decoded() == 2

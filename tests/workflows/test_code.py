@@ -27,6 +27,10 @@ def test_every_node_type_that_has_code_comes_back():
     )
     kept = wf.add("cohort.filter", column="a b", at_least=-1.5, one_of=["x", "é"], keep_missing=True)
     derived = wf.add("cohort.derive", name="new", formula="`a b` / c")
+    images = wf.add(
+        "cohort.preprocess_images", crop=[0.1, 0.0, 0.9, 1.0], clahe=2.0, resize="pad", normalise=[0.5, 0.2]
+    )
+    prepared = wf.add("cohort.preprocess_table", impute=0.0, scale="quantile", rare=5)
     parts = wf.add("cohort.split_by", column="part")
     fit = wf.add(
         "train",
@@ -48,7 +52,9 @@ def test_every_node_type_that_has_code_comes_back():
     for giving, taking in (
         (table, kept),
         (kept, derived),
-        (derived, parts),
+        (derived, images),
+        (images, prepared),
+        (prepared, parts),
         (parts, fit),
         (fit, named),
         (fit, report),

@@ -35,6 +35,11 @@ class Bench:
             NodeType(name, "T", name, "", run, inputs, outputs, always=True)
             for name, (run, inputs, outputs) in kinds.items()
         )
+        self.catalogue.add(NodeType("costly", "T", "", "", self.sum, several, number, always=True, device=True))
+        for name, run in (("opens", self.patient), ("shuts", self.shuts)):
+            self.catalogue.add(
+                NodeType(name, "T", "", "", run, several, number, always=True, gate=lambda settings: True)
+            )
 
     def one(self, inputs, settings, context):
         self.order.append(context.node_id)
@@ -47,6 +52,11 @@ class Bench:
 
     def bad(self, inputs, settings, context):
         raise RuntimeError("no such thing \0")
+
+    def shuts(self, inputs, settings, context):
+        self.begun.set()
+        assert self.go_on.wait(30)
+        raise RuntimeError("not so")
 
     def exits(self, inputs, settings, context):
         raise SystemExit(1)
@@ -127,6 +137,30 @@ def test_a_node_that_fails_skips_what_depends_on_it_and_keeps_the_rest(bench, fl
     words = {"bad": r"RuntimeError: no such thing \0", "exits": "SystemExit: 1", "wrong": "gave (in)"}
     assert words[kind] in runs["f"].error
     assert "'f', which did not complete" in runs["g"].error
+
+
+@pytest.mark.parametrize("kind", ["opens", "shuts"])
+def test_nothing_costly_begins_before_a_gate_and_nothing_at_all_after_one_that_fails(store, bench, flow, kind):
+    nodes = f"a:one early:costly gate:{kind} after:sum late:costly cheap:sum"
+    ways = ("a>early", "early>gate", "gate>after", "a>late", "late>cheap")
+    run = execute(flow(nodes, *ways), catalogue=bench.catalogue)
+    assert bench.begun.wait(30)
+    assert bench.order == ["a", "early"]  # the gate takes from them
+    bench.go_on.set()
+    assert run.ended.wait(30)
+    done, runs = seen(store, run)
+    whole, gate, rest, why = {
+        "opens": ("completed", "completed", "completed", None),
+        "shuts": ("failed", "failed", "skipped", "'gate' stopped the run"),
+    }[kind]
+    assert (done.status, runs["late"].error) == (whole, why)
+    before = {"a": "completed", "early": "completed"}
+    assert statuses(runs) == before | {"gate": gate, "after": rest, "late": rest, "cheap": rest}
+
+
+def test_a_gate_that_is_skipped_holds_nothing_back(bench, flow, ended):
+    _, runs = ended(flow("a:one f:bad gate:opens late:costly", "a>f", "f>gate", "a>late"))
+    assert statuses(runs) == {"a": "completed", "f": "failed", "gate": "skipped", "late": "completed"}
 
 
 def test_what_a_node_notes_is_its_output(ended, flow):

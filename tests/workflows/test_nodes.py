@@ -7,6 +7,7 @@ import pytest
 
 import medfusion as mf
 from medfusion_jupyter.nn import fusions, heads, image_encoders, table_encoders
+from medfusion_jupyter.workflows.workflow_run import WorkflowFailed
 
 
 @pytest.mark.parametrize(
@@ -77,5 +78,25 @@ def test_a_stored_cohort_is_checked_and_cross_validated(store):
     assert run.output("check").looked_at
     assert len(run.output("cross_validate").jobs) == 2
     assert run.node_runs[2].output["job_id"] == run.output("cross_validate").job_id
+    linked = [store.jobs.get(job.job_id) for job in run.output("cross_validate").jobs]
+    linked.append(store.jobs.get(run.output("cross_validate").job_id))
+    assert {job.workflow_execution_id for job in linked} == {run.id}
     again = wf.run().wait(200)
     assert again.nodes.loc["cross_validate", "status"] == "cached"
+
+
+def test_a_check_stops_a_run_before_its_training_and_shows_what_it_found(store):
+    cohort = mf.synthetic_cohort(n=120, image_size=16)
+    leaking = cohort.frame.assign(answer=cohort.target_codes * 2 + 1)
+    roles = {k: v for k, v in cohort.roles().items() if k in ("image", "image_root", "patient", "numeric")}
+    mf.Cohort(leaking, target=cohort.target.name, **roles).derive("told", "answer").save("leaking")
+    wf = mf.Workflow("guarded")
+    source = wf.add("source.dataset", name="leaking")
+    wf.connect(source, wf.add("cohort.check", folds=2, images=20, stop_at="error"))
+    wf.connect(source, wf.add("cross_validate", folds=2, epochs=1, image_encoder=None))
+    run = wf.run()
+    with pytest.raises(WorkflowFailed, match="stop_at='error'"):
+        run.wait(120)
+    assert dict(run.nodes["status"]) == {"dataset": "completed", "check": "failed", "cross_validate": "skipped"}
+    assert "told" in run.node_runs[1].output["preview"]["text/html"]
+    assert store.jobs.list().items == []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from medfusion_jupyter.data.checks.columns import check_columns
 from medfusion_jupyter.data.checks.counts import check_counts
 from medfusion_jupyter.data.checks.duplicates import check_duplicates
-from medfusion_jupyter.data.checks.findings import Finding, Findings
+from medfusion_jupyter.data.checks.findings import CheckFailed, Finding, Findings, StopAt
 from medfusion_jupyter.data.checks.images import check_images
 from medfusion_jupyter.data.checks.inspection import Inspection
 from medfusion_jupyter.data.checks.outcomes import check_outcomes
@@ -33,7 +33,7 @@ CHECKS: tuple[Callable[[Inspection], Iterable[Finding]], ...] = (
     check_columns,
 )
 
-__all__ = ["CHECKS", "Finding", "Findings", "check_cohort"]
+__all__ = ["CHECKS", "CheckFailed", "Finding", "Findings", "StopAt", "check_cohort"]
 
 
 def check_cohort(

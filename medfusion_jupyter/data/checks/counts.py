@@ -13,6 +13,7 @@ from medfusion_jupyter.data.checks.inspection import Inspection
 
 if TYPE_CHECKING:
     from medfusion_jupyter.data.cohort import Cohort
+    from medfusion_jupyter.data.targets import TaskValues
 
 EVENTS_A_COLUMN = 10
 """Peduzzi et al., J Clin Epidemiol 49 (1996): with fewer events a variable the coefficients of a regression are unreliable."""
@@ -20,7 +21,7 @@ EVENTS_A_COLUMN = 10
 SIDES = 3
 """Training, validation and test."""
 
-WORDS = {"classification": "class", "ordinal": "grade", "multilabel": "label"}
+WORDS = {"classification": "class", "ordinal": "grade", "multilabel": "label", "multi_task": "outcome"}
 
 
 def check_counts(inspection: Inspection) -> Iterator[Finding]:
@@ -58,17 +59,17 @@ def _patients(cohort: Cohort, rows: NDArray[np.bool_]) -> int:
     return len(np.unique(cohort.patient_codes[rows]))
 
 
-def _events(cohort: Cohort) -> tuple[int, str]:
-    """How many patients the target can teach something about, and who they are."""
-    values, task = cohort.targets, cohort.target.task
+def _events(cohort: Cohort, part: TaskValues) -> tuple[int, str]:
+    """How many patients a target can teach something about, and who they are."""
+    patients, values, task = cohort.patient_codes[part.rows], part.values, part.target.task
     if task == "regression":
-        return cohort.num_patients, "patients"
+        return len(np.unique(patients)), "patients"
     if task == "survival":
-        return _patients(cohort, values[:, 1] == 1), "patients with the event"
+        return len(np.unique(patients[values[:, 1] == 1])), "patients with the event"
     if task == "multilabel":
-        rarest = min(_patients(cohort, column == side) for column in values.T for side in (0, 1))
+        rarest = min(len(np.unique(patients[column == side])) for column in values.T for side in (0, 1))
         return rarest, "patients on the rarer side of the rarest label"
-    counts = sorted(_patients(cohort, stratum.rows) for stratum in cohort.target.strata(values))
+    counts = sorted(len(np.unique(patients[one.rows])) for one in part.target.strata(values))
     return sum(counts[:-1]), "patients outside the largest class"
 
 
@@ -77,7 +78,10 @@ def _events_a_column(inspection: Inspection) -> Iterator[Finding]:
     width = len(cohort.numeric)
     for column in cohort.categorical:
         width += max(1, len({name for name in cohort.names(column) if name is not None}) - 1)
-    events, who = _events(cohort)
+    found = {name: _events(cohort, part) for name, part in cohort.target.by_part(cohort.targets).items()}
+    poorest = min(found, key=lambda name: found[name])
+    events, who = found[poorest]
+    who += f" of {poorest!r}" if poorest else ""
     if width and events < EVENTS_A_COLUMN * width:
         yield Finding(
             "warning",

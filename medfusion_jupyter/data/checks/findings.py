@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal, overload
 
+from medfusion_jupyter.data.errors import CohortError
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -14,6 +16,12 @@ Severity = Literal["error", "warning", "note"]
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 """`error`: what is trained or tested would be wrong. `warning`: it may be, look at it. `note`: good to know."""
+
+StopAt = Literal["error", "warning", "never"]
+"""The least severity that a check does not go on with."""
+
+MOST_SHOWN = 10
+"""So many findings are told in an error."""
 
 STYLE = """<style>
 .mf-checks { font-size: var(--jp-ui-font-size1, 13px); max-width: 860px; }
@@ -40,6 +48,20 @@ class Finding:
     what: str
     why: str
     fix: str
+
+
+class CheckFailed(CohortError):
+    """What `cohort.check` found is of a severity that it was to stop at. findings: all that it found."""
+
+    def __init__(self, findings: Findings, stop_at: Severity) -> None:
+        grave = [one for one in findings if SEVERITIES.index(one.severity) <= SEVERITIES.index(stop_at)]
+        shown = "\n".join(f"- {one.severity}: {one.where}: {one.what} {one.fix}" for one in grave[:MOST_SHOWN])
+        more = f"\n- and {len(grave) - MOST_SHOWN} more" if len(grave) > MOST_SHOWN else ""
+        super().__init__(
+            f"The check of the cohort stops here, for stop_at={stop_at!r}:\n{shown}{more}\nMend them, or set stop_at='never' "
+            "to go on nevertheless."
+        )
+        self.findings = findings
 
 
 class Findings(Sequence[Finding]):
@@ -85,6 +107,14 @@ class Findings(Sequence[Finding]):
     def notes(self) -> list[Finding]:
         """Those that are good to know."""
         return [finding for finding in self if finding.severity == "note"]
+
+    def stop_at(self, severity: StopAt) -> None:
+        """Raise CheckFailed where there is a finding of that severity or a graver one."""
+        grave = {"error": self.errors, "warning": [*self.errors, *self.warnings], "never": []}
+        if severity not in grave:
+            raise CohortError(f"stop_at={severity!r} is no severity to stop at: choose one of {', '.join(grave)}.")
+        if severity != "never" and grave[severity]:
+            raise CheckFailed(self, severity)
 
     def to_frame(self) -> pd.DataFrame:
         """One row a finding, with the columns of Finding."""
