@@ -206,7 +206,7 @@ def planes_of(path: Path, window: Window = None) -> Planes:
         reader.plane(path)  # refuses a volume before it is read
         return in_window(reader.read(path), window, path).shown()
     _refuse_window(path, window)
-    with Image.open(path) as image:
+    with _opened(path) as image:
         _refuse_pages(path, image)
         upright: Image.Image = ImageOps.exif_transpose(image)
         if upright.mode == "F":
