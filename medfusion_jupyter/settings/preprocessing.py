@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from medfusion_jupyter.settings.refusals import reason
+
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -32,8 +34,8 @@ class PreprocessingSettings(BaseModel):
         for error in refused.errors():
             name = str(error["loc"][0]) if error["loc"] else ""
             unknown = f"there is no such setting; there are {', '.join(fields)}"
-            reason = unknown if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
-            reasons.setdefault(name, []).append(reason)
+            why = unknown if error["type"] == "extra_forbidden" else reason(error, type(self))
+            reasons.setdefault(name, []).append(why)
             values.setdefault(name, error["input"])
         return [
             (f"{name}={values[name]!r}: " if name else "")

@@ -322,8 +322,28 @@ class RegisterSettings(NodeSettings):
     ]
 
 
+class ModelExportSettings(NodeSettings):
+    """Settings of `model.export`, which are those of that function."""
+
+    path: Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="file to write; what is there is replaced",
+            examples=["model.zip", "model.onnx"],
+        ),
+    ]
+    format: Annotated[
+        Literal["archive", "onnx"] | None,
+        Field(
+            description="archive (.zip), which another MedFusion takes in, or onnx (.onnx) with a card of its preprocessing "
+            "beside it; by default by the path's ending"
+        ),
+    ] = None
+
+
 class ExportSettings(NodeSettings):
-    """Settings of `model.export` and `predictions.export`."""
+    """Settings of `predictions.export`."""
 
     path: Annotated[str, Field(min_length=1, description="file to write; what is there is replaced")]
 
