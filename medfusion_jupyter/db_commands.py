@@ -100,3 +100,7 @@ def _restore(engine: Engine, arguments: argparse.Namespace) -> None:
     )
     if not back.with_files:
         print(f"This backup is of rows alone: their files are looked for where they were, in {back.homes[0]}.")
+    if back.without_images:
+        print("A backup holds no images. Put these folders back before you train or predict with their cohorts:")
+        for name, folder in back.without_images.items():
+            print(f"  {name}: {folder}")

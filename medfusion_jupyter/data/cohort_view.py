@@ -26,7 +26,7 @@ VOLUMES = 4
 SIDE = 88
 BARS = "▁▂▃▄▅▆▇█"
 STYLE = """<style>
-.mf-cohort { font-size: var(--jp-ui-font-size1, 13px); max-width: 760px; }
+.mf-cohort { font-size: var(--jp-ui-font-size1, 13px); max-width: 800px; }
 .mf-cohort table { border-collapse: collapse; margin: 6px 0; }
 .mf-cohort th, .mf-cohort td { padding: 2px 12px 2px 0; text-align: left !important; font-variant-numeric: tabular-nums; }
 .mf-cohort .mf-bar { display: inline-block; height: 9px; background: var(--jp-brand-color1, #1976d2); margin-right: 6px; }

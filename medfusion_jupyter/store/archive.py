@@ -10,11 +10,12 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from medfusion_jupyter.store.durable_files import write_durably
+from medfusion_jupyter.store.durable_files import TEMPORARY, lock, write_durably
 from medfusion_jupyter.store.errors import StoreError
 
 FORMAT = 1
@@ -62,10 +63,13 @@ class ArchiveWriter:
     """Fills the archive at `path`; it is one once `finish` has returned."""
 
     def __init__(self, path: Path) -> None:
-        # it is closed by `close`: what writes a part of it may fail
-        self._tar = tarfile.open(path, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
+        # they are closed by `close`: what writes a part of it may fail
+        self._file = open(path, "wb")  # noqa: SIM115
+        lock(self._file)
+        self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
         self._digests: dict[str, str] = {}
         self._add_json(HEADER, {"format": FORMAT})
+        self._file.flush()  # by its header and its lock `delete_unfinished` knows it
 
     def add_file(self, relative: str, file: IO[bytes], size: int) -> None:
         """Carry a file that lies at `relative` under the home."""
@@ -83,10 +87,11 @@ class ArchiveWriter:
         seal = self._digests[MANIFEST].encode()
         self._add(SEAL, io.BytesIO(seal), len(seal))
         self._tar.close()
+        self._file.flush()
 
     def close(self) -> None:
         """Let go of the file."""
-        self._tar.fileobj.close()
+        self._file.close()
 
     def _add_json(self, name: str, value: Mapping[str, Any]) -> None:
         data = json.dumps(value).encode()
@@ -98,6 +103,15 @@ class ArchiveWriter:
         reader = _Digesting(file)
         self._tar.addfile(member, reader)
         self._digests[name] = reader.digest.hexdigest()
+
+
+def delete_unfinished(folder: Path) -> None:
+    """Delete the archives in `folder` whose writers were killed: they have their temporary names still, and nobody's lock."""
+    for path in folder.glob(".*.tmp"):
+        if TEMPORARY.fullmatch(path.name):
+            with suppress(OSError), open(path, "rb") as file:
+                if file.read(len(HEADER)) == HEADER.encode() and lock(file):
+                    path.unlink()
 
 
 class _Digesting(io.RawIOBase):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-import re
 import stat
 import tempfile
 from collections import defaultdict
@@ -18,8 +17,8 @@ from typing import IO, Any
 from sqlalchemy import Connection, Engine, Table
 
 from medfusion_jupyter.store import sequences
-from medfusion_jupyter.store.archive import FOLDERS, ArchiveWriter, Manifest, below
-from medfusion_jupyter.store.durable_files import write_durably
+from medfusion_jupyter.store.archive import FOLDERS, ArchiveWriter, Manifest, below, delete_unfinished
+from medfusion_jupyter.store.durable_files import TEMPORARY, write_durably
 from medfusion_jupyter.store.errors import DatabaseTooNew, StoreError
 from medfusion_jupyter.store.location import home
 from medfusion_jupyter.store.migrate import HEAD, lineage, revision_of, table_names
@@ -33,8 +32,6 @@ PATH_COLUMNS = {
     "datasets": ("data_path",),
 }
 """Columns that name a file or folder, which may lie under the home."""
-
-_TEMPORARY = re.compile(r"\..*\.[0-9a-f]{32}\.tmp")  # as `write_durably` names them
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,8 @@ def back_up(engine: Engine, path: Path, *, with_files: bool = True) -> Backup:
     """Write the rows of the database, and the files under the home that they name, to a new file at `path`.
 
     The rows are those of one moment. A row whose file is deleted before it is copied is left out, as if the deletion had
-    come first. Raises StoreError where `path` is there already or cannot be written, and where there is nothing to save;
+    come first. What killed backups left in the folder of `path` is deleted. Raises StoreError where `path` is there
+    already or cannot be written, and where there is nothing to save;
     DatabaseTooNew where a newer version of MedFusion wrote the database.
     """
     path = path.absolute()
@@ -87,6 +85,7 @@ def back_up(engine: Engine, path: Path, *, with_files: bool = True) -> Backup:
         raise StoreError(f"{path} is there already, and no backup is written over: name another file.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        delete_unfinished(path.parent)
         with ExitStack() as spooled:
             return _back_up(engine, path, with_files, spooled)
     except OSError as error:
@@ -248,7 +247,7 @@ def _carry(archive: ArchiveWriter, relative: str, kept: _Kept) -> None:
         return
     for folder, _, names in os.walk(top):
         for name in sorted(names):
-            if not _TEMPORARY.fullmatch(name):
+            if not TEMPORARY.fullmatch(name):
                 _carry_file(archive, (Path(folder) / name).relative_to(home()).as_posix(), kept)
 
 

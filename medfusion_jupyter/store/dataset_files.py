@@ -88,6 +88,16 @@ def analyzed(folder: Path) -> dict[str, Any]:
     return found
 
 
+def place_of_images(folder: Path) -> tuple[str | None, Path | None]:
+    """The name of the cohort in `folder`, and where its images lie; None where its card does not say."""
+    try:
+        card = _card(folder)
+    except BadValue:
+        return None, None
+    root = card["roles"].get("image_root")
+    return card.get("name"), Path(root) if root and _image_columns(card["roles"]) else None
+
+
 def _numbers(texts: list[str]) -> dict[str, Any]:
     numbers = []
     for text in texts:

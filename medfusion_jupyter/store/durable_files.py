@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import re
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+TEMPORARY = re.compile(r"\..*\.[0-9a-f]{32}\.tmp")
+"""Names that `write_durably` gives until a file is whole."""
 
 
 def write_durably(path: Path, write: Callable[[Path], None]) -> None:
@@ -27,6 +32,15 @@ def write_durably(path: Path, write: Callable[[Path], None]) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def lock(file: IO[bytes]) -> bool:
+    """Whether nobody held `file`, which is then ours until it is closed, however its process ends."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # somebody does, or the file system knows no locks
+        return False
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from medfusion_jupyter.store import sequences
 from medfusion_jupyter.store.archive import Archive, Manifest, below
 from medfusion_jupyter.store.backup import PATH_COLUMNS
+from medfusion_jupyter.store.dataset_files import CARD, place_of_images
 from medfusion_jupyter.store.errors import BackupTooNew, StoreError
 from medfusion_jupyter.store.location import home
 from medfusion_jupyter.store.migrate import BASE, HEAD, alone, lineage, migrating, revision_of
@@ -22,13 +23,15 @@ from medfusion_jupyter.store.portable_rows import reflected, tables_with_rows, w
 
 @dataclass(frozen=True)
 class Restored:
-    """What was brought back. rows: number by table; with_files: False for a backup of rows alone."""
+    """What was brought back. rows: number by table; with_files: False for a backup of rows alone; without_images: the
+    cohorts whose folder of images is not on this machine, with that folder: a backup holds tables, no images."""
 
     revision: str
     rows: dict[str, int]
     files: int
     with_files: bool
     homes: list[str]
+    without_images: dict[str, str]
 
 
 def restore(engine: Engine, path: Path) -> Restored:
@@ -58,7 +61,10 @@ def restore(engine: Engine, path: Path) -> Restored:
             raise StoreError(
                 f"The rows of {path} do not go into {engine.url.render_as_string()}: {what}. No row was restored."
             ) from error
-        return Restored(manifest.revision, manifest.rows, len(archive.files()), manifest.with_files, manifest.homes)
+        files = archive.files()
+        return Restored(
+            manifest.revision, manifest.rows, len(files), manifest.with_files, manifest.homes, _without_images(files)
+        )
 
 
 def _refuse_rows(engine: Engine, connection: Connection) -> None:
@@ -83,6 +89,15 @@ def _write_files(archive: Archive) -> None:
             )
     for relative in missing:
         archive.extract(relative, home() / relative)
+
+
+def _without_images(files: list[str]) -> dict[str, str]:
+    missing = {}
+    for card in (Path(file) for file in files if Path(file).name == CARD):
+        name, root = place_of_images(home() / card.parent)
+        if root is not None and not root.is_dir():
+            missing[name or card.parent.name] = str(root)
+    return missing
 
 
 def _write_all_rows(engine: Engine, archive: Archive) -> None:

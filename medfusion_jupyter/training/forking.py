@@ -94,8 +94,9 @@ def begin_from(checkpoint: Checkpoint, state: LoopState, config: TrainingConfig,
         checkpoint = beginning_of_fork(checkpoint, state, config)
     states = restore(checkpoint, state)
     # the place lies between two steps, which may have other batches of the same rows now
-    before: int = checkpoint.description["config"].get("accumulate_grad_batches", 1)
-    state.batch = state.batch // before * config.accumulate_grad_batches
+    before, now = checkpoint.description["config"].get("accumulate_grad_batches", 1), config.accumulate_grad_batches
+    if now != before:
+        state.batch = -(-state.batch // before) * now  # an epoch's last step may have fewer batches
     return states
 
 

@@ -1,9 +1,11 @@
 """A backup is of one moment, whole or not there; what is restored from it reads as what was saved."""
 
+import json
 import os
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from sqlalchemy import text
 
 from medfusion_jupyter.store import StoreError, UnknownId, open_store
 from medfusion_jupyter.store import backup as backup_module
-from medfusion_jupyter.store.archive import Archive
+from medfusion_jupyter.store.archive import Archive, ArchiveWriter
 from medfusion_jupyter.store.backup import back_up
 from medfusion_jupyter.store.restore import restore
 
@@ -153,6 +155,22 @@ def test_what_comes_back_reads_as_what_was_saved(place, tmp_path, here, source, 
     expected = everything(new, tmp_path / "new")
     restore(third.engine, tmp_path / "c.tar")
     assert everything(third, tmp_path / "third") == expected
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_it_says_which_cohorts_have_no_images_where_they_are_brought_back(place, tmp_path, gone):
+    old = place("sqlite", "old")
+    images = tmp_path / "old" / "cache" / "synthetic" / "k"
+    images.mkdir(parents=True)
+    card = {"name": "hips", "roles": {"target": "y", "image": "file", "image_root": str(images)}}
+    write(tmp_path / "old" / "datasets" / "abc" / "cohort.json", json.dumps(card))
+    of_table = {"name": "table", "roles": {"target": "y", "image": None, "image_root": None}}
+    write(tmp_path / "old" / "datasets" / "def" / "cohort.json", json.dumps(of_table))
+    back_up(old.engine, tmp_path / "b.tar")
+    if gone:
+        images.rmdir()
+    restored = restore(place("sqlite", "new").engine, tmp_path / "b.tar")
+    assert restored.without_images == ({"hips": str(images)} if gone else {})
 
 
 def test_json_null_and_no_value_stay_apart(place, tmp_path):
@@ -314,8 +332,15 @@ def test_a_backup_that_is_killed_leaves_no_file_and_a_sound_store(either_databas
     assert not path.exists()
     assert everything(old, tmp_path / "old") == before
     make_job(old, here, "goes on")
-    back_up(old.engine, path)
+    (left,) = tmp_path.glob(".*.tmp")
+    others = write(tmp_path / f".notes.{'0' * 32}.tmp")
+    under_way = tmp_path / f".c.tar.{'1' * 32}.tmp"
+    with closing(ArchiveWriter(under_way)):
+        back_up(old.engine, path)
     Archive(path).close()
+    assert not left.exists()
+    assert others.exists()
+    assert under_way.exists()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ import medfusion as mf
 from medfusion_jupyter.store import open_store
 from medfusion_jupyter.training import Callback
 from medfusion_jupyter.training.checkpoints import CheckpointWriter, read_checkpoint, write_checkpoint
+from medfusion_jupyter.training.config import TrainingConfig
+from medfusion_jupyter.training.forking import begin_from
 from medfusion_jupyter.training.state import restore
 
 SETTINGS = {
@@ -118,16 +120,19 @@ def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(loop_of, settings, tm
         with pytest.raises(Cut):
             first.run()
         writer = CheckpointWriter()
-        writer.save(tmp_path / "cut.safetensors", *first.snapshot(), then=lambda size: None)
+        tensors, description = first.snapshot()
+        config = TrainingConfig.of(settings)
+        description["config"] = config.model_dump(mode="json")
+        writer.save(tmp_path / "cut.safetensors", tensors, description, then=lambda size: None)
         writer.wait()
         rows_after = Rows()
         second = loop_of(callbacks=[Drawing(), rows_after], **settings)
         torch.rand(7)
         random.random()
         np.random.rand(3)
-        states = restore(read_checkpoint(tmp_path / "cut.safetensors"), second.state)
+        states = begin_from(read_checkpoint(tmp_path / "cut.safetensors"), second.state, config, "job_0001")
         second.callbacks.load_state_dicts(states)
-        assert second.state.step == at
+        assert (second.state.step, second.state.batch) == (at, first.state.batch)
         second.run()
         same(expected, everything(second))
         assert rows_after.rows.items() <= rows.rows.items()
