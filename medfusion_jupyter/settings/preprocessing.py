@@ -57,6 +57,7 @@ class ImagePreprocessing(PreprocessingSettings):
         Field(
             description="what is kept of an image: foreground (the box of what is not black), the share of each side around the "
             "centre, such as 0.8, or [left, top, right, bottom] as shares of the width and height; None keeps all",
+            json_schema_extra={"unit": "share of the side"},
         ),
     ] = None
     clahe: Annotated[
@@ -79,6 +80,7 @@ class ImagePreprocessing(PreprocessingSettings):
         Field(
             description="which mean and standard deviation become 0 and 1: those of the training part, of each image, of "
             "ImageNet, or [mean, standard deviation] as shares of the full range",
+            json_schema_extra={"unit": "share of the full range"},
         ),
     ] = "training"
 
@@ -99,7 +101,10 @@ class TablePreprocessing(PreprocessingSettings):
 
     impute: Annotated[
         Literal["median", "mean"] | float,
-        Field(description="what stands for a missing number: the column's median or mean, or a number"),
+        Field(
+            description="what stands for a missing number: the column's median or mean, or a number",
+            json_schema_extra={"unit": "as the column"},
+        ),
     ] = "median"
     indicators: Annotated[
         bool,

@@ -80,15 +80,32 @@ class TrainingSettings(
         Side | tuple[Side, Side, Side],
         Field(
             description="side in pixels to which images are scaled, 8 to 1024; for volumes (depth, height, width) in voxels, "
-            "such as (32, 64, 64)"
+            "such as (32, 64, 64)",
+            json_schema_extra={"unit": "px"},
         ),
     ] = 128
     augment: Annotated[
         Augmentation | None,
         Field(description="True (the defaults of Augmentation), False, or its settings as a dict"),
     ] = Augmentation()
-    val: Annotated[float, Field(gt=0, lt=1, description="share of rows for validation, by patient")] = 0.2
-    test: Annotated[float, Field(ge=0, lt=1, description="share of rows that training never sees, by patient")] = 0.2
+    val: Annotated[
+        float,
+        Field(
+            gt=0,
+            lt=1,
+            description="share of rows for validation, by patient",
+            json_schema_extra={"unit": "share of rows"},
+        ),
+    ] = 0.2
+    test: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="share of rows that training never sees, by patient",
+            json_schema_extra={"unit": "share of rows"},
+        ),
+    ] = 0.2
 
     @field_validator("augment", mode="before")
     @classmethod
