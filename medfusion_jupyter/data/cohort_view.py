@@ -58,7 +58,11 @@ def html_of(cohort: Cohort) -> str:
     if cohort.patient is not None:
         facts.append(f"{cohort.num_patients:,} patients")
     facts += map(html.escape, _images(cohort))
-    notes = []
+    notes = [
+        f"{what} preprocessed: {', '.join(f'{name} {value}' for name, value in steps.to_json().items())}."
+        for what, steps in (("Images", cohort.image_preprocessing), ("Table", cohort.table_preprocessing))
+        if steps.to_json()
+    ]
     if cohort.patient is not None and cohort.num_patients < len(cohort):
         most = int(np.bincount(cohort.patient_codes).max())
         notes.append(f"Patients have up to {most} rows: a split keeps each on one side.")
