@@ -65,9 +65,11 @@ def _by_name(folder: Path) -> dict[str, list[str]]:
     by_name: dict[str, list[str]] = {}
     try:
         with os.scandir(folder) as entries:
-            files = {entry.name: entry.is_file() for entry in entries}
+            files = {entry.name: _is_file(entry) for entry in entries}
     except (FileNotFoundError, NotADirectoryError):
         return by_name
+    except OSError as error:
+        raise CohortError(f"The folder {folder} of images cannot be read: {error.strerror}.") from error
     for name, is_file in files.items():
         stem = stem_of(name) if is_file else None
         if stem is not None:
@@ -76,6 +78,13 @@ def _by_name(folder: Path) -> dict[str, list[str]]:
     for name in files:
         by_name.setdefault(name, [name])  # a folder: the files of a DICOM series
     return by_name
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
 
 
 def why_unreadable(path: Path) -> str | None:
