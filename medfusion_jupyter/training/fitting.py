@@ -117,8 +117,8 @@ def _refuse_few_events(split: Split, part: TaskValues) -> None:
     events = {name: int(event[rows].sum()) for name, rows in split.rows.items()}
     if events["train"] < 2:
         raise ConfigError(
-            f"The training part has {events['train']} event of the target {part.target.name!r}: from less than two nothing can be "
-            "learned, and ten for each column are usual. Give more rows, or follow them for longer."
+            f"The training part has {events['train']} event of the target {part.target.name!r}: from less than two nothing can "
+            "be learned, and ten for each column are usual. Give more rows, or follow them for longer."
         )
     if not events["val"]:
         raise ConfigError(
