@@ -71,7 +71,7 @@ def test_a_job_is_steered_from_the_terminal(running, store, capsys):
 def test_what_cannot_be_asked_of_a_job_is_said_in_words(running, store, capsys):
     for words, said in (
         (["set", "job_0001", "batch_size=8"], "medfusion set: batch_size cannot be changed in a run; lr, "),
-        (["set", "job_0001", "lr=99"], "less than or equal to 10"),
+        (["set", "job_0001", "lr=99"], "lr=99: give a number above 0 and at most 10."),
         (["resume", "job_0001"], "'resume' is possible when it is paused"),
         (["pause", "job_0999"], "no job 'job_0999'"),
         (["status", "job_0999"], "no job 'job_0999'"),

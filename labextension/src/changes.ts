@@ -19,7 +19,7 @@ export function textsOf(settings: IJobSettings): Texts {
   return texts;
 }
 
-/** The settings whose text was changed. Throws where a text is no number; the server checks their ranges. */
+/** The settings whose text was changed; a text that is no number goes as it is to the server, which says what is allowed. */
 export function changesOf(before: Texts, texts: Texts): IChanges {
   const changes: { [name: string]: unknown } = {};
   for (const [name, text] of Object.entries(texts)) {
@@ -31,10 +31,9 @@ export function changesOf(before: Texts, texts: Texts): IChanges {
       changes[name] = trimmed === 'all' ? 'all' : parts(trimmed);
     } else if (name === 'patience' && trimmed.toLowerCase() === 'none') {
       changes[name] = null;
-    } else if (trimmed === '' || Number.isNaN(Number(trimmed))) {
-      throw new Error(`${name}: '${trimmed}' is no number.`);
     } else {
-      changes[name] = Number(trimmed);
+      const number = trimmed === '' ? NaN : Number(trimmed);
+      changes[name] = Number.isNaN(number) ? trimmed : number;
     }
   }
   return changes;

@@ -152,10 +152,9 @@ function activate(
       const jobId = String(args['job_id']);
       try {
         const settings = await model.settings(jobId);
-        const changes = await askForChanges(jobId, settings, trans);
-        if (changes !== null) {
-          await model.change(jobId, changes);
-        }
+        await askForChanges(jobId, settings, trans, changes =>
+          model.change(jobId, changes)
+        );
       } catch (error) {
         said(error);
       }

@@ -386,10 +386,11 @@ class Cohort:
 
     def save(self, name: str, description: str = "") -> Cohort:
         """Keep the cohort under `name` in the store's datasets, with its fingerprint; its images stay where they are."""
+        store = open_store()  # says where the home cannot be used
         self.name = name
         folder = home() / "datasets" / self.fingerprint
         self.write(folder)
-        open_store().datasets.save(
+        store.datasets.save(
             name,
             data_path=str(folder),
             fingerprint=self.fingerprint,

@@ -69,7 +69,7 @@ class FTTransformer(TableEncoder):
 
     def encode(self, numeric: Tensor, codes: Tensor) -> Encoded:
         columns = self.columns(numeric, codes)
-        tokens = self.norm(self.blocks(torch.cat([self.summary.expand(len(columns), 1, -1), columns], dim=1)))
+        tokens = self.norm(self.blocks(torch.cat([self.summary.expand(columns.shape[0], 1, -1), columns], dim=1)))
         return Encoded(tokens[:, 0], tokens[:, 1:])
 
     def forward(self, numeric: Tensor, codes: Tensor) -> Tensor:

@@ -122,7 +122,9 @@ class Cox(SurvivalHead):
         assert self.log_baseline is not None
         # nothing has happened before the first event
         steps = torch.cat([self.log_baseline.new_full((1,), -torch.inf), self.log_baseline])
-        log_baseline = steps[torch.searchsorted(self.baseline_times, times.to(self.baseline_times), right=True)]
+        # counted, for ONNX knows no searchsorted
+        events_until = (self.baseline_times <= times.to(self.baseline_times)[:, None]).sum(dim=1)
+        log_baseline = steps[events_until]
         return torch.exp(-torch.exp(log_baseline + outputs.float()))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *given: Any) -> None:

@@ -82,7 +82,7 @@ class CrossAttention(Fusion):
         seen = []
         for m, one in enumerate(encoded):
             others = [k for k in range(len(encoded)) if k != m] or [m]
-            nothing = self.nothing[m].to(keys[0].dtype).expand(len(present), 1, -1)
+            nothing = self.nothing[m].to(keys[0].dtype).expand(present.shape[0], 1, -1)
             looked_at = torch.cat([nothing, *(keys[k] for k in others)], dim=1)
             hidden = ~torch.cat([_everything_visible(nothing), *(visible[k] for k in others)], dim=1)
             query = self.queries[m](one.vector).unsqueeze(1)

@@ -115,7 +115,7 @@ class TorchvisionViT(ImageEncoder):
 
     def encode(self, images: Tensor) -> Encoded:
         patches = positions_as_tokens(self.patches(images))
-        tokens = torch.cat([self.class_token.expand(len(images), -1, -1), patches], dim=1) + self.positions
+        tokens = torch.cat([self.class_token.expand(images.shape[0], -1, -1), patches], dim=1) + self.positions
         tokens = self.norm(self.through(self.stages, self.dropout(tokens)))
         return Encoded(tokens[:, 0], tokens[:, 1:])
 

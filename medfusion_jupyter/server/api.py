@@ -138,7 +138,7 @@ class StoreHandler(APIHandler):
             # in JSON's way: a query is text, and text stands for numbers
             return shape.model_validate_strings(ours)
         except ValidationError as refused:
-            field, message = _first(refused)
+            field, message = _first(refused, shape)
             raise ApiError(400, "bad-request", message, field) from None
 
     def body_as(self, shape: type[Shape]) -> Shape:
@@ -152,7 +152,7 @@ class StoreHandler(APIHandler):
             first = refused.errors()[0]
             if first["type"] == "json_invalid":
                 raise ApiError(400, "bad-request", f"The request is no JSON: {first['msg']}.") from None
-            field, message = _first(refused)
+            field, message = _first(refused, shape)
             raise ApiError(422, "invalid", message, field) from None
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -197,8 +197,8 @@ class NotFound(StoreHandler):
         )
 
 
-def _first(refused: ValidationError) -> tuple[str | None, str]:
+def _first(refused: ValidationError, shape: type[BaseModel]) -> tuple[str | None, str]:
+    from medfusion_jupyter.settings.refusals import in_words
+
     first = refused.errors()[0]
-    field = ".".join(str(part) for part in first["loc"]) or None
-    reason = first["msg"].removeprefix("Value error, ")
-    return field, f"{field or 'The request'}: {reason}."
+    return ".".join(str(part) for part in first["loc"]) or None, in_words(first, shape)

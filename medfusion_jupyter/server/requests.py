@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from medfusion_jupyter.settings.training import TrainingSettings
 from medfusion_jupyter.store.status import ExecutionStatus, JobStatus
 from medfusion_jupyter.store.texts import storable
 
@@ -48,6 +49,10 @@ class Body(BaseModel):
     """A JSON object. A number is not taken for a text, nor a text for a number."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+def _meaning(setting: str) -> str | None:
+    return TrainingSettings.model_fields[setting].description
 
 
 class PageQuery(Query):
@@ -249,16 +254,14 @@ class JobChanges(Body):
     description: Description | None = None
     priority: Priority | None = None
     not_before: NotBefore | None = None
-    lr: Annotated[float | None, Field(gt=0, le=10, description="peak learning rate")] = None
-    encoder_lr: Annotated[
-        float | None, Field(gt=0, le=10, description="that of the encoders, where they have one of their own")
-    ] = None
-    epochs: Annotated[int | None, Field(ge=1, le=100_000)] = None
-    patience: Annotated[int | None, Field(ge=1, le=2**31)] = None
-    min_delta: Annotated[float | None, Field(ge=0, allow_inf_nan=False)] = None
+    lr: Annotated[float | None, Field(gt=0, le=10, description=_meaning("lr"))] = None
+    encoder_lr: Annotated[float | None, Field(gt=0, le=10, description=_meaning("encoder_lr"))] = None
+    epochs: Annotated[int | None, Field(ge=1, le=100_000, description=_meaning("epochs"))] = None
+    patience: Annotated[int | None, Field(ge=1, description=_meaning("patience"))] = None
+    min_delta: Annotated[float | None, Field(ge=0, allow_inf_nan=False, description=_meaning("min_delta"))] = None
     unfreeze: Annotated[
         Literal["all"] | list[Annotated[str, Field(max_length=200)]] | None,
-        Field(description="parts of what is frozen that shall learn, or all"),
+        Field(description=_meaning("unfreeze")),
     ] = None
 
     def of_run(self) -> dict[str, Any]:

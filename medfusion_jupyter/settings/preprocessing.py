@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from medfusion_jupyter.settings.refusals import reason
+
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -32,8 +34,8 @@ class PreprocessingSettings(BaseModel):
         for error in refused.errors():
             name = str(error["loc"][0]) if error["loc"] else ""
             unknown = f"there is no such setting; there are {', '.join(fields)}"
-            reason = unknown if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
-            reasons.setdefault(name, []).append(reason)
+            why = unknown if error["type"] == "extra_forbidden" else reason(error, type(self))
+            reasons.setdefault(name, []).append(why)
             values.setdefault(name, error["input"])
         return [
             (f"{name}={values[name]!r}: " if name else "")
@@ -55,6 +57,7 @@ class ImagePreprocessing(PreprocessingSettings):
         Field(
             description="what is kept of an image: foreground (the box of what is not black), the share of each side around the "
             "centre, such as 0.8, or [left, top, right, bottom] as shares of the width and height; None keeps all",
+            json_schema_extra={"unit": "share of the side"},
         ),
     ] = None
     clahe: Annotated[
@@ -77,6 +80,7 @@ class ImagePreprocessing(PreprocessingSettings):
         Field(
             description="which mean and standard deviation become 0 and 1: those of the training part, of each image, of "
             "ImageNet, or [mean, standard deviation] as shares of the full range",
+            json_schema_extra={"unit": "share of the full range"},
         ),
     ] = "training"
 
@@ -97,7 +101,10 @@ class TablePreprocessing(PreprocessingSettings):
 
     impute: Annotated[
         Literal["median", "mean"] | float,
-        Field(description="what stands for a missing number: the column's median or mean, or a number"),
+        Field(
+            description="what stands for a missing number: the column's median or mean, or a number",
+            json_schema_extra={"unit": "as the column"},
+        ),
     ] = "median"
     indicators: Annotated[
         bool,

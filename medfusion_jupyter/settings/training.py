@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -16,6 +15,7 @@ from medfusion_jupyter.settings.image_encoding import ImageEncodingSettings
 from medfusion_jupyter.settings.images import ImageSettings, Side
 from medfusion_jupyter.settings.limits import LimitSettings
 from medfusion_jupyter.settings.optimisation import MOST_BATCHES_A_STEP, OptimisationSettings
+from medfusion_jupyter.settings.refusals import in_words, reason, shown
 from medfusion_jupyter.settings.regularisation import RegularisationSettings
 from medfusion_jupyter.settings.schedule import ScheduleSettings
 
@@ -80,15 +80,32 @@ class TrainingSettings(
         Side | tuple[Side, Side, Side],
         Field(
             description="side in pixels to which images are scaled, 8 to 1024; for volumes (depth, height, width) in voxels, "
-            "such as (32, 64, 64)"
+            "such as (32, 64, 64)",
+            json_schema_extra={"unit": "px"},
         ),
     ] = 128
     augment: Annotated[
         Augmentation | None,
         Field(description="True (the defaults of Augmentation), False, or its settings as a dict"),
     ] = Augmentation()
-    val: Annotated[float, Field(gt=0, lt=1, description="share of rows for validation, by patient")] = 0.2
-    test: Annotated[float, Field(ge=0, lt=1, description="share of rows that training never sees, by patient")] = 0.2
+    val: Annotated[
+        float,
+        Field(
+            gt=0,
+            lt=1,
+            description="share of rows for validation, by patient",
+            json_schema_extra={"unit": "share of rows"},
+        ),
+    ] = 0.2
+    test: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="share of rows that training never sees, by patient",
+            json_schema_extra={"unit": "share of rows"},
+        ),
+    ] = 0.2
 
     @field_validator("augment", mode="before")
     @classmethod
@@ -251,29 +268,9 @@ class TrainingSettings(
         except ValidationError as refused:
             errors: list[Any] = refused.errors()
             mixed = [name for name in OF_SEVERAL_TYPES if any(error["loc"][:1] == (name,) for error in errors)]
-            lines = [_in_words(error) for error in errors if error["loc"][:1] not in [(name,) for name in mixed]]
+            lines = [in_words(error, cls) for error in errors if error["loc"][:1] not in [(name,) for name in mixed]]
             for name in mixed:
-                reasons = dict.fromkeys(_reason(error) for error in errors if error["loc"][0] == name)
-                lines.append(f"{name}={settings[name]!r}: {'; or: '.join(reasons)}.{_meaning(name)}")
+                reasons = dict.fromkeys(reason(error, cls) for error in errors if error["loc"][0] == name)
+                meaning = cls.model_fields[name].description
+                lines.append(f"{name}={shown(settings[name])}: {'; or: '.join(reasons)}. ({name}: {meaning})")
             raise ConfigError("\n".join(lines)) from None
-
-
-def _in_words(error: Any) -> str:
-    where = ".".join(str(part) for part in error["loc"])
-    if not where:
-        return f"{_reason(error)}."
-    return f"{where}={error['input']!r}: {_reason(error)}.{_meaning(str(error['loc'][0]), where)}"
-
-
-def _reason(error: Any) -> str:
-    reason = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "literal_error":
-        allowed = re.findall(r"'([^']*)'", error["ctx"]["expected"])
-        near = difflib.get_close_matches(str(error["input"]), allowed, n=1)
-        reason += f"; did you mean {near[0]!r}?" if near else ""
-    return reason
-
-
-def _meaning(field: str, where: str | None = None) -> str:
-    found = TrainingSettings.model_fields.get(field)
-    return f" ({where or field}: {found.description})" if found is not None and found.description else ""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -151,14 +151,34 @@ class Model:
         open_store().models.set_alias(self.name, alias, self.version)
         return self
 
-    def write_archive(self, path: str | Path) -> Path:
-        """Write weights and description into one zip file, which another MedFusion's models take in; gives its path.
+    def export(self, path: str | Path, format: Literal["archive", "onnx"] | None = None) -> Path:
+        """Write the model for use elsewhere; gives the path. What is there is replaced.
 
-        What is there is replaced. Raises ModelError for a folder that is not there.
+        format: by default that of the path's ending. `archive` (`.zip`): weights and description in one file, which another
+        MedFusion's models take in. `onnx` (`.onnx`): a graph for any runtime of ONNX, from images (0 to 1), the encoded table and
+        a mask of what is present to what `predict` gives, for any number of rows; beside it a `.json` of the same name says what
+        its inputs are and how images and table are prepared.
+
+        Raises ModelError for a folder that is not there, another ending, and a part that has no ONNX, by its name.
         """
         target = Path(path).expanduser()
+        formats = {".zip": "archive", ".onnx": "onnx"}
+        chosen = formats.get(target.suffix.lower()) if format is None else format
+        if chosen not in formats.values():
+            raise ModelError(
+                f"{target.name!r} and format={format!r} do not say what to export: end the path with .zip (an archive for "
+                "another MedFusion) or .onnx, or give format='archive' or 'onnx'."
+            )
         if not target.parent.is_dir():
             raise ModelError(f"The folder of {str(path)!r} does not exist: make it first.")
+        if chosen == "onnx":
+            from medfusion_jupyter.training.onnx_export import NotExportable, export_onnx
+
+            try:
+                export_onnx(self, target)
+            except NotExportable as refused:
+                raise ModelError(str(refused)) from refused
+            return target
         with tempfile.TemporaryDirectory() as folder:
             self.save(Path(folder))
             write_durably(target, partial(_zip, Path(folder)))

@@ -84,6 +84,20 @@ def _moment(time: float) -> str:
     return f"{time:.0f}" if float(time).is_integer() else f"{time:.4g}"
 
 
+def names_of(target: Target, judged: Sequence[Judged]) -> list[str]:
+    """What each column of `predictions` `(N, P)` is. target: with its classes."""
+    names: list[str] = []
+    for (name, part), one in zip(target.parts.items(), judged, strict=True):
+        start, title = f"{name}_" if name else "", name or part.name
+        if part.task == "regression":
+            names += [title, f"{title}_std"][: one.prediction_width]
+        elif part.task == "survival":
+            names += [f"{start}risk", *(f"{start}survival_{_moment(time)}" for time in one.times)]
+        else:
+            names += [f"{start}{each}" for each in part.classes]
+    return names
+
+
 def tested_columns(target: Target, judged: Sequence[Judged], predicted: NDArray[np.floating]) -> dict[str, Any]:
     """The columns of a prediction that mean the same whichever fold's model gave it: `p_<class>`, `predicted` or `risk`; of
     several tasks each begins with the name of its own. target: with its classes."""

@@ -191,9 +191,9 @@ def register(inputs: Values, settings: of.RegisterSettings, context: Context) ->
     return {"model": model}
 
 
-def export_model(inputs: Values, settings: of.ExportSettings, context: Context) -> Values:
+def export_model(inputs: Values, settings: of.ModelExportSettings, context: Context) -> Values:
     """`model.export`."""
-    context.note(file=Path(inputs["model"].write_archive(settings.path)).name)
+    context.note(file=inputs["model"].export(settings.path, settings.format).name)
     return {}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from medfusion_jupyter.settings.refusals import reason
 from medfusion_jupyter.workflows.catalogue import Catalogue, NodeType, closest
 from medfusion_jupyter.workflows.graph import Edge, Flaw, Graph, Node, cycle_of, read
 
@@ -87,18 +88,18 @@ def _of_settings(node: Node, node_type: NodeType) -> Iterator[Issue]:
     try:
         node_type.settings.model_validate(node.settings)
     except ValidationError as refused:
-        for error in refused.errors(include_url=False, include_context=False, include_input=False):
+        for error in refused.errors(include_url=False):
             name = ".".join(str(part) for part in error["loc"]) or None
             field = node_type.settings.model_fields.get(str(error["loc"][0])) if error["loc"] else None
             if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
                 message = f"There is no setting {_quoted(str(name))}."
                 yield Issue(message, closest(str(name), node_type.settings.model_fields), node.id, setting=name)
                 continue
-            reason = error["msg"].removeprefix("Value error, ").rstrip(".")
+            why = reason(error, node_type.settings)
             meaning = f" ({field.description})" if field is not None and field.description else ""
             fix = f"Change it{meaning}." if name else "Change the settings."
             subject = f"{_shown(name)}: " if name else ""
-            yield Issue(f"{subject}{_shown(reason, 400)}.", fix, node.id, setting=name)
+            yield Issue(f"{subject}{_shown(why, 400)}.", fix, node.id, setting=name)
     except Exception as error:  # the settings of another's node, which may check in any way
         message = f"Its settings could not be checked: {type(error).__name__}: {_shown(str(error), 400)}."
         yield Issue(message, "Change the settings, or report it to the author of the node type.", node.id)

@@ -43,7 +43,7 @@ def test_a_run_is_steered_from_the_panel_and_the_monitor(lab, tab):
     )
     menu.click()
     page.locator(".lm-Menu-item:has-text('Change settings')").click()
-    form = page.locator(".jp-Dialog .jp-MedFusion-change")
+    form = page.locator(".jp-Dialog .jp-MedFusion-form")
     form.wait_for()
     assert form.locator("input[name='lr']").input_value() == "0.0003"
     form.locator("input[name='lr']").fill("1e-4")
@@ -59,7 +59,10 @@ def test_a_run_is_steered_from_the_panel_and_the_monitor(lab, tab):
     page.locator(".lm-Menu-item:has-text('Change settings')").click()
     form.locator("input[name='lr']").fill("99")
     page.locator(".jp-Dialog button.jp-mod-accept").click()
-    page.get_by_text("lr: Input should be less than or equal to 10").wait_for()
+    page.locator(".jp-Dialog [role='alert']:has-text('lr=99: give a number above 0 and at most 10.')").wait_for()
+    assert form.locator("input[name='lr']").input_value() == "99"
+    tab.shot("change-refused")
+    page.locator(".jp-Dialog button.jp-mod-reject").click()
 
     # the monitor's form and button, and the trail of what was changed
     page.wait_for_selector(".mf-monitor :text('lr=0.0001, patience=500, unfreeze=image_encoder')")

@@ -176,11 +176,11 @@ def test_a_cohort_keeps_its_steps_and_its_fingerprint_tells_them(cohort, store):
 @pytest.mark.parametrize(
     ("steps", "said"),
     [
-        ({"clahe": 0.5}, r"clahe=0\.5: .*greater than or equal to 1.*limit of the contrast"),
+        ({"clahe": 0.5}, r"clahe=0\.5: .*a number from 1 to 40.*limit of the contrast"),
         ({"crop": "lesion"}, "crop='lesion': .*foreground"),
         ({"crop": (0.5, 0, 0.2, 1)}, "left must be below right"),
         ({"size": 12}, "size=12: there is no such setting; there are crop, clahe"),
-        ({"normalise": (0.5, 0)}, "normalise=.*greater than 0"),
+        ({"normalise": (0.5, 0)}, "normalise=.*above 0"),
         ({"window": "lung"}, "window"),
     ],
 )

@@ -1,5 +1,6 @@
 """Importing costs next to nothing: heavy packages are loaded when they are needed, and the server never loads torch."""
 
+import os
 import subprocess
 import sys
 
@@ -40,6 +41,17 @@ def loaded_by(code):
 )
 def test_nothing_heavy_is_loaded_by(code):
     assert loaded_by(code) == set()
+
+
+def test_threads_that_wait_leave_their_core_to_others_unless_the_user_says_how_they_wait():
+    def said(**environment):
+        code = "import medfusion_jupyter, os; print(os.environ.get('GOMP_SPINCOUNT'))"
+        clean = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+        return subprocess.check_output([sys.executable, "-c", code], text=True, env={**clean, **environment}).strip()
+
+    assert said() == "1000"
+    assert said(GOMP_SPINCOUNT="7") == "7"
+    assert said(OMP_WAIT_POLICY="active") == "None"
 
 
 def test_the_server_extension_loads_no_torch_and_no_database_until_asked():

@@ -13,9 +13,9 @@ from medfusion_jupyter.training import ConfigError, TrainingConfig
     ("settings", "words"),
     [
         ({"epoch": 3}, ["no setting 'epoch'", "Did you mean 'epochs'?"]),
-        ({"epochs": 0}, ["epochs=0", "greater than or equal to 1", "passes over the training part"]),
-        ({"epochs": "many"}, ["epochs='many'", "integer"]),
-        ({"lr": -1.0}, ["lr=-1.0", "greater than 0"]),
+        ({"epochs": 0}, ["epochs=0", "give a whole number from 1 to 100,000", "passes over the training part"]),
+        ({"epochs": "many"}, ["epochs='many'", "a whole number"]),
+        ({"lr": -1.0}, ["lr=-1.0", "above 0"]),
         ({"lr": float("nan")}, ["lr=nan"]),
         ({"fusion": "gate"}, ["no fusion 'gate'", "Did you mean 'gated'?", "concat"]),
         ({"image_encoder": "resnet"}, ["no image encoder 'resnet'", "resnet18"]),
@@ -34,7 +34,7 @@ from medfusion_jupyter.training import ConfigError, TrainingConfig
         ({"milestones": [3]}, ["milestones is of schedule='step'"]),
         ({"schedule": "step"}, ["needs milestones"]),
         ({"schedule": "step", "milestones": [5, 3]}, ["milestones=[5, 3] must rise"]),
-        ({"schedule": "step", "milestones": [5], "gamma": 2}, ["gamma=2", "less than 1"]),
+        ({"schedule": "step", "milestones": [5], "gamma": 2}, ["gamma=2", "below 1"]),
         ({"plateau_factor": 0.5}, ["plateau_factor is of schedule='plateau'"]),
         ({"warmup": 1, "warmup_steps": 10}, ["keep one"]),
         ({"patience": None, "min_delta": 0.1}, ["min_delta is of early stopping"]),
@@ -54,7 +54,7 @@ from medfusion_jupyter.training import ConfigError, TrainingConfig
         ({"cutmix": 1.0, "image_encoder": None}, ["cutmix=1.0 is of images"]),
         ({"channels_last": True, "image_encoder": None}, ["channels_last=True is of images"]),
         ({"gradient_checkpointing": True, "image_encoder": None}, ["gradient_checkpointing=True is of images"]),
-        ({"ema_decay": 1}, ["ema_decay=1", "less than 1"]),
+        ({"ema_decay": 1}, ["ema_decay=1", "below 1"]),
     ],
 )
 def test_a_bad_setting_is_named_with_what_is_allowed(settings, words):

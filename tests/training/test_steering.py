@@ -195,7 +195,7 @@ def test_a_part_that_the_model_has_not_is_refused_in_an_event_and_the_run_goes_o
         ({}, "Nothing to change is given"),
         ({"batch_size": 8}, f"batch_size cannot be changed in a run; {', '.join(LIVE)} can"),
         ({"epoch": 8}, "Did you mean 'epochs'?"),
-        ({"lr": -1}, "lr=-1: Input should be greater than 0"),
+        ({"lr": -1}, "lr=-1: give a number above 0 and at most 10."),
         ({"lr": 1e-4, "patience": 0}, "patience=0"),
         ({"patience": None, "min_delta": 0.1}, "min_delta is of early stopping, and patience is None"),
         ({"unfreeze": ["head"]}, "unfreeze names 'head', which is not in what freeze names: nothing"),

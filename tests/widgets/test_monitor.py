@@ -356,7 +356,7 @@ def test_a_run_is_changed_by_the_form_and_saved_by_a_button(live_run, store):
     }  # fmt: skip
     monitor.form.fields["lr"].value = "99"
     monitor.form.apply.click()
-    assert "lr=99: Input should be less than or equal to 10" in _all_text(monitor)
+    assert "lr=99: give a number above 0 and at most 10." in _all_text(monitor)
     monitor.form.fields["lr"].value = "1e-4"
     monitor.form.fields["epochs"].value = " 9 "
     monitor.form.apply.click()

@@ -72,7 +72,7 @@ FAULTS = {
     "same edge": (lambda g: g["edges"].append(dict(g["edges"][0])), ("parts", "cohort", None), "there twice"),
     "not connected": (lambda g: g["edges"].pop(0), ("parts", "cohort", None), "not connected"),
     "setting": (lambda g: change(g, "fit", settings={"lr": -1}), ("fit", None, "lr"), "peak learning rate"),
-    "wrong type": (lambda g: change(g, "fit", settings={"epochs": "many"}), ("fit", None, "epochs"), "integer"),
+    "wrong type": (lambda g: change(g, "fit", settings={"epochs": "many"}), ("fit", None, "epochs"), "a whole number"),
     "no such setting": (
         lambda g: change(g, "fit", settings={"epoch": 2}),
         ("fit", None, "epoch"),
