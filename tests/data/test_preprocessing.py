@@ -170,7 +170,10 @@ def test_a_cohort_keeps_its_steps_and_its_fingerprint_tells_them(cohort, store):
         assert other.table_preprocessing == made.table_preprocessing
     assert read.fingerprint == made.fingerprint
     assert made.preprocess_images(clahe=None).image_preprocessing.clahe is None
-    assert made._repr_html_() != cohort._repr_html_()  # its thumbnails are what a model sees
+    shown, plain = made._repr_html_(), cohort._repr_html_()
+    assert "Images preprocessed: crop foreground, clahe 2.0, resize pad" in shown
+    assert "preprocessed" not in plain
+    assert shown.split("<img", 1)[1] != plain.split("<img", 1)[1]  # thumbnails are what a model sees
 
 
 @pytest.mark.parametrize(
