@@ -394,9 +394,15 @@ class Cohort:
     def preprocess_images(self, *, window: str | tuple[float, float] | None = None, **settings: Any) -> Cohort:
         """The cohort with images that go through these steps before a model sees them; what is not named stays as it was.
 
-        settings: crop, clahe, resize and normalise, as of `ImagePreprocessing`; window: of CT, as of Cohort. A model keeps them
-        for what it predicts, and masks are cropped and resized as their images are. Of volumes the crop (to the foreground or
-        a share), the window and normalise are possible. Raises CohortError for what is not allowed or does not fit the images.
+        crop: `foreground` (the box of what is not black), the share of each side to keep around the centre, or (left, top, right,
+        bottom) as shares of width and height. window: of CT, as of Cohort. clahe: limit of the contrast in each of 8 x 8 tiles,
+        1 to 40; True is 2. resize: `stretch`, or `pad` with black, which keeps the proportions. normalise: by the mean and
+        standard deviation of the training part (`training`), of each image (`image`), of ImageNet (`imagenet`), or (mean,
+        standard deviation) as shares of the full range.
+
+        A model keeps the steps for what it predicts, and masks are cropped and resized as their images are. Of volumes the crop
+        (to the foreground or a share), the window and normalise are possible. Raises CohortError for what is not allowed or
+        does not fit the images.
         """
         made = self._alike()
         try:
@@ -412,8 +418,13 @@ class Cohort:
     def preprocess_table(self, **settings: Any) -> Cohort:
         """The cohort with a table that is encoded so; what is not named stays as it was.
 
-        settings: impute, indicators, outliers, scale, clip and rare, as of `TablePreprocessing`. What they take of the values is
-        learned from the training part alone and kept with the model. Raises CohortError for what is not allowed.
+        impute: what stands for a missing number: `median`, `mean` or a number. indicators: whether a column each says where it is
+        missing and beyond a detection limit. outliers: share of the values at either end that are held at the quantile there.
+        scale: `standard`, `robust` (median and interquartile range) or `quantile` (ranks, as a normal distribution). clip:
+        largest scaled number. rare: categories in fewer rows become one, which also stands for those never seen.
+
+        What this takes of the values is learned from the training part alone and kept with the model. Raises CohortError for
+        what is not allowed.
         """
         if not (self.numeric or self.categorical):
             raise CohortError(
