@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from medfusion_jupyter.settings.refusals import reason
+
+USUAL_CLAHE = 2.0
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -66,7 +68,7 @@ class ImagePreprocessing(PreprocessingSettings):
             ge=1,
             le=40,
             description="limit of the contrast in each tile, 1 to 40, usually 2 to 4: how high a bin of its histogram may "
-            "be; None leaves the grey values as they are",
+            "be; True is 2, None leaves the grey values as they are",
             json_schema_extra={"unit": "times the mean bin"},
         ),
     ] = None
@@ -83,6 +85,13 @@ class ImagePreprocessing(PreprocessingSettings):
             json_schema_extra={"unit": "share of the full range"},
         ),
     ] = "training"
+
+    @field_validator("clahe", mode="before")
+    @classmethod
+    def _clahe(cls, value: Any) -> Any:
+        if value is True:
+            return USUAL_CLAHE
+        return None if value is False else value
 
     @model_validator(mode="after")
     def _box(self) -> Self:

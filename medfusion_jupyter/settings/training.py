@@ -32,6 +32,18 @@ ONLY_WITH = {
 }
 """Settings that mean something with one value of another alone."""
 
+OF_IMAGES = (
+    "cutmix",
+    "channels_last",
+    "gradient_checkpointing",
+    "attention_supervision",
+    "spacing",
+    "bag",
+    "max_images",
+    "shared_encoder",
+)
+"""Settings that do nothing without an image encoder. `image_size` and `augment` have a value in every run."""
+
 OF_SEVERAL_TYPES = ("class_weights", "unfreeze_epoch", "image_size", "spacing")
 """Settings for which pydantic gives one error a type that they might have had."""
 
@@ -125,9 +137,11 @@ class TrainingSettings(
             )
         if self.val + self.test >= 1:
             raise ValueError(f"val={self.val} and test={self.test} leave nothing to train on: together below 1")
-        for name in ("cutmix", "channels_last", "gradient_checkpointing", "attention_supervision"):
-            if getattr(self, name) and self.image_encoder is None:
-                raise ValueError(f"{name}={getattr(self, name)} is of images, and image_encoder is None")
+        if self.image_encoder is None:
+            for name in OF_IMAGES:
+                value = getattr(self, name)
+                if value != type(self).model_fields[name].default:
+                    raise ValueError(f"{name}={value!r} is of images, and image_encoder is None: leave {name} out")
         return self
 
     @model_validator(mode="after")

@@ -18,7 +18,7 @@ TargetColumn = Annotated[
     Name | list[Name] | dict[str, Any],
     Field(
         description="column of the classes to predict, a list of columns of findings, or a target as an object, as "
-        "mf.Survival(…).to_json() gives it"
+        "mf.Survival(…).to_json() gives it; several of these by name are learned together"
     ),
 ]
 Bag = Annotated[
