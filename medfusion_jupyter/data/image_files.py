@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from medfusion_jupyter.data.errors import CohortError
 from medfusion_jupyter.data.image_steps import AS_IT_IS, LUMA, Planes, crop_of, equalised, resized
@@ -21,6 +22,9 @@ from medfusion_jupyter.settings.preprocessing import ImagePreprocessing
 
 UNREADABLE = (OSError, UnidentifiedImageError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 """What Pillow raises for a file that is cut short, damaged, of another kind or absurdly large."""
+
+READ_WHOLE = 2**24
+"""Files of so many bytes at most are read at once: a thread that reads in pieces waits for Python's lock after each of them."""
 
 Window = tuple[float, float] | None
 """What is black and white of a CT, in Hounsfield units; None is CT_RANGE."""
@@ -61,9 +65,11 @@ def _by_name(folder: Path) -> dict[str, list[str]]:
     by_name: dict[str, list[str]] = {}
     try:
         with os.scandir(folder) as entries:
-            files = {entry.name: entry.is_file() for entry in entries}
+            files = {entry.name: _is_file(entry) for entry in entries}
     except (FileNotFoundError, NotADirectoryError):
         return by_name
+    except OSError as error:
+        raise CohortError(f"The folder {folder} of images cannot be read: {error.strerror}.") from error
     for name, is_file in files.items():
         stem = stem_of(name) if is_file else None
         if stem is not None:
@@ -72,6 +78,13 @@ def _by_name(folder: Path) -> dict[str, list[str]]:
     for name in files:
         by_name.setdefault(name, [name])  # a folder: the files of a DICOM series
     return by_name
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
 
 
 def why_unreadable(path: Path) -> str | None:
@@ -110,8 +123,8 @@ def kind_of(path: Path) -> tuple[bool, bool]:
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its image. kind: as `PNG`; size: (height, width) in pixels; spacing: mm between rows and between
-    columns, of a volume between slices before them, None where the file does not say."""
+    """What a file says of its image. kind: as `PNG`; size: (height, width) in pixels, upright; spacing: mm between rows
+    and between columns, of a volume between slices before them, None where the file does not say."""
 
     kind: str
     size: tuple[int, int]
@@ -128,7 +141,9 @@ def header_of(path: Path) -> Header:
         return Header(plane.kind, plane.size, plane.coloured, plane.deep, plane.spacing)
     coloured, deep = kind_of(path)
     with Image.open(path) as image:
-        return Header(image.format or "", (image.height, image.width), coloured, deep, None)
+        size = (image.height, image.width)
+        turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        return Header(image.format or "", size[::-1] if turned else size, coloured, deep, None)
 
 
 def decode(
@@ -145,7 +160,7 @@ def decode(
     if reader is not None or preprocessing.changes_pixels:
         return _prepared(planes_of(path, window), size, channels, deep, preprocessing)
     _refuse_window(path, window)
-    with Image.open(path) as image:
+    with _opened(path) as image:
         _refuse_pages(path, image)
         if image.format == "JPEG":
             image.draft(None, (2 * size, 2 * size))  # decodes at a half, quarter or eighth where that is enough
@@ -160,6 +175,16 @@ def decode(
     pixels = np.asarray(resized)
     pixels = pixels.transpose(2, 0, 1) if channels == 3 else pixels[None]
     return pixels.astype(np.uint16) * 257 if deep else pixels
+
+
+def _opened(path: Path) -> Image.Image:
+    if path.stat().st_size > READ_WHOLE:
+        return Image.open(path)
+    content = path.read_bytes()
+    try:
+        return Image.open(io.BytesIO(content))
+    except UnidentifiedImageError:
+        raise UnidentifiedImageError(f"cannot identify image file {str(path)!r}") from None
 
 
 def _deep(image: Image.Image, size: int, channels: int, deep: bool) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -192,7 +217,7 @@ def planes_of(path: Path, window: Window = None) -> Planes:
         reader.plane(path)  # refuses a volume before it is read
         return in_window(reader.read(path), window, path).shown()
     _refuse_window(path, window)
-    with Image.open(path) as image:
+    with _opened(path) as image:
         _refuse_pages(path, image)
         upright: Image.Image = ImageOps.exif_transpose(image)
         if upright.mode == "F":

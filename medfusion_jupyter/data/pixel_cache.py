@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +28,14 @@ STATISTICS_FROM = 2000
 """Mean and standard deviation are taken from so many images at most; their error is then far below a percent."""
 DECODED_BYTES = 32 * 2**20
 """Decoded images of so many bytes at most wait to be written."""
+FILES_A_TASK = 16
+"""A thread decodes so many files before it asks for more: threads that meet often wait for Python's lock."""
 SPACING_RANGE = 1.25
 """Volumes whose spacing along an axis differs by more than this factor are warned about where they are not resampled in mm."""
 
 Size = int | tuple[int, int, int]
 Spacing = float | tuple[float, float, float] | None
+One = TypeVar("One")
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +121,12 @@ class PixelCache:
         """The largest value that a pixel can have: 255 or 65535."""
         return int(np.iinfo(self.pixels.dtype).max)
 
+    def marked(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """`(B, C, H, W)`: of masks, whether a pixel was marked in those rows; nothing is where a row has no mask."""
+        slots = self.slots[rows]
+        marked: NDArray[np.bool_] = (self.pixels[np.maximum(slots, 0)] > 0) & (slots >= 0)[:, None, None, None]
+        return marked
+
     def statistics(self, slots: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and standard deviation of each channel `(C,)` over the images in `slots`, in units of the full range."""
         there = np.unique(slots[slots >= 0])
@@ -169,7 +178,7 @@ def _make(files: Sequence[Path], array: Path, card: Path, how: How) -> None:
     with ThreadPoolExecutor() as pool:
         decode_one: Callable[[Path], Decoded]
         if isinstance(how.size, int):
-            kinds = [kind for kind in pool.map(_kind, files) if kind is not None]
+            kinds = [kind for kind in _in_order(pool, files, _kind, ahead=len(files)) if kind is not None]
             channels = how.channels or (3 if any(colours for colours, _ in kinds) else 1)
             deep = any(deep for _, deep in kinds)
             blank = np.zeros((channels, how.size, how.size), np.uint16 if deep else np.uint8)
@@ -207,11 +216,16 @@ def _make(files: Sequence[Path], array: Path, card: Path, how: How) -> None:
 
 
 def _in_order(
-    pool: ThreadPoolExecutor, files: Sequence[Path], decode_one: Callable[[Path], Decoded], ahead: int
-) -> Iterator[Decoded]:
-    """Each file decoded."""
-    for first in range(0, len(files), ahead):
-        yield from pool.map(decode_one, files[first : first + ahead])
+    pool: ThreadPoolExecutor, files: Sequence[Path], of_file: Callable[[Path], One], ahead: int
+) -> Iterator[One]:
+    """`of_file` of each file, in their order. ahead: so many results at most wait to be taken."""
+    # enough tasks for every thread, where the files are few or large
+    at_once = max(1, min(FILES_A_TASK, len(files) // 64, ahead // 64))
+    tasks = [files[first : first + at_once] for first in range(0, len(files), at_once)]
+    tasks_ahead = max(1, ahead // at_once)
+    for first in range(0, len(tasks), tasks_ahead):
+        for done in pool.map(lambda some: [of_file(path) for path in some], tasks[first : first + tasks_ahead]):
+            yield from done
 
 
 def _images_of(masks: Sequence[Path | None], images: Sequence[Path | None] | None) -> dict[Path, Path]:

@@ -8,9 +8,9 @@ import time
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from medfusion_jupyter.data import CohortError, PixelCache
+from medfusion_jupyter.data import CohortError, PixelCache, image_files
 from medfusion_jupyter.data import cache_memory as cache_memory_module
 from medfusion_jupyter.data import pixel_cache as module
 from medfusion_jupyter.store import durable_files
@@ -81,6 +81,32 @@ def test_slots_follow_the_rows_and_shared_files_are_kept_once(opened, images):
     assert list(cache.slots) == [0, -1, 1, 0]
     assert len(cache.pixels) == 2
     assert cache.pixels[cache.slots[2]].max() == 10
+
+
+@pytest.mark.parametrize("waiting", [150, 700, 10**6])
+def test_images_that_are_decoded_together_keep_their_places(opened, tmp_path, monkeypatch, waiting):
+    """waiting: so many decoded images at most."""
+    monkeypatch.setattr(module, "DECODED_BYTES", waiting * 8 * 8)
+    paths = [_image(np.full((2, 2), k % 251, np.uint8), tmp_path / f"{k}.bmp") for k in range(400)]
+    paths[123].write_bytes(b"no image")
+    with pytest.warns(UserWarning, match="1 of 400"):
+        cache = opened(paths)
+    there = cache.slots >= 0
+    assert np.flatnonzero(~there).tolist() == [123]
+    assert (cache.pixels[cache.slots[there], 0, 0, 0] == (np.arange(400) % 251)[there]).all()
+
+
+def test_a_file_is_read_alike_at_once_and_in_pieces(tmp_path, monkeypatch):
+    picture = _image(np.arange(81, dtype=np.uint8).reshape(9, 9), tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"this is no image at all")
+    found = []
+    for limit in (image_files.READ_WHOLE, 10):
+        monkeypatch.setattr(image_files, "READ_WHOLE", limit)
+        found.append(image_files.decode(picture, size=4, channels=1, deep=False))
+        with pytest.raises(UnidentifiedImageError) as refused:
+            image_files.decode(tmp_path / "b.png", size=4, channels=1, deep=False)
+        assert str(refused.value) == f"cannot identify image file {str(tmp_path / 'b.png')!r}"
+    assert (found[0] == found[1]).all()
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "empty", "gone"])
