@@ -207,3 +207,54 @@ test('news of an older execution does not hide a newer one', async () => {
   assert.equal(model.state.execution?.id, 7);
   model.dispose();
 });
+
+test('what code changes is put together with what is edited here, and neither is lost', async () => {
+  const [model, store] = await opened();
+  const split = {
+    id: 'split',
+    type: 'cohort.split',
+    settings: { seed: 0, test: 0.2 }
+  };
+  const gone = { id: 'gone', type: 'cohort.split', settings: {} };
+  const before = { nodes: [split, gone], edges: [] };
+  store.tell({
+    graph: { ...before, version: 1, before: { nodes: [], edges: [] } }
+  });
+  model.changeSetting('split', 'seed', 7);
+  add(model, 'source.synthetic');
+  // what code made before it heard of that
+  const byCode = { id: 'by_code', type: 'cohort.split', settings: {} };
+  const changed = { ...split, settings: { seed: 0, test: 0.3 } };
+  const now = { nodes: [changed, byCode], edges: [] };
+  store.tell({ graph: { ...now, version: 2, before } });
+  const { nodes } = model.state.graph;
+  assert.deepEqual(
+    nodes.map(node => node.id),
+    ['split', 'synthetic', 'by_code']
+  );
+  assert.deepEqual(nodes[0]?.settings, { seed: 7, test: 0.3 });
+  assert.equal(model.state.version, 2);
+  assert.ok(nodes.every(node => node.position));
+  model.dispose();
+});
+
+test('what is told of the graph while it opens is not lost', async () => {
+  const store = new Store();
+  const model = new EditorModel(store);
+  const opening = model.open();
+  const byCode = { id: 'by_code', type: 'cohort.split', settings: {} };
+  store.tell({
+    graph: {
+      nodes: [byCode],
+      edges: [],
+      version: 1,
+      before: { nodes: [], edges: [] }
+    }
+  });
+  await opening;
+  assert.deepEqual(
+    model.state.graph.nodes.map(node => node.id),
+    ['by_code']
+  );
+  model.dispose();
+});

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +13,25 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medfusion_jupyter.data import image_columns, tables
-from medfusion_jupyter.data.cohort_view import html_of
+from medfusion_jupyter.data.boxes import (
+    BoxColumns,
+    Places,
+    cells_of,
+    columns_of,
+    from_cells,
+    from_sides,
+    refuse_outside,
+)
+from medfusion_jupyter.data.cohort_columns import (
+    listed,
+    refuse_rows_without_patient,
+    refuse_unfit_columns,
+    warn_of_empty_columns,
+)
+from medfusion_jupyter.data.cohort_folder import fingerprint_of, read_cohort, write_cohort
+from medfusion_jupyter.data.cohort_view import html_of, in_a_line
 from medfusion_jupyter.data.column_types import refuse_text
-from medfusion_jupyter.data.errors import CohortError, closest
+from medfusion_jupyter.data.errors import CohortError
 from medfusion_jupyter.data.image_columns import ImageColumns
 from medfusion_jupyter.data.image_files import find_images
 from medfusion_jupyter.data.image_steps import refuse_unfit
@@ -27,13 +40,10 @@ from medfusion_jupyter.data.target_of import target_of
 from medfusion_jupyter.data.targets import Target, Values
 from medfusion_jupyter.settings.preprocessing import ImagePreprocessing, TablePreprocessing
 from medfusion_jupyter.store import home, open_store
-from medfusion_jupyter.store.durable_files import write_json, write_text
 
 if TYPE_CHECKING:
     from medfusion_jupyter.data.checks import Findings, StopAt
     from medfusion_jupyter.data.split import Split
-
-CARD, TABLE = "cohort.json", "table.csv"
 
 
 class Cohort:
@@ -53,6 +63,8 @@ class Cohort:
     (low, high) in Hounsfield units; by default -1000 to 1000. A model keeps it for what it predicts.
     mask: column with the path of a picture of what was marked in the image, such as a lesion: 0 is not marked, everything else is
     (PNG, as large as the image). Empty where nothing was. Only `attention_supervision` looks at it.
+    boxes: the same as boxes around it, in pixels of the file from its left and top: a column whose cells are lists or JSON,
+    `[[x0, y0, x1, y1], …]`, or four columns, `["x0", "y0", "x1", "y1"]`, of one box a row. Empty where nothing was marked.
     patient: column that tells patients apart; without it each row is a patient of its own.
     numeric, categorical: the columns to learn from. None is guessed: a column may give the target away.
 
@@ -72,9 +84,21 @@ class Cohort:
         numeric: Sequence[str] | None = None,
         categorical: Sequence[str] | None = None,
         mask: str | None = None,
+        boxes: BoxColumns = None,
     ) -> None:
         self._build(
-            table, target, image, image_root, patient, numeric, categorical, bag, window, mask, target_required=True
+            table,
+            target,
+            image,
+            image_root,
+            patient,
+            numeric,
+            categorical,
+            bag,
+            window,
+            mask,
+            boxes,
+            target_required=True,
         )
 
     def _build(
@@ -89,6 +113,7 @@ class Cohort:
         bag: bool | str = False,
         window: str | Sequence[float] | None = None,
         mask: str | None = None,
+        boxes: BoxColumns = None,
         image_preprocessing: Mapping[str, Any] | None = None,
         table_preprocessing: Mapping[str, Any] | None = None,
         *,
@@ -101,15 +126,17 @@ class Cohort:
         self.bag = bag
         self.window = None if window is None else ends_of(window)
         self.mask = mask
+        self.boxes = boxes if boxes is None or isinstance(boxes, str) else list(boxes)
+        box_columns = columns_of(boxes)
         self.image_preprocessing = ImagePreprocessing.model_validate(image_preprocessing or {})
         self.table_preprocessing = TablePreprocessing.model_validate(table_preprocessing or {})
         self.patient = patient
-        self.numeric = _listed(numeric, "numeric")
-        self.categorical = _listed(categorical, "categorical")
+        self.numeric = listed(numeric, "numeric")
+        self.categorical = listed(categorical, "categorical")
         self.name: str | None = None
         self.best_auroc: dict[str, float] | None = None
         self.best_c_index: dict[str, float] | None = None
-        of_images = [*self.views.values(), *(c for c in (patient, bag, mask) if isinstance(c, str))]
+        of_images = [*self.views.values(), *(c for c in (patient, bag, mask, boxes) if isinstance(c, str))]
         as_text = {*self.target.text_columns, *self.categorical, *of_images}
         if isinstance(table, pd.DataFrame):
             self.frame = table.copy()
@@ -120,7 +147,7 @@ class Cohort:
             self.frame = tables.read_csv(path, as_text)
             self.name = path.stem
             folder = path.parent
-        self._check_columns(target_required)
+        refuse_unfit_columns(self, image_root=image_root, target_required=target_required)
         if not len(self.frame):
             raise CohortError("The table has column names but no rows.")
         if isinstance(bag, str):
@@ -135,11 +162,11 @@ class Cohort:
         if target_required:
             for column in self.categorical:
                 refuse_text(column, self._names[column])
-        self._warn_of_empty_columns()
+        warn_of_empty_columns(self)
         if target_required:
             self.target, self._target = self.target.read(self.frame)
         if patient in self._names:
-            self._refuse_missing(patient, "patient: give each row the id of its patient")
+            refuse_rows_without_patient(self)
         self.image_root: Path | None = None
         self.images = np.full((0, len(self.frame), 1), None, dtype=object)
         if self.views:
@@ -150,56 +177,20 @@ class Cohort:
         self.mask_paths: list[Path | None] = [None] * len(self.frame)
         if mask in self._names and self.image_root is not None:
             self.mask_paths = find_images(self.image_root, list(self._names[mask]), mask)
+        self.box_places: list[Places] = [np.empty((0, 4))] * len(self.frame)
+        if self.boxes is not None and set(box_columns) <= set(self.frame.columns):
+            self._read_boxes(box_columns)
         if self.window is not None and target_required:
             image_columns.refuse_window(self.window, self.image_paths)
 
-    def _check_columns(self, target_required: bool) -> None:
-        there = [str(column) for column in self.frame.columns]
-        roles: list[tuple[str, str | None]] = [("image", c) for c in self.views.values()]
-        roles += [("numeric", c) for c in self.numeric]
-        roles += [("categorical", c) for c in self.categorical]
-        if target_required:
-            roles += [*(("target", c) for c in self.target.columns), ("patient", self.patient), ("mask", self.mask)]
-        for role, column in roles:
-            if column is not None and column not in self.frame.columns:
-                raise CohortError(
-                    f"There is no column {column!r} ({role}).{closest(str(column), there)} The columns are: {', '.join(there)}."
-                )
-        if self.bag is not False and len(self.views) != 1:
-            raise CohortError(
-                f"bag={self.bag!r} is of one image column, and image names {len(self.views)}. Several columns are views, "
-                "with one image a row each."
-            )
-        if self.mask is not None and (len(self.views) != 1 or self.bag is not False):
-            raise CohortError(
-                f"mask={self.mask!r} is of cohorts with one image a row: give one image column, without bag."
-            )
-        features = [*self.numeric, *self.categorical]
-        for column in features:
-            if column in (*self.target.columns, self.patient, self.mask, *self.views.values()):
-                raise CohortError(f"The column {column!r} cannot be learned from: it is the {self._role_of(column)}.")
-        twice = sorted({column for column in features if features.count(column) > 1})
-        if twice:
-            raise CohortError(f"The column {twice[0]!r} is listed twice under numeric and categorical: keep one.")
-
-    def _role_of(self, column: str) -> str:
-        if column in self.target.columns:
-            return "target"
-        return {self.patient: "patient column", self.mask: "mask"}.get(column, "image column")
-
-    def _refuse_missing(self, column: str, meaning: str) -> None:
-        missing = sum(value is None for value in self._names[column])
-        if missing:
-            raise CohortError(
-                f"The column {column!r} is empty in {missing} of {len(self)} rows. It is the {meaning}, or leave those rows "
-                f"out: frame[frame[{column!r}].notna()]."
-            )
-
-    def _warn_of_empty_columns(self) -> None:
-        empty = [name for name in self.numeric if not np.isfinite(self._numbers[name]).any()]
-        empty += [name for name in self.categorical if all(value is None for value in self._names[name])]
-        if empty and len(self) > 1:
-            warnings.warn(f"Columns without any value, not learned from: {', '.join(empty)}.", stacklevel=4)
+    def _read_boxes(self, columns: list[str]) -> None:
+        if len(columns) == 1:
+            self._names[columns[0]] = cells_of(self.frame[columns[0]])
+            self.box_places = from_cells(self._names[columns[0]], columns[0])
+        else:
+            self._numbers |= {column: tables.numbers(self.frame[column], column) for column in columns}
+            self.box_places = from_sides(np.stack([self._numbers[column] for column in columns], axis=1), columns)
+        refuse_outside(self.box_places, self.image_paths, ", ".join(map(repr, columns)))
 
     @classmethod
     def from_roles(
@@ -220,12 +211,7 @@ class Cohort:
         return len(self.frame)
 
     def __repr__(self) -> str:
-        shares = "not known" if self._target is None else self.target.described(self._target)
-        images = f", {sum(path is not None for path in self.image_paths)} images" if self.views else ""
-        return (
-            f"<Cohort {self.name or self.target.name}: {len(self)} rows of {self.num_patients} patients{images}, "
-            f"{len(self.numeric)} numeric and {len(self.categorical)} categorical columns, {self.target.name}: {shares}>"
-        )
+        return in_a_line(self)
 
     def _repr_html_(self) -> str:
         return html_of(self)
@@ -308,6 +294,7 @@ class Cohort:
             "categorical": list(self.categorical),
             **({"bag": self.bag} if self.bag is not False else {}),
             **({"mask": self.mask} if self.mask is not None else {}),
+            **({"boxes": self.boxes} if self.boxes is not None else {}),
             **({"window": list(self.window)} if self.window is not None else {}),
             **{
                 name: steps
@@ -325,6 +312,7 @@ class Cohort:
         part._numbers = {column: values[rows] for column, values in self._numbers.items()}
         part.images = self.images[:, rows]
         part.mask_paths = [self.mask_paths[row] for row in rows]
+        part.box_places = [self.box_places[row] for row in rows]
         return part
 
     def split(self, *, test: float = 0.2, val: float = 0.2, seed: int = 0) -> Split:
@@ -375,21 +363,15 @@ class Cohort:
     @functools.cached_property
     def fingerprint(self) -> str:
         """Tells this cohort from one with other values, columns or images (by name and size)."""
-        digest = hashlib.sha256()
-        table = self._used()
-        digest.update(json.dumps([self.roles() | {"image_root": None}, list(table.columns), len(table)]).encode())
-        digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
-        digest.update(
-            json.dumps([_size(path) for path in [*self.image_paths, *(self.mask_paths if self.mask else [])]]).encode()
-        )
-        return digest.hexdigest()[:24]
+        return fingerprint_of(self)
 
     def save(self, name: str, description: str = "") -> Cohort:
         """Keep the cohort under `name` in the store's datasets, with its fingerprint; its images stay where they are."""
+        store = open_store()  # says where the home cannot be used
         self.name = name
         folder = home() / "datasets" / self.fingerprint
         self.write(folder)
-        open_store().datasets.save(
+        store.datasets.save(
             name,
             data_path=str(folder),
             fingerprint=self.fingerprint,
@@ -406,34 +388,12 @@ class Cohort:
 
         The card comes last, so that a folder that has one is whole. In a folder named by the fingerprint the table is the same.
         """
-        folder = Path(folder)
-        card = {
-            "name": self.name,
-            "fingerprint": self.fingerprint,
-            "best_auroc": self.best_auroc,
-            "best_c_index": self.best_c_index,
-            "roles": self.roles(),
-            "classes": self.classes,
-            "class_distribution": self.class_counts,
-            "units": self.units,
-        }
-        if not (folder / TABLE).exists():
-            write_text(folder / TABLE, self._used().to_csv(index=False))
-        write_json(folder / CARD, card)
+        write_cohort(self, Path(folder))
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> Cohort:
         """The cohort that `write` kept. Raises CohortError where it is not there."""
-        folder = Path(folder)
-        try:
-            card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError) as error:
-            raise CohortError(f"There is no readable cohort in {folder}: {error}.") from error
-        cohort = cls.from_roles(folder / TABLE, card["roles"])
-        cohort.name, cohort.best_auroc = card["name"], card["best_auroc"]
-        cohort.best_c_index = card.get("best_c_index")
-        cohort.units |= card.get("units", {})  # the table that is kept has numbers alone
-        return cohort
+        return read_cohort(Path(folder))
 
     @classmethod
     def load(cls, name: str) -> Cohort:
@@ -474,9 +434,15 @@ class Cohort:
     def preprocess_images(self, *, window: str | tuple[float, float] | None = None, **settings: Any) -> Cohort:
         """The cohort with images that go through these steps before a model sees them; what is not named stays as it was.
 
-        settings: crop, clahe, resize and normalise, as of `ImagePreprocessing`; window: of CT, as of Cohort. A model keeps them
-        for what it predicts, and masks are cropped and resized as their images are. Of volumes the crop (to the foreground or
-        a share), the window and normalise are possible. Raises CohortError for what is not allowed or does not fit the images.
+        crop: `foreground` (the box of what is not black), the share of each side to keep around the centre, or (left, top, right,
+        bottom) as shares of width and height. window: of CT, as of Cohort. clahe: limit of the contrast in each of 8 x 8 tiles,
+        1 to 40; True is 2. resize: `stretch`, or `pad` with black, which keeps the proportions. normalise: by the mean and
+        standard deviation of the training part (`training`), of each image (`image`), of ImageNet (`imagenet`), or (mean,
+        standard deviation) as shares of the full range.
+
+        A model keeps the steps for what it predicts, masks and boxes are cropped and resized as their images are. Of volumes the
+        crop (to the foreground or a share), the window and normalise are possible. Raises CohortError for what is not allowed
+        or does not fit the images.
         """
         made = self._alike()
         try:
@@ -492,8 +458,13 @@ class Cohort:
     def preprocess_table(self, **settings: Any) -> Cohort:
         """The cohort with a table that is encoded so; what is not named stays as it was.
 
-        settings: impute, indicators, outliers, scale, clip and rare, as of `TablePreprocessing`. What they take of the values is
-        learned from the training part alone and kept with the model. Raises CohortError for what is not allowed.
+        impute: what stands for a missing number: `median`, `mean` or a number. indicators: whether a column each says where it is
+        missing and beyond a detection limit. outliers: share of the values at either end that are held at the quantile there.
+        scale: `standard`, `robust` (median and interquartile range) or `quantile` (ranks, as a normal distribution). clip:
+        largest scaled number. rare: categories in fewer rows become one, which also stands for those never seen.
+
+        What this takes of the values is learned from the training part alone and kept with the model. Raises CohortError for
+        what is not allowed.
         """
         if not (self.numeric or self.categorical):
             raise CohortError(
@@ -517,22 +488,5 @@ class Cohort:
         cohort.units |= {column: unit for column, unit in self.units.items() if unit is not None}
         return cohort
 
-    def _used(self) -> pd.DataFrame:
-        target = {} if self._target is None else self.target.to_columns(self._target)
-        return pd.DataFrame({**target, **self._names, **self._numbers})
-
 
 _COMPUTED = ("dimensions", "patient_codes", "fingerprint")
-
-
-def _listed(columns: Sequence[str] | None, role: str) -> list[str]:
-    if isinstance(columns, str):
-        raise CohortError(f"{role}={columns!r} must be a list of columns: [{columns!r}].")
-    return list(columns or ())
-
-
-def _size(path: Path | None) -> list[Any] | None:
-    try:
-        return None if path is None else [path.name, path.stat().st_size]
-    except OSError:
-        return None

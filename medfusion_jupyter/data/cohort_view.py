@@ -41,14 +41,28 @@ STYLE = """<style>
 </style>"""
 
 
+def in_a_line(cohort: Cohort) -> str:
+    """Rows, patients, images of each view or in bags, columns and target: the text of a cohort."""
+    shares = cohort.target.described(cohort.targets) if cohort.has_target else "not known"
+    images = "".join(f", {said}" for said in _images(cohort))
+    return (
+        f"<Cohort {cohort.name or cohort.target.name}: {len(cohort)} rows of {cohort.num_patients} patients{images}, "
+        f"{len(cohort.numeric)} numeric and {len(cohort.categorical)} categorical columns, {cohort.target.name}: {shares}>"
+    )
+
+
 def html_of(cohort: Cohort) -> str:
     """Rows, patients, classes, missing values and thumbnails."""
     title = html.escape(cohort.name or "cohort")
     facts = [f"{len(cohort):,} rows"]
     if cohort.patient is not None:
         facts.append(f"{cohort.num_patients:,} patients")
-    facts += _images(cohort)
-    notes = []
+    facts += map(html.escape, _images(cohort))
+    notes = [
+        f"{what} preprocessed: {', '.join(f'{name} {value}' for name, value in steps.to_json().items())}."
+        for what, steps in (("Images", cohort.image_preprocessing), ("Table", cohort.table_preprocessing))
+        if steps.to_json()
+    ]
     if cohort.patient is not None and cohort.num_patients < len(cohort):
         most = int(np.bincount(cohort.patient_codes).max())
         notes.append(f"Patients have up to {most} rows: a split keeps each on one side.")
@@ -158,7 +172,7 @@ def _images(cohort: Cohort) -> list[str]:
     said = []
     for view, of_row in zip(cohort.views, counts, strict=True):
         missing = int((of_row == 0).sum())
-        name = "" if view == "image" else f"{html.escape(view)}: "
+        name = "" if view == "image" else f"{view}: "
         bags = f" in bags of up to {of_row.max():,}" if cohort.bag else ""
         said.append(
             f"{name}{of_row.sum():,} {what}{bags}"

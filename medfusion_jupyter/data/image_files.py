@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from medfusion_jupyter.data.errors import CohortError
 from medfusion_jupyter.data.image_steps import AS_IT_IS, LUMA, Planes, crop_of, equalised, resized
@@ -65,9 +65,11 @@ def _by_name(folder: Path) -> dict[str, list[str]]:
     by_name: dict[str, list[str]] = {}
     try:
         with os.scandir(folder) as entries:
-            files = {entry.name: entry.is_file() for entry in entries}
+            files = {entry.name: _is_file(entry) for entry in entries}
     except (FileNotFoundError, NotADirectoryError):
         return by_name
+    except OSError as error:
+        raise CohortError(f"The folder {folder} of images cannot be read: {error.strerror}.") from error
     for name, is_file in files.items():
         stem = stem_of(name) if is_file else None
         if stem is not None:
@@ -76,6 +78,13 @@ def _by_name(folder: Path) -> dict[str, list[str]]:
     for name in files:
         by_name.setdefault(name, [name])  # a folder: the files of a DICOM series
     return by_name
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
 
 
 def why_unreadable(path: Path) -> str | None:
@@ -114,8 +123,8 @@ def kind_of(path: Path) -> tuple[bool, bool]:
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its image. kind: as `PNG`; size: (height, width) in pixels; spacing: mm between rows and between
-    columns, of a volume between slices before them, None where the file does not say."""
+    """What a file says of its image. kind: as `PNG`; size: (height, width) in pixels, upright; spacing: mm between rows
+    and between columns, of a volume between slices before them, None where the file does not say."""
 
     kind: str
     size: tuple[int, int]
@@ -132,7 +141,9 @@ def header_of(path: Path) -> Header:
         return Header(plane.kind, plane.size, plane.coloured, plane.deep, plane.spacing)
     coloured, deep = kind_of(path)
     with Image.open(path) as image:
-        return Header(image.format or "", (image.height, image.width), coloured, deep, None)
+        size = (image.height, image.width)
+        turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        return Header(image.format or "", size[::-1] if turned else size, coloured, deep, None)
 
 
 def decode(

@@ -33,9 +33,10 @@ def read_csv(path: Path, as_text: set[str]) -> pd.DataFrame:
         text = {column: str for column in header if column in as_text}
         return pd.read_csv(path, encoding="utf-8-sig", dtype=text, low_memory=False)
     except UnicodeDecodeError as error:
+        encoding = "utf-16" if error.object[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
         raise CohortError(
             f"{path} is not UTF-8 (byte {error.object[error.start]:#04x} at position {error.start}). Save it as UTF-8, or "
-            "read it with pandas.read_csv(path, encoding='latin-1') and give the DataFrame."
+            f"read it with pandas.read_csv(path, encoding={encoding!r}) and give the DataFrame."
         ) from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error) as error:
         raise CohortError(f"{path} cannot be read as a CSV: {str(error).strip()}.") from None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from medfusion_jupyter.data import Cohort, target_of
 from medfusion_jupyter.evaluation.ablation_view import html_of
 from medfusion_jupyter.nn import fusions
+from medfusion_jupyter.settings.training import OF_IMAGES
 from medfusion_jupyter.settings.watched import names_of
 from medfusion_jupyter.store import FINISHED, BadValue, JobStatus
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
@@ -22,14 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 IMAGE_ONLY, TABLE_ONLY = "image only", "table only"
-OF_IMAGES = (
-    "image_weights",
-    "cache_features",
-    "cutmix",
-    "attention_supervision",
-    "channels_last",
-    "gradient_checkpointing",
-)
+WITHOUT_IMAGES = ("image_weights", "cache_features", *OF_IMAGES)
 """Settings that a model without images refuses."""
 
 BESIDE = ("low", "high", "above", "above_low", "above_high")
@@ -207,7 +201,9 @@ def _variants(
 def _without_what_is_missing(settings: dict[str, Any]) -> dict[str, Any]:
     """Shared settings without those of an encoder that this variant does without."""
     gone = [part for part in ("image_encoder", "tabular_encoder") if settings.get(part, "") is None]
-    kept = {name: value for name, value in settings.items() if "image_encoder" not in gone or name not in OF_IMAGES}
+    kept = {
+        name: value for name, value in settings.items() if "image_encoder" not in gone or name not in WITHOUT_IMAGES
+    }
     if "freeze" in kept:
         kept["freeze"] = [part for part in kept["freeze"] if part.split(".")[0] not in gone]
         if not kept["freeze"]:

@@ -17,6 +17,7 @@ class CheckpointSettings(BaseModel):
         Field(
             gt=0,
             description="minutes after which a checkpoint is made within an epoch too; None makes one after each epoch alone",
+            json_schema_extra={"unit": "min"},
         ),
     ] = 15.0
     save_top_k: Annotated[
@@ -24,6 +25,7 @@ class CheckpointSettings(BaseModel):
         Field(
             ge=-1,
             description="best epochs by the watched metric whose checkpoints are kept, 1 or more; -1 is all",
+            json_schema_extra={"unit": "epochs"},
         ),
     ] = 1
 

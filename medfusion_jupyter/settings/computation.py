@@ -12,7 +12,9 @@ class ComputationSettings(BaseModel):
 
     heading: ClassVar[str] = "Computation"
 
-    batch_size: Annotated[int, Field(ge=2, le=65_536, description="rows a batch, 2 or more")] = 32
+    batch_size: Annotated[
+        int, Field(ge=2, le=65_536, description="rows a batch, 2 or more", json_schema_extra={"unit": "rows"})
+    ] = 32
     on_out_of_memory: Annotated[
         Literal["fail", "smaller_batch"],
         Field(
@@ -27,6 +29,7 @@ class ComputationSettings(BaseModel):
             ge=1,
             le=64,
             description="GPUs of this machine, or processes on a CPU (device='cpu'), that share each batch of batch_size rows",
+            json_schema_extra={"unit": "devices"},
         ),
     ] = 1
     sync_batchnorm: Annotated[

@@ -21,7 +21,8 @@ class ImageSettings(BaseModel):
         Millimetres | tuple[Millimetres, Millimetres, Millimetres] | None,
         Field(
             description="mm between voxels to which volumes are resampled, one number or one each for depth, height and width; "
-            "what exceeds image_size is then cut around the centre. None stretches each volume to image_size"
+            "what exceeds image_size is then cut around the centre. None stretches each volume to image_size",
+            json_schema_extra={"unit": "mm"},
         ),
     ] = None
     shared_encoder: Annotated[
@@ -37,5 +38,6 @@ class ImageSettings(BaseModel):
             ge=1,
             description="images of a bag that a training step takes, drawn anew each time; None takes all. Validation and "
             "prediction always take all",
+            json_schema_extra={"unit": "images"},
         ),
     ] = 16

@@ -14,7 +14,9 @@ class LimitSettings(BaseModel):
 
     heading: ClassVar[str] = "Length and validation"
 
-    epochs: Annotated[int, Field(ge=1, le=100_000, description="passes over the training part")] = 20
+    epochs: Annotated[
+        int, Field(ge=1, le=100_000, description="passes over the training part", json_schema_extra={"unit": "epochs"})
+    ] = 20
     watch: Annotated[
         str,
         Field(
@@ -24,10 +26,20 @@ class LimitSettings(BaseModel):
         ),
     ] = "auto"
     patience: Annotated[
-        int | None, Field(ge=1, description="epochs without a better watched metric before it ends early; None never")
+        int | None,
+        Field(
+            ge=1,
+            description="epochs without a better watched metric before it ends early; None never",
+            json_schema_extra={"unit": "epochs"},
+        ),
     ] = 10
     min_delta: Annotated[
-        float, Field(ge=0, description="how much better the watched metric must be for patience to start anew")
+        float,
+        Field(
+            ge=0,
+            description="how much better the watched metric must be for patience to start anew",
+            json_schema_extra={"unit": "as the watched metric"},
+        ),
     ] = 0.0
     max_time: Annotated[
         float | None,
@@ -35,10 +47,16 @@ class LimitSettings(BaseModel):
             gt=0,
             description="minutes of training, or 'HH:MM:SS', pauses not counted; the epoch under way is then cut short, "
             "validated and kept",
+            json_schema_extra={"unit": "min"},
         ),
     ] = None
     check_val_every_n_epoch: Annotated[
-        int, Field(ge=1, description="validate and save after every so many epochs, and after the last")
+        int,
+        Field(
+            ge=1,
+            description="validate and save after every so many epochs, and after the last",
+            json_schema_extra={"unit": "epochs"},
+        ),
     ] = 1
     limit_val_batches: Annotated[
         float | None,
@@ -46,6 +64,7 @@ class LimitSettings(BaseModel):
             gt=0,
             description="validation batches (of 4 batch_size rows) at most, or below 1 a share of them; the same rows each time, "
             "with their share of every class; None is all",
+            json_schema_extra={"unit": "batches, or share of them"},
         ),
     ] = None
 
@@ -55,6 +74,7 @@ class LimitSettings(BaseModel):
             gt=0,
             description="validate within an epoch too, after every so many steps, or below 1 after each such share of it; the "
             "best epoch, patience and plateau go by the validation after the epoch. None: after the epoch alone",
+            json_schema_extra={"unit": "steps, or share of an epoch"},
         ),
     ] = None
 

@@ -43,6 +43,7 @@ class OptimisationSettings(BaseModel):
             ge=1,
             le=MOST_BATCHES_A_STEP,
             description="batches whose gradients make one step, exactly as one batch of all their rows",
+            json_schema_extra={"unit": "batches"},
         ),
     ] = 1
     gradient_clip_val: Annotated[

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from medfusion_jupyter.settings.refusals import reason
+
+USUAL_CLAHE = 2.0
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -57,6 +59,7 @@ class ImagePreprocessing(PreprocessingSettings):
         Field(
             description="what is kept of an image: foreground (the box of what is not black), the share of each side around the "
             "centre, such as 0.8, or [left, top, right, bottom] as shares of the width and height; None keeps all",
+            json_schema_extra={"unit": "share of the side"},
         ),
     ] = None
     clahe: Annotated[
@@ -65,7 +68,7 @@ class ImagePreprocessing(PreprocessingSettings):
             ge=1,
             le=40,
             description="limit of the contrast in each tile, 1 to 40, usually 2 to 4: how high a bin of its histogram may "
-            "be; None leaves the grey values as they are",
+            "be; True is 2, None leaves the grey values as they are",
             json_schema_extra={"unit": "times the mean bin"},
         ),
     ] = None
@@ -79,8 +82,16 @@ class ImagePreprocessing(PreprocessingSettings):
         Field(
             description="which mean and standard deviation become 0 and 1: those of the training part, of each image, of "
             "ImageNet, or [mean, standard deviation] as shares of the full range",
+            json_schema_extra={"unit": "share of the full range"},
         ),
     ] = "training"
+
+    @field_validator("clahe", mode="before")
+    @classmethod
+    def _clahe(cls, value: Any) -> Any:
+        if value is True:
+            return USUAL_CLAHE
+        return None if value is False else value
 
     @model_validator(mode="after")
     def _box(self) -> Self:
@@ -99,7 +110,10 @@ class TablePreprocessing(PreprocessingSettings):
 
     impute: Annotated[
         Literal["median", "mean"] | float,
-        Field(description="what stands for a missing number: the column's median or mean, or a number"),
+        Field(
+            description="what stands for a missing number: the column's median or mean, or a number",
+            json_schema_extra={"unit": "as the column"},
+        ),
     ] = "median"
     indicators: Annotated[
         bool,

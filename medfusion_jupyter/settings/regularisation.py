@@ -16,7 +16,13 @@ class RegularisationSettings(BaseModel):
     heading: ClassVar[str] = "Loss and regularisation"
 
     label_smoothing: Annotated[
-        float, Field(ge=0, lt=1, description="share of each target spread evenly over all classes, 0 to below 1")
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="share of each target spread evenly over all classes, 0 to below 1",
+            json_schema_extra={"unit": "share of the target"},
+        ),
     ] = 0.0
     class_weights: Annotated[
         Literal["balanced"] | dict[str, float] | tuple[float, ...] | None,
@@ -68,6 +74,7 @@ class RegularisationSettings(BaseModel):
             lt=1,
             description="chance that a row with several modalities loses one of them in a training step, 0 to below 1: the model "
             "learns to do with either",
+            json_schema_extra={"unit": "probability"},
         ),
     ] = 0.0
     ema_decay: Annotated[
@@ -88,7 +95,8 @@ class RegularisationSettings(BaseModel):
     unfreeze_epoch: Annotated[
         Annotated[int, Field(ge=2)] | dict[str, Annotated[int, Field(ge=2)]] | None,
         Field(
-            description="epoch, 2 or later, from which frozen parts learn: one for all, or a dict by part; None never"
+            description="epoch, 2 or later, from which frozen parts learn: one for all, or a dict by part; None never",
+            json_schema_extra={"unit": "epoch"},
         ),
     ] = None
     unfreeze: Annotated[

@@ -21,14 +21,26 @@ class ScheduleSettings(BaseModel):
     ] = "cosine"
     warmup: Annotated[
         float | None,
-        Field(ge=0, description="epochs in which the rate rises to lr; None is 1, for onecycle 30 % of the run"),
+        Field(
+            ge=0,
+            description="epochs in which the rate rises to lr; None is 1, for onecycle 30 % of the run",
+            json_schema_extra={"unit": "epochs"},
+        ),
     ] = None
     warmup_steps: Annotated[
-        int | None, Field(ge=0, description="the same in steps of the optimiser, in place of warmup")
+        int | None,
+        Field(
+            ge=0,
+            description="the same in steps of the optimiser, in place of warmup",
+            json_schema_extra={"unit": "steps"},
+        ),
     ] = None
     milestones: Annotated[
         tuple[Annotated[int, Field(ge=1)], ...] | None,
-        Field(description="finished epochs after which schedule='step' lowers the rate, rising, such as [10, 15]"),
+        Field(
+            description="finished epochs after which schedule='step' lowers the rate, rising, such as [10, 15]",
+            json_schema_extra={"unit": "epochs"},
+        ),
     ] = None
     gamma: Annotated[
         float | None, Field(gt=0, lt=1, description="factor of schedule='step' at each milestone; None is 0.1")
@@ -38,12 +50,17 @@ class ScheduleSettings(BaseModel):
     ] = None
     plateau_patience: Annotated[
         int | None,
-        Field(ge=0, description="validations without a better watched metric that schedule='plateau' bears; None is 5"),
+        Field(
+            ge=0,
+            description="validations without a better watched metric that schedule='plateau' bears; None is 5",
+            json_schema_extra={"unit": "validations"},
+        ),
     ] = None
     plateau_threshold: Annotated[
         float | None,
         Field(
             ge=0,
             description="how much better, as a share of the best value, counts for schedule='plateau'; None is 1e-4",
+            json_schema_extra={"unit": "share of the best value"},
         ),
     ] = None

@@ -32,6 +32,18 @@ ONLY_WITH = {
 }
 """Settings that mean something with one value of another alone."""
 
+OF_IMAGES = (
+    "cutmix",
+    "channels_last",
+    "gradient_checkpointing",
+    "attention_supervision",
+    "spacing",
+    "bag",
+    "max_images",
+    "shared_encoder",
+)
+"""Settings that do nothing without an image encoder. `image_size` and `augment` have a value in every run."""
+
 OF_SEVERAL_TYPES = ("class_weights", "unfreeze_epoch", "image_size", "spacing")
 """Settings for which pydantic gives one error a type that they might have had."""
 
@@ -80,15 +92,32 @@ class TrainingSettings(
         Side | tuple[Side, Side, Side],
         Field(
             description="side in pixels to which images are scaled, 8 to 1024; for volumes (depth, height, width) in voxels, "
-            "such as (32, 64, 64)"
+            "such as (32, 64, 64)",
+            json_schema_extra={"unit": "px"},
         ),
     ] = 128
     augment: Annotated[
         Augmentation | None,
         Field(description="True (the defaults of Augmentation), False, or its settings as a dict"),
     ] = Augmentation()
-    val: Annotated[float, Field(gt=0, lt=1, description="share of rows for validation, by patient")] = 0.2
-    test: Annotated[float, Field(ge=0, lt=1, description="share of rows that training never sees, by patient")] = 0.2
+    val: Annotated[
+        float,
+        Field(
+            gt=0,
+            lt=1,
+            description="share of rows for validation, by patient",
+            json_schema_extra={"unit": "share of rows"},
+        ),
+    ] = 0.2
+    test: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="share of rows that training never sees, by patient",
+            json_schema_extra={"unit": "share of rows"},
+        ),
+    ] = 0.2
 
     @field_validator("augment", mode="before")
     @classmethod
@@ -108,9 +137,11 @@ class TrainingSettings(
             )
         if self.val + self.test >= 1:
             raise ValueError(f"val={self.val} and test={self.test} leave nothing to train on: together below 1")
-        for name in ("cutmix", "channels_last", "gradient_checkpointing", "attention_supervision"):
-            if getattr(self, name) and self.image_encoder is None:
-                raise ValueError(f"{name}={getattr(self, name)} is of images, and image_encoder is None")
+        if self.image_encoder is None:
+            for name in OF_IMAGES:
+                value = getattr(self, name)
+                if value != type(self).model_fields[name].default:
+                    raise ValueError(f"{name}={value!r} is of images, and image_encoder is None: leave {name} out")
         return self
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from medfusion_jupyter.data import Cohort, Split
+from medfusion_jupyter.data.targets import TaskValues
 from medfusion_jupyter.nn import heads
 from medfusion_jupyter.settings.watched import names_of
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
@@ -89,8 +90,10 @@ def _of_several(config: TrainingConfig, tasks: Mapping[str, str]) -> dict[str, A
 
 
 def refuse_unseen(split: Split) -> None:
-    """Raise ConfigError where validation or test have a class, a grade, a finding or events that training has not one of."""
-    for name, part in split.cohort.target.by_part(split.cohort.targets).items():
+    """Raise ConfigError where validation or test have a class, a grade, a finding or events that training has not one of, and
+    where training has too few events, or validation none, of a time to an event."""
+    parts = split.cohort.target.by_part(split.cohort.targets)
+    for name, part in parts.items():
         if not part.rows[split.rows["train"]].any():
             raise ConfigError(
                 f"The target {name!r} is known of no row of the training part: it cannot be learned. Split so that every part "
@@ -103,6 +106,25 @@ def refuse_unseen(split: Split) -> None:
                 f"{stratum.name!r} of the target {split.cohort.target.name!r} is in the part {there[0]!r}, but in no row of the "
                 "training part: what was never seen cannot be learned. Split so that every part has it, or leave it out."
             )
+    for part in parts.values():
+        if part.target.task == "survival":
+            _refuse_few_events(split, part)
+
+
+def _refuse_few_events(split: Split, part: TaskValues) -> None:
+    event = np.zeros(len(split.cohort), dtype=bool)
+    event[part.rows] = part.values[:, 1] == 1
+    events = {name: int(event[rows].sum()) for name, rows in split.rows.items()}
+    if events["train"] < 2:
+        raise ConfigError(
+            f"The training part has {events['train']} event of the target {part.target.name!r}: from less than two nothing can "
+            "be learned, and ten for each column are usual. Give more rows, or follow them for longer."
+        )
+    if not events["val"]:
+        raise ConfigError(
+            f"The validation part has no event of the target {part.target.name!r}: nobody can say there who came first, so no "
+            "best epoch can be chosen. Split so that every part has events."
+        )
 
 
 def targets_of(cohort: Cohort) -> torch.Tensor:

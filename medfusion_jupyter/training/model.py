@@ -57,7 +57,7 @@ class Model:
     def __repr__(self) -> str:
         version = f" v{self.version}" if self.version is not None else ""
         parts = self.module.architecture
-        encoders = " + ".join(part for part in (parts.image_encoder, parts.table_encoder) if part)
+        encoders = " + ".join(part for part in (self._of_images(), parts.table_encoder) if part)
         weights = sum(parameter.numel() for parameter in self.module.parameters())
         metric = headline(self.metrics)
         value = self.metrics.get(metric)
@@ -66,6 +66,14 @@ class Model:
             f"<Model {self.name}{version}: {encoders}, {parts.fusion}, {weights:,} weights, "
             f"epoch {self.epoch} of {self.job_id}{worth}>"
         )
+
+    def _of_images(self) -> str | None:
+        """The image encoder with the views, or the bags, that it is for."""
+        parts = self.module.architecture
+        if parts.image_encoder is None:
+            return None
+        views = f" of {', '.join(parts.views)}" if parts.views else ""
+        return parts.image_encoder + views + (f" of bags ({parts.aggregator})" if self.spec.has_bags else "")
 
     @property
     def classes(self) -> tuple[str, ...]:

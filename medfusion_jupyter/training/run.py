@@ -318,8 +318,15 @@ class Run:
 
 
 def saved_split(folder: Path, fingerprint: str) -> Split:
-    """The cohort and the split that a job was started with."""
+    """The cohort and the split that a job was started with; a warning says where its images have changed since."""
     cohort = Cohort.read(home() / "datasets" / fingerprint)
+    if cohort.fingerprint != fingerprint:
+        log.warning(
+            "The images of %s are not those that %s was started with: files in %s came, went or have other sizes.",
+            cohort.name or cohort.target.name,
+            folder.name,
+            cohort.image_root,
+        )
     return Split.read(folder / "split.json", cohort)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,8 @@ class EditedWorkflow:
         self._store = open_store()
         self._draft: Json | None = None
         self._seen = (workflow.graph, workflow.version)
+        self._told = 0
+        self._lock = threading.Lock()
 
     @classmethod
     def named(cls, name: str) -> EditedWorkflow:
@@ -57,16 +60,23 @@ class EditedWorkflow:
         return [template.to_json() for template in templates()]
 
     def open(self) -> Json:
-        """The workflow as it is stored, and what was changed since, here or by code."""
-        return {"workflow": self._answer(self.stored), "draft": self._draft or self._changed_by_code()}
+        """The workflow as it is stored, what was changed since, here or by code, and how often `news` told of code's changes."""
+        draft = self._draft or self._changed_by_code()
+        return {"workflow": self._answer(self.stored), "draft": draft, "told": self._told}
 
-    def check(self, nodes: Sequence[Any], edges: Sequence[Any], version: int | None) -> list[Json]:
-        """What keeps a graph from being executed. It is kept as the draft, which a reload of the page finds."""
+    def check(self, nodes: Sequence[Any], edges: Sequence[Any], version: int | None, heard: int) -> list[Json]:
+        """What keeps a graph from being executed. It is kept as the draft, which a reload of the page finds.
+
+        heard: number of the last news that the graph has. One that lacks what code changed meanwhile is only checked: the
+        editor, when it hears of that, puts both together and asks again.
+        """
         graph = {"nodes": list(nodes), "edges": list(edges)}
-        self._draft = None if self._is_stored(graph) else {**graph, "version": version}
-        with suppress(GraphError):  # what is no graph is the editor's alone
-            self.workflow.graph = Graph.of(**graph)
-        self._seen = (self.workflow.graph, self.workflow.version)
+        with self._lock:
+            if heard == self._told and not self._code_changed():
+                self._draft = None if self._is_stored(graph) else {**graph, "version": version}
+                with suppress(GraphError):  # what is no graph is the editor's alone
+                    self.workflow.graph = Graph.of(**graph)
+                self._seen = (self.workflow.graph, self.workflow.version)
         return [issue.to_json() for issue in validate(graph, catalogue())]
 
     def save(self, nodes: Sequence[Any], edges: Sequence[Any], version: int | None) -> Json:
@@ -82,13 +92,15 @@ class EditedWorkflow:
         return self._settled(saved)
 
     def news(self) -> Json | None:
-        """The graph where code has changed it since it was checked or told last; None where it has not."""
-        now = (self.workflow.graph, self.workflow.version)
-        if now[0] is self._seen[0] and now[1] == self._seen[1]:
-            return None
-        self._seen = now
-        self._draft = self._changed_by_code()
-        return {**self.workflow.graph.to_json(), "version": self.workflow.version}
+        """The graph, and what it was before, where code has changed it since it was checked or told last; else None."""
+        with self._lock:
+            if not self._code_changed():
+                return None
+            before, _ = self._seen
+            now, version = self._seen = (self.workflow.graph, self.workflow.version)
+            self._told += 1
+            self._draft = self._changed_by_code()
+            return {**now.to_json(), "version": version, "before": before.to_json(), "number": self._told}
 
     def versions(self) -> list[Json]:
         """Every save, newest first."""
@@ -145,11 +157,16 @@ class EditedWorkflow:
         return self._store.workflows.get_by_name(self.name)
 
     def _settled(self, saved: Stored) -> Json:
-        self._draft = None
-        with suppress(GraphError):
-            self.workflow.take_over(saved)
-        self._seen = (self.workflow.graph, self.workflow.version)
+        with self._lock:
+            self._draft = None
+            with suppress(GraphError):
+                self.workflow.take_over(saved)
+            self._seen = (self.workflow.graph, self.workflow.version)
         return self._answer(saved)
+
+    def _code_changed(self) -> bool:
+        graph, version = self._seen
+        return self.workflow.graph is not graph or self.workflow.version != version
 
     def _is_stored(self, graph: Json) -> bool:
         stored = self._answer(self.stored)

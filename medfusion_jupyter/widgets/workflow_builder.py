@@ -100,9 +100,7 @@ class Builder(anywidget.AnyWidget):
         """Tell what code has changed of the graph, and what is new of the newest execution; False where nobody can see it."""
         if self.comm is None:
             return False
-        changed = self._edited.news()
-        if changed is not None:
-            self.send({"news": {"graph": changed}})
+        self._tell_graph()
         if self._active or time.monotonic() - self._looked > IDLE_SECONDS:
             self._look()
         return True
@@ -110,6 +108,11 @@ class Builder(anywidget.AnyWidget):
     def show_problem(self, problem: Exception) -> None:
         """Say that the store could not be read; the next refresh tries again."""
         self.send({"news": {"trouble": f"The store could not be read, trying again: {problem}"}})
+
+    def _tell_graph(self) -> None:
+        changed = self._edited.news()
+        if changed is not None:
+            self.send({"news": {"graph": changed}})
 
     def _look(self) -> None:
         execution = self._edited.last_execution()
@@ -136,6 +139,8 @@ class Builder(anywidget.AnyWidget):
             return
         answer: dict[str, Any] = {"id": content.get("id")}
         try:
+            # first what code has changed: the answer is about the graph with it
+            self._tell_graph()
             ask = getattr(self._edited, content["question"])
             answer["answer"] = ask(**content.get("values", {}))
         except (StoreError, GraphError, WorkflowError) as refused:

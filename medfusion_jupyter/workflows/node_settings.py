@@ -18,7 +18,7 @@ TargetColumn = Annotated[
     Name | list[Name] | dict[str, Any],
     Field(
         description="column of the classes to predict, a list of columns of findings, or a target as an object, as "
-        "mf.Survival(…).to_json() gives it"
+        "mf.Survival(…).to_json() gives it; several of these by name are learned together"
     ),
 ]
 Bag = Annotated[
@@ -30,7 +30,10 @@ Bag = Annotated[
 ]
 CtWindow = Annotated[
     str | tuple[float, float] | None,
-    Field(description="what is black and white of CT: lung, brain and the like, or [low, high] in Hounsfield units"),
+    Field(
+        description="what is black and white of CT: lung, brain and the like, or [low, high] in Hounsfield units",
+        json_schema_extra={"unit": "HU"},
+    ),
 ]
 
 
@@ -111,23 +114,48 @@ class MedMnistSettings(NodeSettings):
 class SyntheticSettings(NodeSettings):
     """Settings of `source.synthetic`."""
 
-    n: Annotated[int, Field(ge=20, le=1_000_000, description="number of patients, 20 or more")] = 2000
+    n: Annotated[
+        int,
+        Field(
+            ge=20, le=1_000_000, description="number of patients, 20 or more", json_schema_extra={"unit": "patients"}
+        ),
+    ] = 2000
     seed: Seed = 0
     d_image: Annotated[
-        float, Field(ge=0, le=10, description="distance of the classes in the image, in standard deviations")
+        float,
+        Field(
+            ge=0,
+            le=10,
+            description="distance of the classes in the image, in standard deviations",
+            json_schema_extra={"unit": "standard deviations"},
+        ),
     ] = 1.2
     d_table: Annotated[
-        float, Field(ge=0, le=10, description="distance of the classes in the table, in standard deviations")
+        float,
+        Field(
+            ge=0,
+            le=10,
+            description="distance of the classes in the table, in standard deviations",
+            json_schema_extra={"unit": "standard deviations"},
+        ),
     ] = 0.9
-    image_size: Annotated[int, Field(ge=16, le=512, description="side of the images in pixels")] = 32
+    image_size: Annotated[
+        int, Field(ge=16, le=512, description="side of the images in pixels", json_schema_extra={"unit": "px"})
+    ] = 32
 
 
 class FilterSettings(NodeSettings):
     """Settings of `cohort.filter`, which are those of `cohort.filter`."""
 
     column: Annotated[Name, Field(description="column of the table to choose rows by")]
-    at_least: Annotated[float | None, Field(description="keep rows whose number is this or more")] = None
-    at_most: Annotated[float | None, Field(description="keep rows whose number is this or less")] = None
+    at_least: Annotated[
+        float | None,
+        Field(description="keep rows whose number is this or more", json_schema_extra={"unit": "as the column"}),
+    ] = None
+    at_most: Annotated[
+        float | None,
+        Field(description="keep rows whose number is this or less", json_schema_extra={"unit": "as the column"}),
+    ] = None
     one_of: Annotated[
         list[str] | None, Field(description="keep rows whose value is one of these, as text", min_length=1)
     ] = None
@@ -165,9 +193,30 @@ class ImagePreprocessingSettings(ImagePreprocessing):
 class CheckSettings(NodeSettings):
     """Settings of `cohort.check`."""
 
-    folds: Annotated[int, Field(ge=2, le=20, description="folds of the cross-validation that looks for shortcuts")] = 5
-    batch_size: Annotated[int, Field(ge=2, le=65_536, description="rows a batch that you mean to train with")] = 32
-    images: Annotated[int, Field(ge=1, le=1_000_000, description="images to look into, drawn by the seed")] = 2000
+    folds: Annotated[
+        int,
+        Field(
+            ge=2,
+            le=20,
+            description="folds of the cross-validation that looks for shortcuts",
+            json_schema_extra={"unit": "folds"},
+        ),
+    ] = 5
+    batch_size: Annotated[
+        int,
+        Field(
+            ge=2, le=65_536, description="rows a batch that you mean to train with", json_schema_extra={"unit": "rows"}
+        ),
+    ] = 32
+    images: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1_000_000,
+            description="images to look into, drawn by the seed",
+            json_schema_extra={"unit": "images"},
+        ),
+    ] = 2000
     seed: Seed = 0
     stop_at: Annotated[
         Literal["error", "warning", "never"],
@@ -181,8 +230,24 @@ class CheckSettings(NodeSettings):
 class SplitSettings(NodeSettings):
     """Settings of `cohort.split`."""
 
-    test: Annotated[float, Field(ge=0, lt=1, description="share of rows that training never sees, by patient")] = 0.2
-    val: Annotated[float, Field(gt=0, lt=1, description="share of rows for validation, by patient")] = 0.2
+    test: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="share of rows that training never sees, by patient",
+            json_schema_extra={"unit": "share of rows"},
+        ),
+    ] = 0.2
+    val: Annotated[
+        float,
+        Field(
+            gt=0,
+            lt=1,
+            description="share of rows for validation, by patient",
+            json_schema_extra={"unit": "share of rows"},
+        ),
+    ] = 0.2
     seed: Seed = 0
 
     @model_validator(mode="after")
@@ -294,8 +359,18 @@ class CrossValidateSettings(TrainingSettings):
 
     model_config = ConfigDict(json_schema_extra=_without("test"))
 
-    folds: Annotated[int, Field(ge=2, le=100, description="parts that each are the test part once, by patient")] = 5
-    repeats: Annotated[int, Field(ge=1, le=100, description="how often the folds are drawn anew")] = 1
+    folds: Annotated[
+        int,
+        Field(
+            ge=2,
+            le=100,
+            description="parts that each are the test part once, by patient",
+            json_schema_extra={"unit": "folds"},
+        ),
+    ] = 5
+    repeats: Annotated[
+        int, Field(ge=1, le=100, description="how often the folds are drawn anew", json_schema_extra={"unit": "times"})
+    ] = 1
 
     @model_validator(mode="after")
     def _of_folds(self) -> Self:

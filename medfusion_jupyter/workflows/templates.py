@@ -38,6 +38,12 @@ def templates() -> list[Template]:
                 _modalities,
             ),
             ("compare-fusions", "Compare fusions", "Three fusions of the same encoders on the same split.", _fusions),
+            (
+                "what-preprocessing-adds",
+                "What preprocessing adds",
+                "The same patients with images and table as they are, and preprocessed.",
+                _preprocessed,
+            ),
             ("cross-validation", "Cross-validation", "Five folds by patient, after a check of the cohort.", _folds),
         )
     ]
@@ -90,6 +96,22 @@ def _fusions() -> Graph:
         ("table_encoder", "model.table_encoder", {"name": "mlp"}, {}),
         *arms,
     )
+
+
+def _preprocessed() -> Graph:
+    rows: list[_Row] = [_START[0], *_design("", image="light_cnn", table="mlp", fusion="gated")]
+    rows += [
+        ("images", "cohort.preprocess_images", {"crop": 0.9, "normalise": "image"}, {"cohort": "patients.cohort"}),
+        ("table", "cohort.preprocess_table", {"scale": "robust", "outliers": 0.01}, {"cohort": "images.cohort"}),
+    ]
+    for arm, cohort in (("plain", "patients.cohort"), ("prepared", "table.cohort")):
+        rows += [
+            # the same seed gives the same patients to each part
+            (f"{arm}_parts", "cohort.split", {"seed": 0}, {"cohort": cohort}),
+            (f"{arm}_training", "train", SMALL, {"split": f"{arm}_parts.split", "design": "head.design"}),
+            (f"{arm}_report", "evaluate", {}, {"model": f"{arm}_training.model"}),
+        ]
+    return _graph(*rows)
 
 
 def _folds() -> Graph:

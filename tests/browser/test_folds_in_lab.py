@@ -20,7 +20,7 @@ def test_it_is_one_row_that_opens_to_its_folds_and_a_view_that_follows_them(tab,
     tab.show_panel()
     tab.run_all()
     page = tab.page
-    page.wait_for_selector("#medfusion-panel li[data-status='running']", timeout=120_000)
+    page.wait_for_selector("#medfusion-panel li[data-status='running']")
     whole = page.locator("#medfusion-panel .jp-MedFusion-list >> nth=0 >> li >> nth=0")
     job_id = whole.get_attribute("data-job-id")
     row = tab.row(job_id)
@@ -30,11 +30,11 @@ def test_it_is_one_row_that_opens_to_its_folds_and_a_view_that_follows_them(tab,
     page.wait_for_function("() => document.querySelectorAll('.jp-MedFusion-folds > li').length === 3")
     names = page.locator(".jp-MedFusion-folds .jp-MedFusion-name").all_inner_texts()
     assert names == ["fold 1", "fold 2", "fold 3"]
-    page.wait_for_selector(".mf-cross-validation >> text=/fold [123] of 3/", timeout=60_000)
+    page.wait_for_selector(".mf-cross-validation >> text=/fold [123] of 3/")
     tab.shot("cross-validation-runs")
     tab.row(job_id, "completed").wait_for(timeout=180_000)
-    page.wait_for_selector(".mf-cross-validation >> text=/test AUROC 0\\.\\d+/", timeout=60_000)
-    page.wait_for_selector("#medfusion-panel >> text=/test AUROC 0\\.\\d+/", timeout=60_000)
+    page.wait_for_selector(".mf-cross-validation >> text=/test AUROC 0\\.\\d+/")
+    page.wait_for_selector("#medfusion-panel >> text=/test AUROC 0\\.\\d+/")
     assert page.locator(".jp-MedFusion-folds > li[data-status='completed']").count() == 3
     tab.shot("cross-validation-done")
     row.get_by_role("button", name="Folds of small").first.click()

@@ -15,7 +15,7 @@ CURVE = "() => document.querySelector('.mf-curve-loss path.line')?.getAttribute(
 
 
 def _grown(tab, script, than):
-    tab.page.wait_for_function(f"than => ({script})() > than", arg=than, timeout=60_000)
+    tab.page.wait_for_function(f"than => ({script})() > than", arg=than)
     return tab.page.evaluate(script)
 
 
@@ -46,26 +46,26 @@ def test_the_golden_path(lab, tab, quickstart):
     tab.open(quickstart)
     tab.show_panel()
     tab.run_all()
-    page.wait_for_selector(".mf-monitor", timeout=120_000)
+    page.wait_for_selector(".mf-monitor")
 
     # curves grow while the training runs, here and in the panel
     row = tab.row("job_0001", "running")
-    row.wait_for(timeout=60_000)
+    row.wait_for()
     before = _grown(tab, CURVE, 0)
     _grown(tab, CURVE, before)
-    page.wait_for_selector(".mf-epochs tr >> nth=3", timeout=60_000)
+    page.wait_for_selector(".mf-epochs tr >> nth=3")
     tab.shot("running")
 
     # pause from the monitor, though the cell with job.wait() is running; the panel shows it
     page.locator(".mf-pause").first.click()
-    tab.row("job_0001", "paused").wait_for(timeout=30_000)
-    page.wait_for_selector(".mf-title:has-text('paused')", timeout=30_000)
+    tab.row("job_0001", "paused").wait_for()
+    page.wait_for_selector(".mf-title:has-text('paused')")
     stood = page.evaluate(STEPS)
     tab.shot("paused")
 
     # resume from the panel
     tab.row("job_0001", "paused").locator("[data-command='resume']").click()
-    tab.row("job_0001", "running").wait_for(timeout=30_000)
+    tab.row("job_0001", "running").wait_for()
     _grown(tab, STEPS, stood)
 
     # a reload: the monitor goes on, and so does the panel
@@ -73,19 +73,19 @@ def test_the_golden_path(lab, tab, quickstart):
     page.wait_for_function("() => !document.querySelector('.jp-mod-current.jp-mod-dirty')")
     page.reload()
     tab.ready_busy()
-    page.wait_for_selector(".mf-monitor .mf-progress", timeout=60_000)
+    page.wait_for_selector(".mf-monitor .mf-progress")
     step = _grown(tab, STEPS, stood)
     _grown(tab, STEPS, step)
     tab.show_panel()
-    tab.row("job_0001", "running").wait_for(timeout=30_000)
+    tab.row("job_0001", "running").wait_for()
     tab.shot("reloaded")
 
     # stop from the panel; it asks first, and the best epoch becomes a model
     tab.row("job_0001", "running").locator("[data-command='stop']").click()
     page.locator(".jp-Dialog button.jp-mod-accept").click()
-    tab.row("job_0001", "stopped").wait_for(timeout=30_000)
-    page.wait_for_selector(".mf-title:has-text('stopped')", timeout=30_000)
-    page.wait_for_selector("#medfusion-panel li[data-model-id]:has-text('quickstart v1')", timeout=30_000)
+    tab.row("job_0001", "stopped").wait_for()
+    page.wait_for_selector(".mf-title:has-text('stopped')")
+    page.wait_for_selector("#medfusion-panel li[data-model-id]:has-text('quickstart v1')")
     tab.shot("stopped")
     assert tab.errors == []
     assert lab.jobs()["job_0001"]["status"] == "stopped"
@@ -100,7 +100,7 @@ def test_another_notebook_shows_the_job_of_a_dead_kernel(lab, tab):
         tab.page.request.delete(lab.url(f"api/kernels/{kernel['id']}"))
     tab.open("other.ipynb")
     tab.run_all()
-    tab.page.wait_for_selector(".mf-title:has-text('stopped')", timeout=60_000)
+    tab.page.wait_for_selector(".mf-title:has-text('stopped')")
     assert _grown(tab, CURVE, 0) > 100
     tab.page.wait_for_selector("td:has-text('stopped')")
     tab.shot("other-notebook")
@@ -118,23 +118,23 @@ def test_a_killed_kernel_is_seen_as_interrupted_and_the_panel_goes_on_in_a_kerne
     tab.show_panel()
     tab.run_all()
     row = tab.row("job_0002", "running")
-    row.wait_for(timeout=90_000)
-    tab.page.wait_for_selector(".mf-epochs tr >> nth=2", timeout=60_000)
+    row.wait_for()
+    tab.page.wait_for_selector(".mf-epochs tr >> nth=2")
     assert row.get_by_role("button", name="<b>killed</b>", exact=True).inner_text() == "<b>killed</b>"
     os.kill(lab.ask("medfusion/api/training/status/job_0002")["pid"], signal.SIGKILL)
-    tab.row("job_0002", "interrupted").wait_for(timeout=30_000)
+    tab.row("job_0002", "interrupted").wait_for()
     # JupyterLab's own word that the kernel has died
     tab.page.locator(".jp-Dialog:has-text('appears to have died') button.jp-mod-accept").click()
     tab.shot("interrupted")
     epoch = lab.jobs()["job_0002"]["current_epoch"]
     tab.row("job_0002").get_by_role("button", name="Resume <b>killed</b> in a kernel of its own").click()
-    tab.row("job_0002", "running").wait_for(timeout=90_000)
+    tab.row("job_0002", "running").wait_for()
     tab.page.wait_for_selector("#medfusion-panel li[data-job-id='job_0002'] [role='progressbar']")
     tab.shot("resumed-by-the-panel")
     assert lab.jobs()["job_0002"]["current_epoch"] >= epoch
     tab.row("job_0002").locator("[data-command='stop']").click()
     tab.page.locator(".jp-Dialog button.jp-mod-accept").click()
-    tab.row("job_0002", "stopped").wait_for(timeout=30_000)
+    tab.row("job_0002", "stopped").wait_for()
     assert tab.errors == []
 
 
@@ -145,7 +145,7 @@ def test_the_panel_is_readable_in_the_dark(lab, tab):
     tab.show_panel()
     tab.run_all()
     tab.page.wait_for_selector("body[data-jp-theme-light='false']", state="attached")
-    tab.page.wait_for_selector(".mf-title:has-text('stopped')", timeout=60_000)
+    tab.page.wait_for_selector(".mf-title:has-text('stopped')")
     _grown(tab, CURVE, 0)
     tab.row("job_0001").get_by_role("button", name="quickstart", exact=True).click()
     tab.row("job_0001").locator("dl").wait_for()

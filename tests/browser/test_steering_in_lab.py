@@ -24,8 +24,8 @@ def test_a_run_is_steered_from_the_panel_and_the_monitor(lab, tab):
     tab.show_panel()
     tab.run_all()
     row = tab.row("job_0001", "running")
-    row.wait_for(timeout=90_000)
-    page.wait_for_selector(".mf-epochs tr >> nth=1", timeout=60_000)
+    row.wait_for()
+    page.wait_for_selector(".mf-epochs tr >> nth=1")
 
     # the panel's menu: a checkpoint, and changes by a form
     menu = row.get_by_role("button", name="More for steered")
@@ -65,20 +65,20 @@ def test_a_run_is_steered_from_the_panel_and_the_monitor(lab, tab):
     page.locator(".jp-Dialog button.jp-mod-reject").click()
 
     # the monitor's form and button, and the trail of what was changed
-    page.wait_for_selector(".mf-monitor :text('lr=0.0001, patience=500, unfreeze=image_encoder')", timeout=30_000)
+    page.wait_for_selector(".mf-monitor :text('lr=0.0001, patience=500, unfreeze=image_encoder')")
     page.locator(".mf-change-open").click()
     page.locator(".mf-change").wait_for()
     page.locator(".mf-change input").nth(1).fill("800")
     tab.shot("monitor-form")
     page.locator(".mf-change button").click()
     wait_for(lambda: settings(lab)["epochs"] == 800, "the change did not reach the run")
-    page.wait_for_selector(".mf-monitor .mf-progress:has-text('/800')", timeout=30_000)
+    page.wait_for_selector(".mf-monitor .mf-progress:has-text('/800')")
     page.locator(".mf-save").click()
-    page.wait_for_selector(".mf-save:not([disabled])", timeout=30_000)
+    page.wait_for_selector(".mf-save:not([disabled])")
     page.wait_for_selector(".mf-monitor :text('epochs=800')")
     tab.shot("monitor-changed")
     page.locator(".mf-stop").click()
-    tab.row("job_0001", "stopped").wait_for(timeout=60_000)
-    page.wait_for_selector(".mf-change-open[disabled]", timeout=30_000)
+    tab.row("job_0001", "stopped").wait_for()
+    page.wait_for_selector(".mf-change-open[disabled]")
     refused = [error for error in tab.errors if "422" not in error]
     assert refused == []

@@ -42,8 +42,8 @@ class Editor:
     def __init__(self, tab) -> None:
         self.page = tab.page
         self.box = tab.page.locator(".mf-flow").first
-        self.box.wait_for(timeout=90_000)
-        self.box.locator(".mf-flow-palette-item").first.wait_for(timeout=60_000)
+        self.box.wait_for()
+        self.box.locator(".mf-flow-palette-item").first.wait_for()
 
     def node(self, node_id: str, status: str = ""):
         end = f"[data-status='{status}']" if status else ""
@@ -78,13 +78,22 @@ class Editor:
     def summary(self, node_id: str, words: str) -> None:
         """The node's line says this; from far away it is not seen, but there."""
         line = self.node(node_id).locator(f".mf-flow-node-line:has-text('{words}')")
-        line.wait_for(state="attached", timeout=30_000)
+        line.wait_for(state="attached")
 
     def press_run(self) -> None:
         self.box.locator(".mf-flow-run:enabled").click()
 
+    def select(self, node_id: str) -> None:
+        """Select a node; the keys are then the editor's."""
+        self.node(node_id).click()
+        self.box.locator(f"[data-node-id='{node_id}'][data-selected]").wait_for()
+
+    def checked(self) -> None:
+        """What was edited has been checked, and is kept as the draft."""
+        self.box.locator(".mf-flow-status[aria-busy='false']").wait_for()
+
     def saved(self, version: int) -> None:
-        self.box.locator(f".mf-flow-status:has-text('version {version}')").wait_for(timeout=30_000)
+        self.box.locator(f".mf-flow-status:has-text('version {version}')").wait_for()
 
 
 def _cells(page) -> int:
@@ -129,10 +138,10 @@ def test_a_workflow_is_built_with_the_mouse_runs_and_survives_a_reload(tab, lab)
     for setting, value in (("image_encoder", "light_cnn"), ("image_size", "32"), ("epochs", "6")):
         editor.set("train", setting, value)
     editor.press_run()
-    editor.node("train", "running").wait_for(timeout=60_000)
-    editor.node("train").get_by_text(re.compile(r"AUROC 0\.\d{3} · epoch [1-6]/6")).wait_for(timeout=60_000)
+    editor.node("train", "running").wait_for()
+    editor.node("train").get_by_text(re.compile(r"AUROC 0\.\d{3} · epoch [1-6]/6")).wait_for()
     tab.shot("workflow-running")
-    editor.node("evaluate", "completed").wait_for(timeout=90_000)
+    editor.node("evaluate", "completed").wait_for()
     editor.node("evaluate").get_by_text(re.compile(r"AUROC 0\.\d{3} \[")).wait_for()
     editor.node("evaluate").click()
     tab.shot("workflow-completed")
@@ -142,16 +151,16 @@ def test_a_workflow_is_built_with_the_mouse_runs_and_survives_a_reload(tab, lab)
     editor.box.locator(".mf-flow-status:has-text('unsaved changes')").wait_for()
     editor.press_run()
     editor.saved(2)
-    editor.node("synthetic", "cached").wait_for(timeout=60_000)
-    editor.node("split", "cached").wait_for(timeout=60_000)
-    editor.node("train", "running").wait_for(timeout=60_000)
-    editor.node("evaluate", "completed").wait_for(timeout=90_000)
+    editor.node("synthetic", "cached").wait_for()
+    editor.node("split", "cached").wait_for()
+    editor.node("train", "running").wait_for()
+    editor.node("evaluate", "completed").wait_for()
     tab.shot("workflow-again")
 
     # what is not saved is there after a reload too
     editor.set("train", "epochs", "7")
     editor.summary("train", "epochs 7")
-    page.wait_for_timeout(400)
+    editor.checked()
     tab.command("docmanager:save")
     page.wait_for_function("() => !document.querySelector('.jp-mod-current.jp-mod-dirty')")
     page.reload()
@@ -178,11 +187,11 @@ def test_a_stored_workflow_opens_in_a_tab_and_runs_in_a_kernel_of_its_own(tab, l
     editor.set("concat_training", "epochs", "2000")  # it is still at work when it is stopped
     editor.press_run()
     editor.saved(2)
-    editor.node("concat_training", "running").wait_for(timeout=90_000)
-    editor.node("concat_training").get_by_text(re.compile(r"AUROC 0\.\d{3} · epoch \d+/2000")).wait_for(timeout=60_000)
+    editor.node("concat_training", "running").wait_for()
+    editor.node("concat_training").get_by_text(re.compile(r"AUROC 0\.\d{3} · epoch \d+/2000")).wait_for()
     tab.shot("workflow-tab-running")
     editor.box.locator(".mf-flow-stop").click()
-    editor.node("concat_training", "stopped").wait_for(timeout=60_000)
+    editor.node("concat_training", "stopped").wait_for()
 
     # somebody else saves: who saves second is told, and neither change is lost
     editor.set("patients", "n", "200")
@@ -209,7 +218,7 @@ def test_a_stored_workflow_opens_in_a_tab_and_runs_in_a_kernel_of_its_own(tab, l
         "() => Object.entries(localStorage).some(([key, kept]) => /draft/.test(key) && /250/.test(kept))"
     )
     page.reload()
-    page.wait_for_function("window.jupyterapp && window.jupyterapp.restored", timeout=60_000)
+    page.wait_for_function("window.jupyterapp && window.jupyterapp.restored")
     tab.show_panel()
     page.locator("#medfusion-panel li[data-workflow-id]").get_by_role("button", name="three fusions").click()
     editor = Editor(tab)
@@ -233,7 +242,7 @@ def test_a_workflow_file_opens_in_the_editor_and_keeps_what_is_not_known(tab, la
     editor.set("synthetic", "n", "120")
     tab.page.keyboard.press("Control+s")
     editor.box.locator(".mf-flow-status:has-text('saved')").wait_for()
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while json.loads(path.read_text())["nodes"][0]["settings"] != {"n": 120}:
         assert time.monotonic() < until, path.read_text()
         time.sleep(0.1)
@@ -255,7 +264,7 @@ def test_a_node_of_ones_own_runs_and_nothing_of_its_html_acts(tab, lab):
     editor.node("by_code").wait_for()
 
     # the keys of every editor
-    editor.node("by_code").click()
+    editor.select("by_code")
     for keys, count in (("Control+c", 2), ("Control+v", 3), ("Control+d", 4), ("Delete", 3), ("Control+z", 4)):
         page.keyboard.press(keys)
         page.wait_for_function(f"() => document.querySelectorAll('.mf-flow-node').length === {count}")
@@ -270,7 +279,7 @@ def test_a_node_of_ones_own_runs_and_nothing_of_its_html_acts(tab, lab):
         page.keyboard.press(keys)
         page.wait_for_function(f"() => document.querySelectorAll('.mf-flow-node').length === {count}")
     editor.press_run()
-    editor.node("words", "completed").wait_for(timeout=60_000)
+    editor.node("words", "completed").wait_for()
     editor.node("words").click()
     shown = editor.box.locator(".mf-flow-html")
     shown.get_by_text("harmless").wait_for()

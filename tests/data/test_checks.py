@@ -260,6 +260,15 @@ def test_unreadable_and_empty_images_are_counted(films, tmp_path):
     assert "(row 5" in found(checked, "images", "empty images")[0].what
 
 
+def test_files_without_a_byte_are_unreadable_and_no_duplicates(films):
+    made = films()
+    for path in made.image_paths[:3]:
+        path.write_bytes(b"")
+    checked = made.check()
+    assert "3 of " in found(checked, "images", "unreadable files")[0].what
+    assert not checked.of("duplicates")
+
+
 def test_an_image_size_that_tells_the_class_is_a_shortcut(films):
     def change(pictures, frame):
         for k in np.flatnonzero(frame["sick"]):

@@ -9,7 +9,7 @@ from PIL import Image
 
 import medfusion as mf
 from medfusion_jupyter.data import CohortError
-from medfusion_jupyter.store import open_store
+from medfusion_jupyter.store import StoreError, open_store
 
 
 @pytest.fixture
@@ -99,7 +99,8 @@ def test_a_patient_must_be_known(make, frame):
         (b"a,icu\n", "no rows"),
         (b"a,icu,a\n1,0,2\n", "more than one column named 'a'"),
         ("naïve,icu\n1,0\n".encode("latin-1"), "is not UTF-8"),
-        (b"icu,a\n0,caf\xe9\n1,b\n", "is not UTF-8"),
+        (b"icu,a\n0,caf\xe9\n1,b\n", "is not UTF-8 .* encoding='latin-1'"),
+        ("icu,a\n0,b\n".encode("utf-16"), "is not UTF-8 .* encoding='utf-16'"),
         (b"a;icu\n1;0\n", "separated by ';'"),
         (b"a,icu\n1,0\n1,2,3,4\n", "cannot be read as a CSV"),
     ],
@@ -126,6 +127,25 @@ def test_missing_images_are_counted_and_absent(make, images):
     with pytest.warns(UserWarning, match=r"1 of 8 rows have no image .*\(rows 3, from 0\)"):
         cohort = make()
     assert cohort.image_paths[3] is None
+
+
+def test_a_link_is_its_file_and_one_that_leads_nowhere_is_absent(make, images):
+    films = sorted(images.iterdir())
+    for path, target in zip(films, ["whole.png", "nowhere.png", films[2].name], strict=False):
+        path.rename(images.parent / "whole.png")
+        path.symlink_to(images.parent / target if target == "whole.png" else images / target)
+    with pytest.warns(UserWarning, match=r"2 of 8 rows have no image"):
+        cohort = make()
+    assert cohort.image_paths[:3] == [films[0], None, None]
+
+
+def test_a_folder_that_may_not_be_read_is_named(make, images, monkeypatch):
+    def refused(folder):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr("medfusion_jupyter.data.image_files.os.scandir", refused)
+    with pytest.raises(CohortError, match=rf"folder {images} of images cannot be read: Permission denied"):
+        make()
 
 
 def test_no_image_at_all_is_refused(make, images, tmp_path):
@@ -209,6 +229,15 @@ def test_a_saved_cohort_is_a_row_of_the_datasets(make):
     assert (row.fingerprint, row.num_samples, row.num_patients) == (cohort.fingerprint, 8, 8)
     assert row.class_distribution == {"0": 4, "1": 4}
     assert mf.Cohort.read(row.data_path).name == "hannover"
+
+
+def test_a_home_that_cannot_be_is_named_with_what_to_do(make, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MEDFUSION_HOME", str(tmp_path / "file"))
+    with pytest.raises(StoreError, match="Set MEDFUSION_HOME"):
+        make().save("hips")
+    with pytest.raises(CohortError, match=r"cannot be written to .*file.*Set MEDFUSION_HOME"):
+        mf.synthetic_cohort(n=20, image_size=16)
 
 
 def test_the_users_table_is_left_as_it_was(make, frame):

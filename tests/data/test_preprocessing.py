@@ -169,8 +169,12 @@ def test_a_cohort_keeps_its_steps_and_its_fingerprint_tells_them(cohort, store):
         assert other.image_preprocessing == made.image_preprocessing
         assert other.table_preprocessing == made.table_preprocessing
     assert read.fingerprint == made.fingerprint
-    assert made.preprocess_images(clahe=None).image_preprocessing.clahe is None
-    assert made._repr_html_() != cohort._repr_html_()  # its thumbnails are what a model sees
+    for clahe, is_set in ((None, None), (False, None), (True, 2.0)):
+        assert made.preprocess_images(clahe=clahe).image_preprocessing.clahe == is_set
+    shown, plain = made._repr_html_(), cohort._repr_html_()
+    assert "Images preprocessed: crop foreground, clahe 2.0, resize pad" in shown
+    assert "preprocessed" not in plain
+    assert shown.split("<img", 1)[1] != plain.split("<img", 1)[1]  # thumbnails are what a model sees
 
 
 @pytest.mark.parametrize(
@@ -196,7 +200,8 @@ def test_steps_of_flat_images_are_refused_for_volumes(tmp_path, steps):
     volumes = mf.Cohort(frame, target="y", image="image", image_root=tmp_path)
     with pytest.raises(CohortError, match=f"{next(iter(steps))}=.* is of flat images"):
         volumes.preprocess_images(**steps)
-    assert volumes.preprocess_images(crop=0.8, normalise="image").image_preprocessing.crop == 0.8
+    made = volumes.preprocess_images(crop=0.8, normalise="image", window=(0, 1))
+    assert (made.image_preprocessing.crop, made.window, made.roles()["window"]) == (0.8, (0, 1), [0, 1])
 
 
 def test_what_a_cohort_has_not_is_not_preprocessed():

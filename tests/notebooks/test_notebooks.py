@@ -74,13 +74,16 @@ def test_workflow(medfusion_home):
     assert statuses["patients"] == statuses["parts"] == "cached"
     assert statuses["training"] == "completed"
     assert len(store.jobs.list().items) == 2
-    (shown,) = [cell.outputs[0]["data"]["text/plain"] for cell in notebook.cells if "wf.graph" in cell.source]
+    (shown,) = [cell.outputs[0]["data"]["text/plain"] for cell in notebook.cells if "from_code(" in cell.source]
     assert shown == "True"
 
 
 def test_data_and_models(medfusion_home):
     shown = _text(_run("04-data-and-models.ipynb"))
     assert "<MedicalImage DICOM CT series: 1 x 12 x 64 x 64, spacing 2.5 x 0.8 x 0.8 mm" in shown
+    assert "survival v1</b> on test: 240 rows" in shown
+    assert "C index" in shown
+    assert "without the event" in shown  # the survival of each group
     assert "above image only" in shown
     for row in ("image only", "table only", "gated", "transformer"):
         assert f">{row}</td>" in shown

@@ -259,6 +259,25 @@ def test_what_is_in_the_test_part_alone_is_refused(task, column, value, words, f
         mf.train(data.split_by("part"), **TABLE_ONLY)
 
 
+@pytest.mark.parametrize(
+    ("events", "words"),
+    [
+        ({"train": 1, "val": 3, "test": 3}, "training part has 1 event of the target 'days to death'"),
+        ({"train": 9, "val": 0, "test": 3}, "validation part has no event of the target 'days to death'"),
+    ],
+)
+@pytest.mark.parametrize("several", [False, True])
+def test_too_few_events_in_a_part_are_refused(events, words, several, frame):
+    part = np.asarray(["train", "train", "val", "test"] * (N // 4))
+    death = np.zeros(N)
+    for name, count in events.items():
+        death[np.flatnonzero(part == name)[:count]] = 1
+    target = {"course": TARGETS["survival"], "weight": mf.Regression("bmi")} if several else TARGETS["survival"]
+    data = mf.Cohort(frame.assign(part=part, death=death), target=target, numeric=["x"])
+    with pytest.raises(ConfigError, match=words):
+        mf.train(data.split_by("part"), **TABLE_ONLY)
+
+
 def test_a_cohort_of_another_target_is_not_evaluated(frame):
     model = mf.train(cohort(frame, "regression"), **TABLE_ONLY).wait().model
     with pytest.raises(ModelError, match="learned a target of regression, 'bmi'; this cohort's is of survival"):

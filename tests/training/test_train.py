@@ -151,6 +151,16 @@ def test_a_stopped_job_resumed_ends_as_if_it_had_not_been_stopped(train, at_epoc
         assert torch.equal(a, b), name
 
 
+def test_images_that_are_others_than_at_the_start_are_told_of_when_a_job_goes_on(train, caplog, medfusion_home):
+    job = train(epochs=1).wait()
+    assert mf.resume(job.job_id, epochs=2).wait().status == "completed"
+    assert "images" not in caplog.text
+    film = next(medfusion_home.rglob("synthetic/*/*.png"))
+    film.write_bytes(film.read_bytes() + b"more")
+    assert mf.resume(job.job_id, epochs=3).wait().status == "completed"
+    assert f"are not those that {job.job_id} was started with" in caplog.text
+
+
 def test_only_the_best_and_the_last_checkpoint_are_kept(train, medfusion_home):
     job = train(epochs=6, patience=None).wait()
     kept = open_store().checkpoints.list(job.job_id)

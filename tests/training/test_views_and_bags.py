@@ -1,6 +1,7 @@
 """Several images a row: views that are modalities of their own, and bags whose images count together."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -232,6 +233,12 @@ def test_settings_that_would_do_nothing_are_refused(views, bags, drawn):
         (one, {"bag": "max"}, "bag='max' is of bags, and the cohort has one image a row"),
         (views(), {"max_images": 3}, "max_images=3 is of bags"),
         (one, {"shared_encoder": False}, "shared_encoder=False is of several views"),
+        (
+            bags(),
+            {"image_encoder": None, "tabular_encoder": "mlp", "bag": "max"},
+            "bag='max' is of images, and image_encoder",
+        ),
+        (views(), {"image_encoder": None, "shared_encoder": False}, "shared_encoder=False is of images"),
         (bags(), {"mixup": 0.2}, r"mixup=0\.2 mixes two images, and the cohort has bags"),
         (one, {"bag": "maximum"}, "maximum"),
         (one, {"modality_dropout": 1.0}, "modality_dropout=1.0"),
@@ -252,6 +259,23 @@ def test_image_columns_that_make_no_sense_are_refused(views, bags):
     ):
         with pytest.raises(CohortError, match=words):
             make()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("image_root", "films"), ("bag", True), ("window", "lung"), ("mask", "marked"), ("window", (0, 80))],
+)
+def test_what_is_of_images_is_refused_without_an_image_column(name, value):
+    frame = pd.DataFrame({"ill": [0, 1], "age": [50, 60], "marked": ["a.png", "b.png"]})
+    with pytest.raises(CohortError, match=f"{name}=.* is of images, and the cohort has no image column"):
+        mf.Cohort(frame, target="ill", numeric=["age"], **{name: value})
+
+
+def test_cohort_and_model_name_their_views_and_bags(views, bags):
+    assert re.search(r"front: \d+ images.*, side: \d+ images", repr(views()))
+    assert re.search(r"\d+ images in bags of up to \d", repr(bags()))
+    assert "light_cnn of front, side" in repr(trained(views()).model)
+    assert "light_cnn of bags (max)" in repr(trained(bags(), bag="max").model)
 
 
 def test_a_model_refuses_a_cohort_with_other_views(views):

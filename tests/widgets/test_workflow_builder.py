@@ -29,7 +29,8 @@ def edited(store):
 
 
 def test_a_name_that_is_not_stored_opens_empty_and_the_first_save_stores_it(edited, store):
-    assert edited.open() == {"workflow": {"name": "icu", "version": None, "nodes": [], "edges": []}, "draft": None}
+    empty = {"name": "icu", "version": None, "nodes": [], "edges": []}
+    assert edited.open() == {"workflow": empty, "draft": None, "told": 0}
     assert store.workflows.list().items == []
     assert edited.save([SYNTHETIC], [], None)["version"] == 1
     assert store.workflows.get_by_name("icu").nodes == [SYNTHETIC]
@@ -37,7 +38,7 @@ def test_a_name_that_is_not_stored_opens_empty_and_the_first_save_stores_it(edit
 
 def test_what_is_checked_is_kept_as_the_draft_until_it_is_saved(edited):
     edited.save([SYNTHETIC], [], None)
-    issues = edited.check([SYNTHETIC, SPLIT], [], 1)
+    issues = edited.check([SYNTHETIC, SPLIT], [], 1, heard=0)
     assert [(issue["node"], issue["port"]) for issue in issues] == [("split", "cohort")]
     assert edited.open()["draft"] == {"nodes": [SYNTHETIC, SPLIT], "edges": [], "version": 1}
     edited.save([SYNTHETIC, SPLIT], [EDGE], 1)
@@ -46,14 +47,14 @@ def test_what_is_checked_is_kept_as_the_draft_until_it_is_saved(edited):
 
 def test_what_is_undone_to_the_stored_graph_is_no_draft(edited):
     edited.save([SYNTHETIC], [], None)
-    edited.check([SYNTHETIC, SPLIT], [], 1)
-    edited.check([SYNTHETIC], [], 1)
+    edited.check([SYNTHETIC, SPLIT], [], 1, heard=0)
+    edited.check([SYNTHETIC], [], 1, heard=0)
     assert edited.open()["draft"] is None
 
 
 def test_who_saves_second_is_refused_and_keeps_the_draft(edited, store):
     edited.save([SYNTHETIC], [], None)
-    edited.check([SYNTHETIC, SPLIT], [], 1)
+    edited.check([SYNTHETIC, SPLIT], [], 1, heard=0)
     store.workflows.update(store.workflows.get_by_name("icu").id, seen_version=1, nodes=[SPLIT])
     with pytest.raises(Conflict):
         edited.save([SYNTHETIC, SPLIT], [], 1)
@@ -81,7 +82,7 @@ def test_a_run_is_followed_to_its_end(edited, store):
 
 def test_every_template_is_offered_without_an_issue(edited):
     for template in edited.templates():
-        assert edited.check(template["nodes"], template["edges"], None) == [], template["name"]
+        assert edited.check(template["nodes"], template["edges"], None, heard=0) == [], template["name"]
 
 
 @pytest.fixture
@@ -143,7 +144,7 @@ def test_a_workflow_of_the_cell_follows_the_editor_and_the_editor_follows_the_ce
     wf.add("source.synthetic", n=40)
     edited = EditedWorkflow(wf)
     assert [node["id"] for node in edited.open()["draft"]["nodes"]] == ["synthetic"]
-    edited.check([SYNTHETIC, SPLIT], [EDGE], None)
+    edited.check([SYNTHETIC, SPLIT], [EDGE], None, heard=0)
     assert [node.id for node in wf.nodes] == ["synthetic", "split"]
     assert edited.news() is None
     wf["synthetic"].set(n=60)
@@ -153,6 +154,33 @@ def test_a_workflow_of_the_cell_follows_the_editor_and_the_editor_follows_the_ce
     edited.save(told["nodes"], told["edges"], None)
     assert wf.is_saved
     assert wf.version == 1
+
+
+def test_an_edit_made_without_knowing_what_code_changed_does_not_take_that_back(store):
+    wf = mf.Workflow("icu")
+    edited = EditedWorkflow(wf)
+    edited.check([SYNTHETIC], [], None, heard=0)
+    wf.add("cohort.split")
+    edited.check([SYNTHETIC, {**SPLIT, "id": "drawn"}], [], None, heard=0)
+    assert [node.id for node in wf.nodes] == ["synthetic", "split"]
+    told = edited.news()
+    assert ([node["id"] for node in told["before"]["nodes"]], told["number"]) == (["synthetic"], 1)
+    # the same edit was on its way when that was told
+    edited.check([SYNTHETIC, {**SPLIT, "id": "drawn"}], [], None, heard=0)
+    assert [node.id for node in wf.nodes] == ["synthetic", "split"]
+    edited.check([SYNTHETIC, SPLIT, {**SPLIT, "id": "drawn"}], [], None, heard=1)
+    assert [node.id for node in wf.nodes] == ["synthetic", "split", "drawn"]
+    assert edited.news() is None
+
+
+def test_what_code_changed_is_told_before_a_question_is_answered(store, shown):
+    builder, sent = shown
+    builder.workflow.add("source.synthetic")
+    builder._answer(builder, {"id": "a-1", "question": "open", "values": {}}, [])
+    news, answer = sent[:2]
+    assert [node["id"] for node in news["news"]["graph"]["nodes"]] == ["synthetic"]
+    assert [node["id"] for node in answer["answer"]["draft"]["nodes"]] == ["synthetic"]
+    assert answer["answer"]["told"] == news["news"]["graph"]["number"] == 1
 
 
 def test_a_cell_that_is_run_again_has_an_editor_of_its_new_workflow(shown):

@@ -30,6 +30,43 @@ def test_every_setting_of_a_form_says_what_it_is(builtin):
             assert field.get("description"), f"{node_type.name}.{name}"
 
 
+WITHOUT_UNIT = {
+    *(
+        "seed",
+        "lr",
+        "encoder_lr",
+        "weight_decay",
+        "momentum",
+        "gamma",
+        "plateau_factor",
+        "gradient_clip_val",
+        "ema_decay",
+    ),
+    *("mixup", "cutmix", "class_weights", "attention_supervision"),
+}
+"""Numbers that are of no unit: rates, factors and weights."""
+
+
+def is_number(schema):
+    parts = [
+        *schema.get("anyOf", ()),
+        *schema.get("prefixItems", ()),
+        *([schema["items"]] if "items" in schema else []),
+    ]
+    return schema.get("type") in ("number", "integer") or any(map(is_number, parts))
+
+
+def test_every_number_of_a_form_says_its_unit(builtin):
+    lacking = set()
+    for node_type in builtin:
+        schema = node_type.to_json()["settings"]
+        for form in (schema, *schema.get("$defs", {}).values()):
+            for name, field in form.get("properties", {}).items():
+                if is_number(field) and not field.get("unit") and name not in WITHOUT_UNIT:
+                    lacking.add(f"{node_type.name}.{name}")
+    assert lacking == set()
+
+
 def test_a_table_goes_through_sources_filters_and_a_split_to_files(store, tmp_path):
     cohort = mf.synthetic_cohort(n=100, image_size=16, seed=1)
     cohort.frame.assign(part=["train", "train", "val", "test"] * 25).to_csv(tmp_path / "data.csv", index=False)

@@ -12,6 +12,7 @@ import { IExecution, INodeJob, INodeRun, isActive, jobOf } from './execution';
 import * as edit from './graph';
 import { EMPTY, IEdge, IGraph, IGraphJson, IPoint, readGraph } from './graph';
 import { History } from './history';
+import { merged } from './merge';
 import { IIssue, ITemplate, ITransport, IWorkflow, News } from './transport';
 
 /** How long after the last change a graph is checked, in ms. */
@@ -39,6 +40,8 @@ export interface IEditorState {
   readonly canRedo: boolean;
   readonly nodes: ReadonlySet<string>;
   readonly edges: ReadonlySet<string>;
+  /** Whether the issues are those of the graph as it is now, which then is also kept as the draft. */
+  readonly checked: boolean;
   readonly issues: readonly IIssue[];
   readonly issuesOf: ReadonlyMap<string, readonly IIssue[]>;
   readonly execution: IExecution | null;
@@ -63,6 +66,7 @@ const BEFORE: IEditorState = {
   canRedo: false,
   nodes: NOTHING,
   edges: NOTHING,
+  checked: false,
   issues: [],
   issuesOf: new Map(),
   execution: null,
@@ -88,6 +92,7 @@ export class EditorModel {
 
   /** Read the catalogue and the workflow, and follow its executions. */
   async open(): Promise<void> {
+    this.transport.follow(news => this._hear(news));
     await this._asking('Opening', async () => {
       const [types, templates, opened, execution] = await Promise.all([
         this.transport.nodeTypes(),
@@ -104,9 +109,9 @@ export class EditorModel {
       }
       this._put(execution);
       this._set({ ready: true });
+      this._early.forEach(news => this._hear(news));
       this._check();
     });
-    this.transport.follow(news => this._hear(news));
   }
 
   dispose(): void {
@@ -385,9 +390,14 @@ export class EditorModel {
       edges: present(this._state.edges, graph.edges.map(edit.edgeKey))
     });
     if (changed) {
-      window.clearTimeout(this._timer);
-      this._timer = window.setTimeout(() => this._check(), CHECK_DELAY);
+      this._checkSoon();
     }
+  }
+
+  private _checkSoon(): void {
+    this._set({ checked: false });
+    window.clearTimeout(this._timer);
+    this._timer = window.setTimeout(() => this._check(), CHECK_DELAY);
   }
 
   private _check(): void {
@@ -399,7 +409,7 @@ export class EditorModel {
       .then(issues => {
         // an answer about an earlier graph says nothing about this one
         if (graph === this._state.graph) {
-          this._set({ issues, issuesOf: byNode(issues) });
+          this._set({ checked: true, issues, issuesOf: byNode(issues) });
         }
       })
       .catch(error => this._tell(error));
@@ -407,9 +417,18 @@ export class EditorModel {
 
   private _hear(news: News): void {
     if ('graph' in news) {
-      this._history.commit(placed(readGraph(news.graph)));
+      if (!this._state.ready) {
+        this._early.push(news);
+        return;
+      }
+      const { graph } = this._state;
+      const before = readGraph(news.graph.before);
+      const now = merged(graph, before, readGraph(news.graph));
+      this._history.commit(now === graph ? graph : placed(now));
       this._set({ version: news.graph.version });
       this._afterEdit();
+      // where nothing changed too: the kernel waits for a graph that knows of its own
+      this._checkSoon();
     } else if ('execution' in news) {
       this._put(news.execution);
     } else if ('job' in news) {
@@ -480,6 +499,8 @@ export class EditorModel {
   private _saved: IGraph = EMPTY;
   private _savedJson: IGraphJson = EMPTY;
   private _timer = 0;
+  /** What was told of the graph before it was there. */
+  private _early: News[] = [];
   private _lost = '';
   private _pasted = 0;
   private _lastPaste = '';

@@ -4,6 +4,7 @@ import { IExecution } from './execution';
 import { IGraphJson } from './graph';
 import {
   IDifference,
+  IGraphNews,
   IIssue,
   IOpened,
   ITemplate,
@@ -33,7 +34,13 @@ type Answer =
       readonly id: string;
       readonly refused: { readonly status: number; readonly message: string };
     }
-  | { readonly news: News };
+  | { readonly news: Exclude<News, { graph: IGraphNews }> }
+  | { readonly news: { readonly graph: IGraphNews & INumbered } };
+
+/** number: how often code's changes of the graph were told by then. */
+interface INumbered {
+  readonly number: number;
+}
 
 /** A workflow in a kernel: questions and answers over the messages of a widget. `widgets/builder.py` is the other end. */
 export class KernelTransport implements ITransport {
@@ -56,12 +63,16 @@ export class KernelTransport implements ITransport {
     return this._ask('templates');
   }
 
-  open(): Promise<IOpened> {
-    return this._ask('open');
+  async open(): Promise<IOpened> {
+    const opened = await this._ask<IOpened & { told: INumbered['number'] }>(
+      'open'
+    );
+    this._heard = Math.max(this._heard, opened.told);
+    return opened;
   }
 
   check(graph: IGraphJson, version: number | null): Promise<IIssue[]> {
-    return this._ask('check', { ...graph, version });
+    return this._ask('check', { ...graph, version, heard: this._heard });
   }
 
   save(graph: IGraphJson, version: number | null): Promise<IWorkflow> {
@@ -117,6 +128,9 @@ export class KernelTransport implements ITransport {
   private _hear = (content: unknown): void => {
     const message = content as Answer;
     if ('news' in message) {
+      if ('graph' in message.news) {
+        this._heard = message.news.graph.number;
+      }
       this._listener?.(message.news);
     } else {
       this._waiting.get(message.id)?.(message);
@@ -127,6 +141,8 @@ export class KernelTransport implements ITransport {
   private _listener: ((news: News) => void) | null = null;
   private _waiting = new Map<string, (answer: Answer) => void>();
   private _last = 0;
+  /** The last of the kernel's news of the graph: what is checked without having heard of one, the kernel does not take over. */
+  private _heard = 0;
   /** The views of a widget hear one another's answers. */
   private _name = Math.random().toString(36).slice(2);
 }

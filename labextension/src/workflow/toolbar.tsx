@@ -135,6 +135,7 @@ function Status(): React.JSX.Element {
   const issues = useEditor(state => state.issues.length);
   const empty = useEditor(state => state.graph.nodes.length === 0);
   const unsaved = useEditor(state => state.unsaved);
+  const checked = useEditor(state => state.checked);
   const version = useEditor(state => state.version);
   const saved = unsaved
     ? trans.__('unsaved changes')
@@ -154,7 +155,7 @@ function Status(): React.JSX.Element {
           )
       : '';
   return (
-    <div className="mf-flow-status" role="status">
+    <div className="mf-flow-status" role="status" aria-busy={!checked}>
       {waiting && <span>{waiting} …</span>}
       {run && <span data-kind="run">{run}</span>}
       {issues > 0 && !empty && (

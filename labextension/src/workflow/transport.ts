@@ -63,9 +63,15 @@ export interface IVersions {
   restore(version: number): Promise<IWorkflow>;
 }
 
+/** The graph after code of the kernel has changed it, and before. version: what it is stored as by now. */
+export interface IGraphNews extends IGraphJson {
+  readonly version: number | null;
+  readonly before: IGraphJson;
+}
+
 /** News of an execution, of a job that one of its nodes waits for, or of the graph, which code of the kernel has changed. */
 export type News =
-  | { readonly graph: IGraphJson & { readonly version: number | null } }
+  | { readonly graph: IGraphNews }
   | { readonly execution: IExecution }
   | { readonly job: INodeJob }
   /** Why there is no news, in words; empty where there is again. */
@@ -89,7 +95,7 @@ export interface ITransport {
   stop(executionId: number): Promise<void>;
   /** The newest execution; null where there is none. */
   lastExecution(): Promise<IExecution | null>;
-  /** Hear of the workflow's executions from now on. */
+  /** Hear of the workflow and its executions from now on. */
   follow(listener: (news: News) => void): void;
   dispose(): void;
 }

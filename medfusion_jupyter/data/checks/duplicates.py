@@ -54,7 +54,7 @@ def _same_files(inspection: Inspection) -> Iterator[Pair]:
     if len(files) > FILES:
         chosen = np.random.default_rng(inspection.seed).choice(len(files), FILES, replace=False)
         files = [files[k] for k in chosen]
-    groups: list[list[Path]] = [files]
+    groups: list[list[Path]] = [[path for path in files if not _is_empty(path)]]
     ways: tuple[Callable[[Path], Hashable], ...] = (_size, _start, _digest)
     for tell in ways:
         groups = [alike for group in groups for alike in _grouped(group, tell) if len(alike) > 1]
@@ -73,6 +73,14 @@ def _grouped(files: Iterable[Path], tell: Callable[[Path], Hashable]) -> list[li
         except OSError:
             continue
     return list(groups.values())
+
+
+def _is_empty(path: Path) -> bool:
+    """A file without a byte is no image: that is told with those that cannot be decoded."""
+    try:
+        return _size(path) == 0
+    except OSError:
+        return True
 
 
 def _size(path: Path) -> int:

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from medfusion_jupyter.data.errors import CohortError
+
 BRIGHTEST = 0.08
 """Brightness of a lesion of strength 1, of the full range; the noise has a quarter of it, a nuisance about twice."""
 
@@ -31,8 +33,11 @@ def write_pictures(
     if folder.exists():
         return
     contrast = min(BRIGHTEST, (ROOM - SHADING * nuisance) / max(1e-9, float(np.abs(strength).max())))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    making = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}-"))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        making = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}-"))
+    except OSError as error:
+        raise _not_written(folder, error) from error
 
     def write(k: int) -> None:
         rng = np.random.default_rng([seed, k])
@@ -42,10 +47,17 @@ def write_pictures(
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             list(pool.map(write, range(len(names))))
         os.replace(making, folder)
-    except OSError:
+    except OSError as error:
         shutil.rmtree(making, ignore_errors=True)
         if not folder.exists():  # else another process was faster
-            raise
+            raise _not_written(folder, error) from error
+
+
+def _not_written(folder: Path, error: OSError) -> CohortError:
+    return CohortError(
+        f"The images cannot be written to {folder.parent}: {error.strerror or error}. Set MEDFUSION_HOME to a folder with "
+        "room that you may write to."
+    )
 
 
 def picture(strength: float, size: int, rng: np.random.Generator, contrast: float, nuisance: float) -> Image.Image:
