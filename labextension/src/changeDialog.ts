@@ -27,7 +27,7 @@ export async function askForChanges(
     note: trans.__('Changes hold from the next step on.'),
     fields: Object.entries(before).map(([name, value]) => ({
       name,
-      label: labels[name],
+      label: labels[name] ?? name,
       value
     })),
     take: async texts => {

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medfusion_jupyter.data.augment import augment
+from medfusion_jupyter.data.boxes import MarkedBoxes
 from medfusion_jupyter.data.pixel_cache import PixelCache
 from medfusion_jupyter.data.table_encoding import TableArrays
 from medfusion_jupyter.settings.augmentation import Augmentation
@@ -113,7 +114,7 @@ class BatchSource:
         self._cache = cache
         self._pixels: Tensor | None = None
         self._features: NDArray[np.float32] | None = None
-        self._masks: PixelCache | None = None
+        self._masks: PixelCache | MarkedBoxes | None = None
         if cache is not None:
             assert slots is not None
             full = float(cache.max_value)
@@ -192,8 +193,8 @@ class BatchSource:
         """Give these in place of images from now on. features: `(S, 1 + T, D)`, for each image of the pixel cache."""
         self._features = features
 
-    def read_masks(self, masks: PixelCache) -> None:
-        """Give also what was marked in the images from now on. masks: a slot a row of the cohort, -1 where nothing was."""
+    def read_masks(self, masks: PixelCache | MarkedBoxes) -> None:
+        """Give also what was marked in the images from now on. masks: boxes or, of pixels, a slot for each row of the cohort."""
         self._masks = masks
 
     def read_images(self) -> None:
@@ -242,12 +243,14 @@ class BatchSource:
         return tuple(images)
 
     def _mask_of(
-        self, masks: PixelCache, rows: NDArray[np.int64], augmentation: Augmentation | None, before: Tensor | None
+        self,
+        masks: PixelCache | MarkedBoxes,
+        rows: NDArray[np.int64],
+        augmentation: Augmentation | None,
+        before: Tensor | None,
     ) -> Tensor:
         """before: the generator as it was when the images were changed, so that the masks are moved as they were."""
-        slots = masks.slots[rows]
-        marked = (masks.pixels[np.maximum(slots, 0)] > 0) & (slots >= 0)[:, None, None, None]
-        mask = torch.from_numpy(marked).to(self.device, torch.float32)
+        mask = torch.from_numpy(masks.marked(rows)).to(self.device, torch.float32)
         if augmentation is None:
             return mask
         assert before is not None

@@ -13,6 +13,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medfusion_jupyter.data import image_columns, tables
+from medfusion_jupyter.data.boxes import (
+    BoxColumns,
+    Places,
+    cells_of,
+    columns_of,
+    from_cells,
+    from_sides,
+    refuse_outside,
+)
 from medfusion_jupyter.data.cohort_columns import (
     listed,
     refuse_rows_without_patient,
@@ -54,6 +63,8 @@ class Cohort:
     (low, high) in Hounsfield units; by default -1000 to 1000. A model keeps it for what it predicts.
     mask: column with the path of a picture of what was marked in the image, such as a lesion: 0 is not marked, everything else is
     (PNG, as large as the image). Empty where nothing was. Only `attention_supervision` looks at it.
+    boxes: the same as boxes around it, in pixels of the file from its left and top: a column whose cells are lists or JSON,
+    `[[x0, y0, x1, y1], …]`, or four columns, `["x0", "y0", "x1", "y1"]`, of one box a row. Empty where nothing was marked.
     patient: column that tells patients apart; without it each row is a patient of its own.
     numeric, categorical: the columns to learn from. None is guessed: a column may give the target away.
 
@@ -73,9 +84,21 @@ class Cohort:
         numeric: Sequence[str] | None = None,
         categorical: Sequence[str] | None = None,
         mask: str | None = None,
+        boxes: BoxColumns = None,
     ) -> None:
         self._build(
-            table, target, image, image_root, patient, numeric, categorical, bag, window, mask, target_required=True
+            table,
+            target,
+            image,
+            image_root,
+            patient,
+            numeric,
+            categorical,
+            bag,
+            window,
+            mask,
+            boxes,
+            target_required=True,
         )
 
     def _build(
@@ -90,6 +113,7 @@ class Cohort:
         bag: bool | str = False,
         window: str | Sequence[float] | None = None,
         mask: str | None = None,
+        boxes: BoxColumns = None,
         image_preprocessing: Mapping[str, Any] | None = None,
         table_preprocessing: Mapping[str, Any] | None = None,
         *,
@@ -102,6 +126,8 @@ class Cohort:
         self.bag = bag
         self.window = None if window is None else ends_of(window)
         self.mask = mask
+        self.boxes = boxes if boxes is None or isinstance(boxes, str) else list(boxes)
+        box_columns = columns_of(boxes)
         self.image_preprocessing = ImagePreprocessing.model_validate(image_preprocessing or {})
         self.table_preprocessing = TablePreprocessing.model_validate(table_preprocessing or {})
         self.patient = patient
@@ -110,7 +136,7 @@ class Cohort:
         self.name: str | None = None
         self.best_auroc: dict[str, float] | None = None
         self.best_c_index: dict[str, float] | None = None
-        of_images = [*self.views.values(), *(c for c in (patient, bag, mask) if isinstance(c, str))]
+        of_images = [*self.views.values(), *(c for c in (patient, bag, mask, boxes) if isinstance(c, str))]
         as_text = {*self.target.text_columns, *self.categorical, *of_images}
         if isinstance(table, pd.DataFrame):
             self.frame = table.copy()
@@ -151,8 +177,20 @@ class Cohort:
         self.mask_paths: list[Path | None] = [None] * len(self.frame)
         if mask in self._names and self.image_root is not None:
             self.mask_paths = find_images(self.image_root, list(self._names[mask]), mask)
+        self.box_places: list[Places] = [np.empty((0, 4))] * len(self.frame)
+        if self.boxes is not None and set(box_columns) <= set(self.frame.columns):
+            self._read_boxes(box_columns)
         if self.window is not None and target_required:
             image_columns.refuse_window(self.window, self.image_paths)
+
+    def _read_boxes(self, columns: list[str]) -> None:
+        if len(columns) == 1:
+            self._names[columns[0]] = cells_of(self.frame[columns[0]])
+            self.box_places = from_cells(self._names[columns[0]], columns[0])
+        else:
+            self._numbers |= {column: tables.numbers(self.frame[column], column) for column in columns}
+            self.box_places = from_sides(np.stack([self._numbers[column] for column in columns], axis=1), columns)
+        refuse_outside(self.box_places, self.image_paths, ", ".join(map(repr, columns)))
 
     @classmethod
     def from_roles(
@@ -256,6 +294,7 @@ class Cohort:
             "categorical": list(self.categorical),
             **({"bag": self.bag} if self.bag is not False else {}),
             **({"mask": self.mask} if self.mask is not None else {}),
+            **({"boxes": self.boxes} if self.boxes is not None else {}),
             **({"window": list(self.window)} if self.window is not None else {}),
             **{
                 name: steps
@@ -273,6 +312,7 @@ class Cohort:
         part._numbers = {column: values[rows] for column, values in self._numbers.items()}
         part.images = self.images[:, rows]
         part.mask_paths = [self.mask_paths[row] for row in rows]
+        part.box_places = [self.box_places[row] for row in rows]
         return part
 
     def split(self, *, test: float = 0.2, val: float = 0.2, seed: int = 0) -> Split:
@@ -400,9 +440,9 @@ class Cohort:
         standard deviation of the training part (`training`), of each image (`image`), of ImageNet (`imagenet`), or (mean,
         standard deviation) as shares of the full range.
 
-        A model keeps the steps for what it predicts, and masks are cropped and resized as their images are. Of volumes the crop
-        (to the foreground or a share), the window and normalise are possible. Raises CohortError for what is not allowed or
-        does not fit the images.
+        A model keeps the steps for what it predicts, masks and boxes are cropped and resized as their images are. Of volumes the
+        crop (to the foreground or a share), the window and normalise are possible. Raises CohortError for what is not allowed
+        or does not fit the images.
         """
         made = self._alike()
         try:

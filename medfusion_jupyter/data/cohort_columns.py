@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medfusion_jupyter.data.boxes import columns_of
 from medfusion_jupyter.data.errors import CohortError, closest
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def refuse_unfit_columns(cohort: Cohort, *, image_root: str | os.PathLike[str] |
     if target_required:
         roles += [("target", c) for c in cohort.target.columns]
         roles += [("patient", cohort.patient), ("mask", cohort.mask)]
+        roles += [("boxes", c) for c in columns_of(cohort.boxes)]
     for role, column in roles:
         if column is not None and column not in cohort.frame.columns:
             raise CohortError(
@@ -39,7 +41,13 @@ def refuse_unfit_columns(cohort: Cohort, *, image_root: str | os.PathLike[str] |
     _refuse_unfit_images(cohort, image_root)
     features = [*cohort.numeric, *cohort.categorical]
     for column in features:
-        if column in (*cohort.target.columns, cohort.patient, cohort.mask, *cohort.views.values()):
+        if column in (
+            *cohort.target.columns,
+            cohort.patient,
+            cohort.mask,
+            *columns_of(cohort.boxes),
+            *cohort.views.values(),
+        ):
             raise CohortError(f"The column {column!r} cannot be learned from: it is the {_role_of(cohort, column)}.")
     twice = sorted({column for column in features if features.count(column) > 1})
     if twice:
@@ -67,8 +75,8 @@ def warn_of_empty_columns(cohort: Cohort) -> None:
 
 def _refuse_unfit_images(cohort: Cohort, image_root: str | os.PathLike[str] | None) -> None:
     """What is of images, and does not go with those of this cohort, or with a cohort without any."""
-    bag, mask = cohort.bag, cohort.mask
-    of_images = {"image_root": image_root, "bag": bag or None, "window": cohort.window, "mask": mask}
+    bag, marks = cohort.bag, {"mask": cohort.mask, "boxes": cohort.boxes}
+    of_images = {"image_root": image_root, "bag": bag or None, "window": cohort.window, **marks}
     for name, value in of_images.items():
         if value is not None and not cohort.views:
             raise CohortError(
@@ -79,11 +87,18 @@ def _refuse_unfit_images(cohort: Cohort, image_root: str | os.PathLike[str] | No
             f"bag={bag!r} is of one image column, and image names {len(cohort.views)}: several columns are views, with one "
             "image a row each. Put all images into one column, or choose for each view the one that counts."
         )
-    if mask is not None and (len(cohort.views) > 1 or bag is not False):
-        raise CohortError(f"mask={mask!r} is of cohorts with one image a row: give one image column, without bag.")
+    if None not in marks.values():
+        raise CohortError(
+            f"mask={cohort.mask!r} and boxes={cohort.boxes!r} are two ways to say what was marked: keep one."
+        )
+    name, mark = next(((name, mark) for name, mark in marks.items() if mark is not None), ("", None))
+    if mark is not None and (len(cohort.views) > 1 or bag is not False):
+        raise CohortError(f"{name}={mark!r} is of cohorts with one image a row: give one image column, without bag.")
 
 
 def _role_of(cohort: Cohort, column: str) -> str:
     if column in cohort.target.columns:
         return "target"
+    if column in columns_of(cohort.boxes):
+        return "box of the image"
     return {cohort.patient: "patient column", cohort.mask: "mask"}.get(column, "image column")

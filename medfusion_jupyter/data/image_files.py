@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from medfusion_jupyter.data.errors import CohortError
 from medfusion_jupyter.data.image_steps import AS_IT_IS, LUMA, Planes, crop_of, equalised, resized
@@ -123,8 +123,8 @@ def kind_of(path: Path) -> tuple[bool, bool]:
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its image. kind: as `PNG`; size: (height, width) in pixels; spacing: mm between rows and between
-    columns, of a volume between slices before them, None where the file does not say."""
+    """What a file says of its image. kind: as `PNG`; size: (height, width) in pixels, upright; spacing: mm between rows
+    and between columns, of a volume between slices before them, None where the file does not say."""
 
     kind: str
     size: tuple[int, int]
@@ -141,7 +141,9 @@ def header_of(path: Path) -> Header:
         return Header(plane.kind, plane.size, plane.coloured, plane.deep, plane.spacing)
     coloured, deep = kind_of(path)
     with Image.open(path) as image:
-        return Header(image.format or "", (image.height, image.width), coloured, deep, None)
+        size = (image.height, image.width)
+        turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        return Header(image.format or "", size[::-1] if turned else size, coloured, deep, None)
 
 
 def decode(

@@ -94,15 +94,19 @@ def equalised(planes: Planes, limit: float, *, deep: bool) -> Planes:
 
 def resized(planes: Planes, size: int, how: str) -> Planes:
     """`(C, H, W)` -> `(C, size, size)`: stretched, or with black beside it where `how` is pad."""
-    height, width = planes.shape[1:]
-    longest = max(height, width) if how == "pad" else 0
-    high, wide = (max(1, round(side * size / longest)) if longest else size for side in (height, width))
+    (high, top), (wide, left) = scaled_to(planes.shape[1:], size, how)
     out = np.zeros((len(planes), size, size), np.float32)
-    top, left = (size - high) // 2, (size - wide) // 2
     for k, plane in enumerate(planes):
         small = Image.fromarray(np.ascontiguousarray(plane)).resize((wide, high), Image.Resampling.BILINEAR)
         out[k, top : top + high, left : left + wide] = np.asarray(small)
     return out
+
+
+def scaled_to(sides: Sequence[float], size: int, how: str) -> list[tuple[int, int]]:
+    """Of each of the sides (height, width) how long it is in an image of `size`, and where it begins there."""
+    longest = max(sides) if how == "pad" else 0
+    scaled = [max(1, round(side * size / longest)) if longest else size for side in sides]
+    return [(side, (size - side) // 2) for side in scaled]
 
 
 def mean_and_std_of(

@@ -121,6 +121,12 @@ class PixelCache:
         """The largest value that a pixel can have: 255 or 65535."""
         return int(np.iinfo(self.pixels.dtype).max)
 
+    def marked(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """`(B, C, H, W)`: of masks, whether a pixel was marked in those rows; nothing is where a row has no mask."""
+        slots = self.slots[rows]
+        marked: NDArray[np.bool_] = (self.pixels[np.maximum(slots, 0)] > 0) & (slots >= 0)[:, None, None, None]
+        return marked
+
     def statistics(self, slots: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and standard deviation of each channel `(C,)` over the images in `slots`, in units of the full range."""
         there = np.unique(slots[slots >= 0])

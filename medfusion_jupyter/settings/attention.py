@@ -15,7 +15,7 @@ class AttentionSettings(BaseModel):
         Field(
             ge=0,
             le=100,
-            description="weight of the share of Grad-CAM's attention that lies outside the cohort's masks, added to the loss; 0 "
-            "is off, 1 is usual",
+            description="weight of the share of Grad-CAM's attention that lies outside the cohort's masks or boxes, added to the "
+            "loss; 0 is off, 1 is usual",
         ),
     ] = 0.0

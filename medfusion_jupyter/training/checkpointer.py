@@ -77,13 +77,13 @@ class Checkpointer(Callback):
 
     def fit_end(self, state: LoopState) -> None:
         if not state.stopped:
-            self.writer.wait()
+            self.writer.close()
             self._delete_all_but(newest=1)
             return
         try:
             if state.step > self._saved_step:
                 self.checkpoint_wanted(state)
-            self.writer.wait()
+            self.writer.close()
         except CheckpointError as error:
             log.warning("%s was stopped. A resume goes on from the checkpoint before it: %s", self.job_id, error)
 

@@ -95,6 +95,11 @@ class CheckpointWriter:
             error, self._error = self._error, None
             raise error
 
+    def close(self) -> None:
+        """Give back the memory of the copy. Returns and raises as `wait`."""
+        self.wait()
+        self._buffers.clear()
+
     def _copy(self, tensors: Mapping[str, Tensor]) -> None:
         targets: list[Tensor] = []
         for name, tensor in tensors.items():
@@ -147,12 +152,15 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], description: Map
         ) from error
 
 
-def read_checkpoint(path: Path, device: str | torch.device = "cpu") -> Checkpoint:
-    """Read a file. Raises CheckpointError where it is missing, cut short or not one of ours."""
+def read_checkpoint(
+    path: Path, device: str | torch.device = "cpu", sections: Sequence[str] | None = None
+) -> Checkpoint:
+    """Read a file, or those sections of it alone. Raises CheckpointError where it is missing, cut short or not one of ours."""
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
             description = json.loads((file.metadata() or {}).get("medfusion", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            names = (name for name in file.keys() if sections is None or name.split("/")[0] in sections)  # noqa: SIM118 (not a dict)
+            tensors = {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
         raise CheckpointError(f"The checkpoint {path} cannot be read: {error}.") from error
     if description.get("format") not in READABLE:

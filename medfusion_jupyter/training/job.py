@@ -236,9 +236,7 @@ class Job:
         best = self._store.checkpoints.best(self.job_id)
         if best is None:
             raise CheckpointError(f"{self.job_id} has no model yet: no epoch has finished. It is {job.status}.")
-        from medfusion_jupyter.training.checkpoints import read_checkpoint
-
-        return Model.from_checkpoint(read_checkpoint(Path(best.checkpoint_path)), name=job.name)
+        return Model.from_checkpoint(Path(best.checkpoint_path), name=job.name)
 
     def _instead_of(self, changes: dict[str, Any]) -> str:
         if changes.keys() == {"epochs"}:

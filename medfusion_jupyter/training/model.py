@@ -21,7 +21,7 @@ from medfusion_jupyter.nn import Architecture, FusionModel, SurvivalHead
 from medfusion_jupyter.settings.watched import headline, words_of
 from medfusion_jupyter.store import home, open_store
 from medfusion_jupyter.store.durable_files import write_durably, write_json
-from medfusion_jupyter.training.checkpoints import Checkpoint
+from medfusion_jupyter.training.checkpoints import read_checkpoint
 from medfusion_jupyter.training.devices import autocast, choose_device
 from medfusion_jupyter.training.input_spec import InputSpec
 from medfusion_jupyter.training.prediction import columns_of, judged_by, predictions
@@ -220,8 +220,13 @@ class Model:
         return cls._build(card, weights, version=version)
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint, *, name: str) -> Model:
-        """The model as it was when the checkpoint was taken: the average of its weights where the run kept one."""
+    def from_checkpoint(cls, path: Path, *, name: str) -> Model:
+        """The model as it was when the checkpoint was taken: the average of its weights where the run kept one.
+
+        Raises CheckpointError where it cannot be read.
+        """
+        # not the optimiser's state, which is twice as large: the run may still hold its own
+        checkpoint = read_checkpoint(path, sections=("model", "ema"))
         weights = checkpoint.section("ema") or checkpoint.section("model")
         return cls._build({**checkpoint.description, "name": name}, weights, version=None)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from medfusion_jupyter.data import Cohort, PixelCache, Split, TableEncoder
 from medfusion_jupyter.data.batches import BatchSource
+from medfusion_jupyter.data.boxes import MarkedBoxes, laid_over
 from medfusion_jupyter.data.image_columns import TABLE
 from medfusion_jupyter.data.image_steps import mean_and_std_of
 from medfusion_jupyter.nn import Architecture, Task
@@ -86,13 +87,16 @@ def _refuse_unfit_images(config: TrainingConfig, cohort: Cohort) -> None:
         raise ConfigError(
             "cache_features=True is of cohorts with images that all pass through one encoder, and without bags; leave it out."
         )
-    if config.attention_supervision and (cohort.mask is None or cohort.dimensions != 2):
+    marks = cohort.mask or cohort.boxes
+    if config.attention_supervision and (marks is None or cohort.dimensions != 2):
         raise ConfigError(
             f"attention_supervision={config.attention_supervision} needs what was marked in flat images: make the cohort with "
-            "mask='column', the paths of the masks."
+            "mask='column', the paths of the masks, or boxes='column', lists of [x0, y0, x1, y1]."
         )
-    if config.attention_supervision and not any(cohort.mask_paths):
+    if config.attention_supervision and cohort.mask and not any(cohort.mask_paths):
         raise ConfigError(f"None of the masks in the column {cohort.mask!r} is in {cohort.image_root}.")
+    if config.attention_supervision and cohort.boxes and not any(len(places) for places in cohort.box_places):
+        raise ConfigError(f"No row has a box: boxes={cohort.boxes!r} is empty in all of them.")
     defaults = TrainingConfig.model_fields
     for setting in ("bag", "max_images"):
         value = getattr(config, setting)
@@ -173,8 +177,16 @@ def _tasks(config: TrainingConfig, spec: InputSpec) -> tuple[Task, ...]:
     )
 
 
-def _masks(cohort: Cohort, config: TrainingConfig, cache_dir: Path) -> PixelCache:
+def _masks(cohort: Cohort, config: TrainingConfig, cache_dir: Path) -> PixelCache | MarkedBoxes:
     assert isinstance(config.image_size, int)
+    if cohort.boxes is not None:
+        return laid_over(
+            cohort.box_places,
+            cohort.image_paths,
+            size=config.image_size,
+            window=cohort.window,
+            preprocessing=cohort.image_preprocessing,
+        )
     return PixelCache.open(
         cohort.mask_paths,
         size=config.image_size,

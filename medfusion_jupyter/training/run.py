@@ -186,6 +186,7 @@ class Run:
             check=self.control.raise_if_ending,
         )
         self._forget_what_came_after(checkpoint, state)
+        del checkpoint  # its tensors are in the state: the run is not to hold them twice
         if not self._running:
             self._status(JobStatus.RUNNING)
         self._recorder, self._running = recorder, True
@@ -246,7 +247,7 @@ class Run:
         if best is None:
             return
         job = self._jobs.get(self.job_id)
-        model = Model.from_checkpoint(read_checkpoint(Path(best.checkpoint_path)), name=job.name)
+        model = Model.from_checkpoint(Path(best.checkpoint_path), name=job.name)
         head = model.module.head
         if head.fits_outputs:
             prepared.train.share = None  # where several processes trained, this one looks at all rows alone

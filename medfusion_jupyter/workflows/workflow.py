@@ -306,10 +306,12 @@ class Workflow:
             by_node.setdefault(issue.node, []).append(issue)
         rows = "".join(self._row(node, by_node.get(node.id, [])) for node in self._graph.nodes)
         others = "".join(f"<div>⚠ {html.escape(str(issue))}</div>" for issue in by_node.get(None, []))
-        head = "<tr><th></th><th>node</th><th>type</th><th>settings</th><th>takes from</th></tr>"
+        head = "".join(
+            f"<th style='text-align:left'>{name}</th>" for name in ("", "node", "type", "settings", "takes from")
+        )
         return (
             f"<div><b>{html.escape(self.name)}</b> · {html.escape(repr(self)[1:-1].partition(': ')[2])}"
-            f"<table style='text-align:left'>{head}{rows}</table>{others}</div>"
+            f"<table><tr>{head}</tr>{rows}</table>{others}</div>"
         )
 
     def _row(self, node: Node, issues: list[Issue]) -> str:

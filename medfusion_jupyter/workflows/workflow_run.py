@@ -154,10 +154,10 @@ class WorkflowRun:
         rows = "".join(
             f"<tr><td>{SIGNS[run.status]}</td>"
             + "".join(
-                f"<td style='text-align:left'>{html.escape(text)}</td>"
-                for text in (run.node_id, str(run.status), _span(run), run.error or _in_words(run))
+                f"<td style='text-align:left; white-space:nowrap'>{html.escape(text)}</td>"
+                for text in (run.node_id, str(run.status), _span(run))
             )
-            + "</tr>"
+            + f"<td style='text-align:left'>{html.escape(run.error or _in_words(run))}</td></tr>"
             for run in self.node_runs
         )
         return f"<div><b>run {self.id}</b> · {html.escape(record.status)}<table>{rows}</table></div>"

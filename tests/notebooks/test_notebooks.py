@@ -74,7 +74,7 @@ def test_workflow(medfusion_home):
     assert statuses["patients"] == statuses["parts"] == "cached"
     assert statuses["training"] == "completed"
     assert len(store.jobs.list().items) == 2
-    (shown,) = [cell.outputs[0]["data"]["text/plain"] for cell in notebook.cells if "wf.graph" in cell.source]
+    (shown,) = [cell.outputs[0]["data"]["text/plain"] for cell in notebook.cells if "from_code(" in cell.source]
     assert shown == "True"
 
 

@@ -1,5 +1,7 @@
 """Attention supervision looks where it is told, and a model that is told does not take the shortcut."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -40,12 +42,13 @@ def shortcut_cohort(folder, n, seed, *, shortcut, start=0):
         if rng.random() < (shortcut if ill else 1 - shortcut):
             pixels[:5, :5] = 250
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{k}.png")
-        rows.append({"image": f"{k}.png", "mask": mask, "y": "ill" if ill else "well"})
+        box = json.dumps([left, top, left + 7, top + 7], default=int) if ill else None
+        rows.append({"image": f"{k}.png", "mask": mask, "box": box, "y": "ill" if ill else "well"})
     return pd.DataFrame(rows)
 
 
-def cohort_of(folder, frame, mask="mask"):
-    return mf.Cohort(frame, target="y", image="image", image_root=folder, mask=mask)
+def cohort_of(folder, frame, mask="mask", boxes=None):
+    return mf.Cohort(frame, target="y", image="image", image_root=folder, mask=mask, boxes=boxes)
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +58,9 @@ def pictures(tmp_path_factory):
 
 
 def test_told_where_the_lesion_is_a_model_does_not_take_the_shortcut(train, pictures, tmp_path):
+    """Told by boxes, and measured by masks; those of the first are the second, as another test shows."""
     folder, frame = pictures
-    cohort = cohort_of(folder, frame)
+    cohort = cohort_of(folder, frame, mask=None, boxes="box")
     honest = cohort_of(tmp_path, shortcut_cohort(tmp_path, 300, 1, shortcut=0.5))
     found = {}
     for weight in (0, 2):
@@ -202,6 +206,90 @@ def test_a_model_that_was_told_predicts_without_masks(train, pictures):
     model = train(cohort_of(folder, frame.head(60)), attention_supervision=1, epochs=1).wait().model
     unmarked = frame.tail(5)[["image"]]
     assert len(model.predict(unmarked)) == 5
+
+
+@pytest.mark.parametrize(
+    "steps", [{}, {"crop": (0, 0, 0.5, 0.5)}, {"crop": 0.75}, {"crop": (0, 0.25, 1, 0.75), "resize": "pad"}]
+)
+def test_boxes_are_the_masks_that_somebody_could_have_drawn(pictures, tmp_path, steps):
+    folder, frame = pictures
+    frame = frame[:40]
+    masks = []
+    for cohort in (cohort_of(folder, frame), cohort_of(folder, frame, mask=None, boxes="box")):
+        config = TrainingConfig.of({"attention_supervision": 1, "image_size": SIDE, "image_encoder": "light_cnn"})
+        split = (cohort.preprocess_images(**steps) if steps else cohort).split()
+        prepared = prepare(split, config, device="cpu", cache_dir=tmp_path)
+        augmented = prepared.train.epoch((0, 0), Augmentation(rotate=20), torch.Generator().manual_seed(0))
+        masks.append(
+            [batch.mask > 0.5 for source in (augmented, prepared.val.epoch(None, None, None)) for batch in source]
+        )
+    drawn, boxed = (torch.cat(of_source) for of_source in masks)
+    assert drawn.any()
+    # a pixel of a smaller image lies in a box as soon as a part of it does: at most one more on each side
+    grown = torch.nn.functional.max_pool2d(drawn.float(), 5, stride=1, padding=2) > 0
+    assert (
+        torch.equal(drawn, boxed)
+        if not steps
+        else not (boxed & ~grown).any() and (boxed | ~drawn).float().mean() > 0.999
+    )
+
+
+def test_boxes_of_a_table_are_read_in_either_form_and_kept(pictures, tmp_path):
+    folder, frame = pictures
+    frame = frame[:4]
+    sides = [json.loads(box) if isinstance(box, str) else [None] * 4 for box in frame["box"]]
+    split = frame.assign(**{name: [side[k] for side in sides] for k, name in enumerate(("x0", "y0", "x1", "y1"))})
+    lists = frame.assign(box=[[], [[1, 2, 3, 4], [5, 6, 7.5, 8]], np.nan, json.loads(frame["box"][3])])
+    cohorts = [
+        cohort_of(folder, frame, mask=None, boxes="box"),
+        cohort_of(folder, split, mask=None, boxes=["x0", "y0", "x1", "y1"]),
+        cohort_of(folder, lists, mask=None, boxes="box"),
+    ]
+    assert [[len(of_row) for of_row in cohort.box_places] for cohort in cohorts] == [[0, 1, 0, 1]] * 2 + [[0, 2, 0, 1]]
+    assert np.array_equal(cohorts[0].box_places[3], cohorts[1].box_places[3])
+    assert cohorts[2].box_places[1].tolist() == [[1, 2, 3, 4], [5, 6, 7.5, 8]]
+    for k, cohort in enumerate(cohorts):
+        cohort.write(tmp_path / str(k))
+        again = mf.Cohort.read(tmp_path / str(k))
+        assert again.fingerprint == cohort.fingerprint
+        assert all(map(np.array_equal, again.box_places, cohort.box_places))
+        assert np.array_equal(cohort.subset(np.array([3])).box_places[0], cohort.box_places[3])
+
+
+@pytest.mark.parametrize(
+    ("box", "words"),
+    [
+        ([[5, 5, 5, 9]], r"box \[5, 5, 5, 9\] of row 1 \('box'\) is none: .*x1 = x0 \+ width"),
+        ([[5, 9, 8, 2]], "is none"),
+        ([[-1, 0, 8, 2]], "is none"),
+        ([[0, 0, float("nan"), 2]], "is none"),
+        ([[0, 0, 33, 2]], r"reaches beyond its image, which is 32 pixels wide and 32 high"),
+        ([[0, 0, 3]], r"row 1: boxes are \[\[x0, y0, x1, y1\]"),
+        ("12 by 9", "row 1: boxes are"),
+        ('{"x0": 1}', "row 1: boxes are"),
+        (7, "row 1: boxes are"),
+    ],
+)
+def test_a_box_that_is_none_is_named(pictures, box, words):
+    folder, frame = pictures
+    with pytest.raises(CohortError, match=words):
+        cohort_of(folder, frame[:2].assign(box=[None, box]), mask=None, boxes="box")
+
+
+def test_columns_of_boxes_that_do_not_fit_are_refused(pictures):
+    folder, frame = pictures
+    half = frame[:2].assign(x0=[1, None], y0=[1, 1], x1=[2, 2], y1=[2, 2])
+    for more, words in (
+        ({"boxes": ["x0", "y0", "x1"]}, "must name four columns"),
+        ({"boxes": ["x0", "y0", "x1", "y1"]}, "box of row 1 has no 'x0'"),
+        ({"boxes": "bok"}, r"no column 'bok' \(boxes\). Did you mean 'box'"),
+        ({"boxes": "box", "mask": "mask"}, "two ways to say what was marked"),
+    ):
+        with pytest.raises(CohortError, match=words):
+            cohort_of(folder, half, **{"mask": None, **more})
+    none = cohort_of(folder, frame.assign(box=None), mask=None, boxes="box")
+    with pytest.raises(ConfigError, match="No row has a box"):
+        mf.train(none, attention_supervision=1, image_encoder="light_cnn")
 
 
 def test_masks_are_cropped_as_the_images_of_a_run_are(pictures, tmp_path):

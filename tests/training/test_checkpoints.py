@@ -24,6 +24,7 @@ def test_what_is_read_is_what_was_written(tmp_path):
     assert back.tensors.keys() == tensors.keys()
     assert all(torch.equal(back.tensors[name], tensors[name]) for name in tensors)
     assert back.section("model").keys() == {"a", "n"}
+    assert read_checkpoint(back.path, sections=("model", "ema")).tensors.keys() == {"model/a", "model/n"}
 
 
 def test_the_snapshot_is_of_the_moment_of_the_call(tmp_path):
