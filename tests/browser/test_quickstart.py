@@ -12,7 +12,11 @@ pytestmark = pytest.mark.browser
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 STEPS = "() => Number(document.querySelector('.mf-progress').innerText.match(/step ([0-9,]+)/)[1].replace(',', ''))"
-CURVE = "() => document.querySelector('.mf-curve-loss path.line')?.getAttribute('d')?.length ?? 0"
+# the longest: which of training and validation is drawn first is left to chance
+CURVE = (
+    "() => Math.max(0, ...[...document.querySelectorAll('.mf-curve-loss path.line')]"
+    ".map(line => line.getAttribute('d')?.length ?? 0))"
+)
 
 
 def _grown(tab, script, than):
