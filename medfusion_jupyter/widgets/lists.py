@@ -34,7 +34,7 @@ def jobs(
             "best": job.best_value,
             "created": job.created_at.replace(microsecond=0),
             "duration": None if job.duration is None else round(job.duration, 1),
-            "error": job.error,
+            "error": job.error or "",
         }
         for job in page.items
     )
