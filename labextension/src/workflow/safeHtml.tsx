@@ -2,7 +2,7 @@ import * as React from 'react';
 
 const ALLOWED = new Set(
   (
-    'b br caption code div em h1 h2 h3 h4 h5 h6 hr i li ol p pre small span strong sub sup ' +
+    'b br caption code div em figcaption figure h1 h2 h3 h4 h5 h6 hr i li ol p pre small span strong sub sup ' +
     'table tbody td tfoot th thead tr ul'
   ).split(' ')
 );
