@@ -257,7 +257,7 @@ class JobChanges(Body):
     lr: Annotated[float | None, Field(gt=0, le=10, description=_meaning("lr"))] = None
     encoder_lr: Annotated[float | None, Field(gt=0, le=10, description=_meaning("encoder_lr"))] = None
     epochs: Annotated[int | None, Field(ge=1, le=100_000, description=_meaning("epochs"))] = None
-    patience: Annotated[int | None, Field(ge=1, description=_meaning("patience"))] = None
+    patience: Annotated[int | None, Field(ge=1, le=100_000, description=_meaning("patience"))] = None
     min_delta: Annotated[float | None, Field(ge=0, allow_inf_nan=False, description=_meaning("min_delta"))] = None
     unfreeze: Annotated[
         Literal["all"] | list[Annotated[str, Field(max_length=200)]] | None,

@@ -29,6 +29,7 @@ class LimitSettings(BaseModel):
         int | None,
         Field(
             ge=1,
+            le=100_000,
             description="epochs without a better watched metric before it ends early; None never",
             json_schema_extra={"unit": "epochs"},
         ),

@@ -14,7 +14,7 @@ REFUSED = [
     ({"epochs": 0}, "epochs=0: give a whole number from 1 to 100,000. (epochs: passes over the training part)"),
     ({"epochs": 1.5}, "epochs=1.5: give a whole number from 1 to 100,000."),
     ({"epochs": ""}, "epochs='': give a whole number from 1 to 100,000."),
-    ({"patience": 0}, "patience=0: give a whole number of 1 or more. (patience: epochs without a better"),
+    ({"patience": 0}, "patience=0: give a whole number from 1 to 100,000. (patience: epochs without a better"),
     ({"min_delta": -0.5}, "min_delta=-0.5: give a number of 0 or more."),
     ({"unfreeze": ["fusion"]}, "unfreeze names 'fusion', which is not in what freeze names: head"),
     ({"patience": None, "min_delta": 0.1}, "min_delta is of early stopping, and patience is None"),
