@@ -214,7 +214,7 @@ def _picture(path: Path, window: Window, steps: ImagePreprocessing) -> str | Non
             plane = middle_slice(path, window)[0]
             pixels = _square(plane[crop_of(plane[None], steps.crop)])
         else:
-            coloured, _ = kind_of(path)
+            coloured = kind_of(path)[0] == 3
             channels = 3 if coloured else 1
             pixels = decode(path, size=SIDE, channels=channels, deep=False, window=window, preprocessing=steps)
     except UNREADABLE:

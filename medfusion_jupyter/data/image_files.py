@@ -110,25 +110,27 @@ def is_volume(path: Path) -> bool:
     return reader is not None and reader.is_volume(path)
 
 
-def kind_of(path: Path) -> tuple[bool, bool]:
-    """(has colours, has more than 8 bits) by the file's header. Raises one of UNREADABLE."""
+def kind_of(path: Path) -> tuple[int, bool]:
+    """(channels, has more than 8 bits) by the file's header. Raises one of UNREADABLE."""
     reader = reader_of(path)
     if reader is not None:
         plane = reader.plane(path)
-        return plane.coloured, plane.deep
+        return plane.channels, plane.deep
     with Image.open(path) as image:
         _refuse_pages(path, image)
-        return image.mode not in ("1", "L", "LA", *DEEP_MODES, "F"), image.mode in (*DEEP_MODES, "F")
+        grey = image.mode in ("1", "L", "LA", *DEEP_MODES, "F")
+        return 1 if grey else 3, image.mode in (*DEEP_MODES, "F")
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its image. kind: as `PNG`; size: (height, width) in pixels, upright; spacing: mm between rows
-    and between columns, of a volume between slices before them, None where the file does not say."""
+    """What a file says of its image. kind: as `PNG`; size: (height, width) in pixels, upright; channels: 1 is grey, 3 colours;
+    deep: whether more than 8 bits; spacing: mm between rows and between columns, of a volume between slices before them,
+    None where the file does not say."""
 
     kind: str
     size: tuple[int, int]
-    coloured: bool
+    channels: int
     deep: bool
     spacing: tuple[float, ...] | None
 
@@ -138,12 +140,12 @@ def header_of(path: Path) -> Header:
     reader = reader_of(path)
     if reader is not None:
         plane = reader.plane(path)
-        return Header(plane.kind, plane.size, plane.coloured, plane.deep, plane.spacing)
-    coloured, deep = kind_of(path)
+        return Header(plane.kind, plane.size, plane.channels, plane.deep, plane.spacing)
+    channels, deep = kind_of(path)
     with Image.open(path) as image:
         size = (image.height, image.width)
         turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
-        return Header(image.format or "", size[::-1] if turned else size, coloured, deep, None)
+        return Header(image.format or "", size[::-1] if turned else size, channels, deep, None)
 
 
 def decode(
@@ -155,7 +157,10 @@ def decode(
     window: Window = None,
     preprocessing: ImagePreprocessing = AS_IT_IS,
 ) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Pixels `(channels, size, size)`, uint8, or uint16 where `deep`; the image fills the square. Raises one of UNREADABLE."""
+    """Pixels `(channels, size, size)`, uint8, or uint16 where `deep`; the image fills the square. Raises one of UNREADABLE.
+
+    channels: those of the file (`kind_of`), 3 of what is grey, or 1: colours by their brightness, other channels by their mean.
+    """
     reader = reader_of(path)
     if reader is not None or preprocessing.changes_pixels:
         return _prepared(planes_of(path, window), size, channels, deep, preprocessing)
@@ -232,8 +237,9 @@ def planes_of(path: Path, window: Window = None) -> Planes:
 def _prepared(
     planes: Planes, size: int, channels: int, deep: bool, preprocessing: ImagePreprocessing
 ) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    if channels == 1 and len(planes) == 3:
-        planes = (planes * LUMA[:, None, None]).sum(axis=0, keepdims=True)
+    if channels == 1 and len(planes) > 1:
+        shares = LUMA if len(planes) == 3 else np.full(len(planes), 1 / len(planes), np.float32)
+        planes = (planes * shares[:, None, None]).sum(axis=0, keepdims=True)
     planes = planes[(slice(None), *crop_of(planes, preprocessing.crop))]
     if preprocessing.clahe is not None:
         planes = equalised(planes, preprocessing.clahe, deep=deep)

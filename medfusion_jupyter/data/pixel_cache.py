@@ -66,10 +66,11 @@ class PixelCache:
         """The images of `paths` at `size` pixels a side, decoded now or taken from an earlier time.
 
         size: of volumes (D, H, W); spacing: mm to which volumes are resampled before they are cut or filled to that size, None
-        stretches them. channels: 1 or 3; None takes 3 where any image has colours. window: what is black and white of a CT.
-        preprocessing: its steps that change pixels. of_images: where `paths` are masks, the image of each, which says where
-        it is cropped. A file counts as the same while its size and its times of change stay. Unreadable files are warned about
-        by number, and count as absent. What is larger than `cache_memory()` is mapped from the disk. Raises CohortError where
+        stretches them. channels: None takes those of the files, 3 where grey and coloured ones are together. window: what is
+        black and white of a CT. preprocessing: its steps that change pixels. of_images: where `paths` are masks, the image of
+        each, which says where it is cropped. A file counts as the same while its size and its times of change stay. Unreadable
+        files are warned about by number, and count as absent. What is larger than `cache_memory()` is mapped from the disk.
+        Raises CohortError where images have different numbers of channels beside 1 and 3, or another than asked for, and where
         the cache cannot be written.
         """
         asked = np.asarray(paths, dtype=object)
@@ -179,7 +180,7 @@ def _make(files: Sequence[Path], array: Path, card: Path, how: How) -> None:
         decode_one: Callable[[Path], Decoded]
         if isinstance(how.size, int):
             kinds = [kind for kind in _in_order(pool, files, _kind, ahead=len(files)) if kind is not None]
-            channels = how.channels or (3 if any(colours for colours, _ in kinds) else 1)
+            channels = _channels_of({channels for channels, _ in kinds}, how.channels)
             deep = any(deep for _, deep in kinds)
             blank = np.zeros((channels, how.size, how.size), np.uint16 if deep else np.uint8)
             decode_one = partial(_decode, how=how, channels=channels, deep=deep)
@@ -213,6 +214,19 @@ def _make(files: Sequence[Path], array: Path, card: Path, how: How) -> None:
                 f"The decoded images ({blank.nbytes * len(files) / 1e6:.0f} MB) could not be written to {array.parent}: "
                 f"{error}. Free some space, or set MEDFUSION_HOME to a larger disk."
             ) from error
+
+
+def _channels_of(seen: set[int], wanted: int | None) -> int:
+    """How many channels images are decoded to: grey and coloured ones go together, all others must have as many."""
+    channels = wanted or max(seen, default=1)
+    if (seen <= {1, 3} and channels in (1, 3)) or seen <= {channels}:
+        return channels
+    found = " and ".join(map(str, sorted(seen)))
+    need = "all must have the same number" if wanted is None else f"the model takes {wanted}"
+    raise CohortError(
+        f"There are images of {found} channel{'' if seen == {1} else 's'}; {need}. Write arrays (H, W, C) with equal C, or leave "
+        "the others out."
+    )
 
 
 def _in_order(
@@ -262,7 +276,7 @@ def _without_name(error: Exception, path: Path) -> str:
     return str(error).replace(str(path), "the file").replace(path.name, "the file")
 
 
-def _kind(path: Path) -> tuple[bool, bool] | None:
+def _kind(path: Path) -> tuple[int, bool] | None:
     try:
         return kind_of(path)
     except UNREADABLE:

@@ -27,8 +27,8 @@ class InputSpec:
 
     roles: as `Cohort.roles()`; classes: names of classes, grades or labels in the order of the outputs, none of a number or a
     time; modalities: the names of the views, then `table`; image_size: pixels a side, of volumes (D, H, W); spacing: mm to which
-    volumes are resampled; channels: 1 or 3; mean, std: of each channel in units of the full range (0 to 1); table: the fitted
-    TableEncoder, or None; units: those of numeric columns that have one. Without mean and std each image has its own.
+    volumes are resampled; channels: 1 grey, 3 colours; mean, std: of each channel in units of the full range (0 to 1); table:
+    the fitted TableEncoder, or None; units: those of numeric columns that have one. Without mean and std each image has its own.
     """
 
     roles: Mapping[str, Any]

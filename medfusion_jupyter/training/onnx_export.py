@@ -204,7 +204,11 @@ def _steps(model: Model) -> Iterator[str]:
     spec = model.spec
     how = spec.image_preprocessing
     window = spec.roles.get("window")
-    yield "read the image " + ("in colour" if spec.channels == 3 else "as grey") + ", as many bits as it has"
+    yield (
+        "read the image "
+        + {1: "as grey", 3: "in colour"}.get(spec.channels, f"in {spec.channels} channels")
+        + ", as many bits as it has"
+    )
     if len(_sides(spec.image_size)) == 3:
         yield "turn the volume so that slices go from feet to head, rows from front to back, columns from right to left"
     if window is not None:

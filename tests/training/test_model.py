@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import medfusion as mf
+from medfusion_jupyter.data.errors import CohortError
 from medfusion_jupyter.store import open_store
 from medfusion_jupyter.training import JobFailed, Model, ModelError
 
@@ -101,6 +102,40 @@ def test_grey_and_coloured_images_are_predicted_for_by_a_model_of_either(colours
     assert model.spec.channels == (3 if colours else 1)
     other = table.assign(film=[f"{'grey' if colours else 'rgb'}{k}" for k in range(24)])
     assert np.allclose(model.predict(cohort), model.predict(other, image_root=tmp_path), atol=0.02)
+
+
+@pytest.fixture
+def stained(tmp_path, medfusion_home):
+    """24 images of five stains, of which the last tells the class."""
+    ill = np.arange(24) % 2
+    for k, pixels in enumerate(np.random.default_rng(0).integers(0, 100, (24, 16, 16, 5), np.uint8)):
+        pixels[..., 4] += np.uint8(100 * ill[k])
+        np.save(tmp_path / f"{k}.npy", pixels)
+    table = pd.DataFrame({"ill": ill, "slide": [str(k) for k in range(24)]})
+    return mf.Cohort(table, target="ill", image="slide", image_root=tmp_path)
+
+
+def test_images_of_five_channels_are_learned_from_and_predicted_for(stained, tmp_path):
+    how = {"image_encoder": "resnet18_3x3", "image_size": 16, "epochs": 4, "batch_size": 8, "device": "cpu"}
+    model = mf.train(stained, **how).wait().model
+    assert (model.spec.channels, len(model.spec.mean)) == (5, 5)
+    predicted = model.predict(stained)
+    # the fifth stain was seen: without it the probabilities are others
+    for path in tmp_path.glob("*.npy"):
+        pixels = np.load(path)
+        pixels[..., 4] = 0
+        np.save(path, pixels)
+    assert not np.allclose(predicted, model.predict(stained), atol=1e-3)
+    assert "data:image/jpeg" in stained._repr_html_()
+
+
+def test_images_of_other_channels_are_refused_in_training_and_in_prediction(stained, tmp_path):
+    model = mf.train(stained, image_encoder="light_cnn", image_size=8, epochs=1, device="cpu").wait().model
+    np.save(tmp_path / "3.npy", np.zeros((16, 16, 4), np.uint8))
+    with pytest.raises(JobFailed, match=r"images of 4 and 5 channels; all must have the same number"):
+        mf.train(stained, image_encoder="light_cnn", image_size=8, epochs=1, device="cpu").wait()
+    with pytest.raises(CohortError, match=r"images of 4 and 5 channels; the model takes 5"):
+        model.predict(stained)
 
 
 def test_a_run_that_started_from_weights_goes_on_and_is_loaded_without_them(train):

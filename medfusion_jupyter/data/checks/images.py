@@ -27,7 +27,7 @@ FORMS: dict[str, Callable[[Look], Any]] = {
     "image area": lambda look: look.header.size[1] * look.header.size[0],
     "file format": lambda look: look.header.kind,
     "bit depth": lambda look: look.header.deep,
-    "colour": lambda look: look.header.coloured,
+    "channels": lambda look: look.header.channels,
     "pixel spacing": lambda look: None if look.header.spacing is None else look.header.spacing[0],
     "burned-in text": lambda look: look.text > 0,
 }

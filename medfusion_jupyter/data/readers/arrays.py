@@ -1,4 +1,4 @@
-"""NumPy arrays in `.npy` and `.npz` files: `(H, W)` grey, `(H, W, 3)` colour, `(D, H, W)` a volume."""
+"""NumPy arrays in `.npy` and `.npz` files: `(H, W)` grey, `(H, W, C)` C channels, 3 being colours, `(D, H, W)` a volume."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from medfusion_jupyter.data.readers.medical_image import ImageError, MedicalImage, range_of
 from medfusion_jupyter.data.readers.registry import Plane
 
+MOST_CHANNELS = 16
+"""A third axis that is no longer, and shorter than the two before it, holds channels; else the array is a volume."""
+
 
 def read(path: Path) -> MedicalImage:
     """Integers of 8 or 16 bits go from 0 to their largest, floats from 0 to 1; others between their outer half percents."""
@@ -21,24 +24,25 @@ def read(path: Path) -> MedicalImage:
             f"{path.name} has {int((~np.isfinite(array)).sum()):,} values that are no numbers (NaN or inf)."
         )
     values = array.astype(np.float32)
-    values = np.moveaxis(values, -1, 0) if _is_coloured(array) else values[None]
+    values = np.moveaxis(values, -1, 0) if array.ndim == 3 and not _is_volume(array) else values[None]
     return MedicalImage(values, None, None, "stored", _window(array, values), "NumPy")
 
 
 def is_volume(path: Path) -> bool:
     """Whether it is `(D, H, W)`."""
-    array = _array(path)
-    return array.ndim == 3 and not _is_coloured(array)
+    return _is_volume(_array(path))
 
 
 def plane(path: Path) -> Plane:
     """The shape and type of a 2D array."""
     array = _array(path)
-    if array.ndim == 3 and not _is_coloured(array):
+    if _is_volume(array):
         raise ImageError(
-            f"{path.name} has the shape {array.shape}, a volume; a 2D image is (H, W) or (H, W, 3). Save the slice that matters."
+            f"{path.name} has the shape {array.shape}, a volume; a 2D image is (H, W), or (H, W, C) of at most "
+            f"{MOST_CHANNELS} channels. Save the slice that matters."
         )
-    return Plane((array.shape[0], array.shape[1]), _is_coloured(array), array.dtype != np.uint8, None, "NumPy")
+    channels = 1 if array.ndim == 2 else array.shape[2]
+    return Plane((array.shape[0], array.shape[1]), channels, array.dtype != np.uint8, None, "NumPy")
 
 
 def _window(array: NDArray[Any], values: NDArray[np.float32]) -> tuple[float, float]:
@@ -73,10 +77,13 @@ def _array(path: Path) -> NDArray[Any]:
     if array.ndim not in (2, 3) or array.dtype.kind not in "buif" or 0 in array.shape:
         raise ImageError(
             f"{path.name} has the shape {array.shape} of {array.dtype}; an image is numbers of shape (H, W), "
-            "(H, W, 3) or (D, H, W)."
+            "(H, W, C) or (D, H, W)."
         )
     return array
 
 
-def _is_coloured(array: NDArray[Any]) -> bool:
-    return array.ndim == 3 and array.shape[2] == 3
+def _is_volume(array: NDArray[Any]) -> bool:
+    if array.ndim == 2 or array.shape[2] == 3:
+        return False
+    last: int = array.shape[2]
+    return last > MOST_CHANNELS or last >= min(array.shape[:2])

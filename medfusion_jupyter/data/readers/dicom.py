@@ -55,7 +55,7 @@ def plane(path: Path) -> Plane:
     coloured = _is_coloured(header)
     return Plane(
         size=(int(header.Rows), int(header.Columns)),
-        coloured=coloured,
+        channels=3 if coloured else 1,
         deep=not coloured and int(header.get("BitsStored", 16)) > 8,
         spacing=spacing_of(header),
         kind=kind_of(header),

@@ -31,7 +31,7 @@ class ImageError(CohortError):
 class MedicalImage:
     """An image or a volume.
 
-    pixels: `(C, H, W)`, or `(C, D, H, W)` for a volume, float32, in `unit`; C is 1, or 3 for colours (red, green, blue).
+    pixels: `(C, H, W)`, or `(C, D, H, W)` for a volume, float32, in `unit`; C is 1 (grey), 3 (red, green, blue) or another.
     A volume's D goes from feet to head, H from front to back and W from the patient's right to the left, wherever the file
     says so (`affine`). spacing: mm between neighbours along each spatial axis, None where the file does not say. affine:
     `(4, 4)` from indices of (D, H, W) to mm to the right, the front and the head (RAS+), None where unknown. unit: `HU`, or

@@ -57,7 +57,7 @@ def plane(path: Path) -> Plane:
             "image; mf.read_image(path) reads all."
         )
     zooms = file.header.get_zooms()
-    return Plane((shape[1], shape[0]), False, True, (float(zooms[1]), float(zooms[0])), "NIfTI")
+    return Plane((shape[1], shape[0]), 1, True, (float(zooms[1]), float(zooms[0])), "NIfTI")
 
 
 def _open(path: Path) -> Nifti1Image:

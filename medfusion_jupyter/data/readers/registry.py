@@ -12,11 +12,11 @@ from medfusion_jupyter.data.readers.medical_image import MedicalImage
 
 
 class Plane(NamedTuple):
-    """What a file's header says of a 2D image: (height, width), whether it has colours, whether more than 8 bits, mm between
-    rows and columns, and its kind."""
+    """What a file's header says of a 2D image: (height, width), channels (1 is grey, 3 red, green and blue), whether it has more
+    than 8 bits, mm between rows and columns, and its kind."""
 
     size: tuple[int, int]
-    coloured: bool
+    channels: int
     deep: bool
     spacing: tuple[float, float] | None
     kind: str
