@@ -86,6 +86,7 @@ test('units, headings, choices and what is needed come from the schema', () => {
   assert.equal(field('patience').unit, 'epochs');
   assert.equal(field('patience').group, 'Limits');
   assert.deepEqual(field('optimizer').choices, ['adamw', 'sgd']);
+  assert.deepEqual(field('class_weights').choices, ['balanced']);
   assert.ok(field('name').required);
   assert.equal(field('name').help, 'of a stored dataset');
   assert.ok(field('patience').nullable);

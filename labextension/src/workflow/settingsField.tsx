@@ -101,7 +101,7 @@ function Input(props: IInputProps): React.JSX.Element {
           <input
             id={id}
             type="text"
-            list={field.choices.length > 0 ? `${id}-offered` : undefined}
+            list={offeredBy(id, field)}
             value={typeof value === 'string' ? value : ''}
             placeholder={field.nullable ? trans.__('none') : undefined}
             onChange={event => {
@@ -109,13 +109,7 @@ function Input(props: IInputProps): React.JSX.Element {
               change(text === '' && field.nullable ? null : text);
             }}
           />
-          {field.choices.length > 0 && (
-            <datalist id={`${id}-offered`}>
-              {field.choices.map(choice => (
-                <option key={String(choice)} value={String(choice)} />
-              ))}
-            </datalist>
-          )}
+          <Offered {...props} />
         </>
       );
     case 'number':
@@ -126,6 +120,22 @@ function Input(props: IInputProps): React.JSX.Element {
     case 'json':
       return <Written {...props} read={readJson} />;
   }
+}
+
+/** The id of what `Offered` offers to be typed; undefined where that is nothing. */
+function offeredBy(id: string, field: IField): string | undefined {
+  return field.choices.length > 0 ? `${id}-offered` : undefined;
+}
+
+function Offered(props: { id: string; field: IField }): React.JSX.Element {
+  const { id, field } = props;
+  return (
+    <datalist id={offeredBy(id, field)}>
+      {field.choices.map(choice => (
+        <option key={String(choice)} value={String(choice)} />
+      ))}
+    </datalist>
+  );
 }
 
 function Choice(
@@ -225,26 +235,30 @@ function Written(
     }
   };
   return (
-    <input
-      id={id}
-      type="text"
-      inputMode={number ? 'decimal' : undefined}
-      spellCheck={false}
-      value={typed ?? written(value, field)}
-      placeholder={
-        field.nullable
-          ? trans.__('none')
-          : field.kind === 'list'
-            ? trans.__('such as 1, 2')
-            : undefined
-      }
-      onChange={event => write(event.target.value)}
-      onKeyDown={step}
-      onBlur={() => {
-        setTyped(null);
-        setFault('');
-      }}
-    />
+    <>
+      <input
+        id={id}
+        type="text"
+        list={offeredBy(id, field)}
+        inputMode={number ? 'decimal' : undefined}
+        spellCheck={false}
+        value={typed ?? written(value, field)}
+        placeholder={
+          field.nullable
+            ? trans.__('none')
+            : field.kind === 'list'
+              ? trans.__('such as 1, 2')
+              : undefined
+        }
+        onChange={event => write(event.target.value)}
+        onKeyDown={step}
+        onBlur={() => {
+          setTyped(null);
+          setFault('');
+        }}
+      />
+      <Offered {...props} />
+    </>
   );
 }
 

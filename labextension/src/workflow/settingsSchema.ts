@@ -50,7 +50,7 @@ export interface IField {
   readonly nullable: boolean;
   /** The value where it is not set; undefined where it must be. */
   readonly default: unknown;
-  /** Of a choice: all there are. Of a text: what is offered. */
+  /** Of a choice: all there are. Of what is typed: what is offered. */
   readonly choices: readonly unknown[];
   /** What a number may be, such as `0 … 1` or `> 0`; empty where anything. */
   readonly range: string;
@@ -122,7 +122,11 @@ function fieldOf(
     required,
     nullable: real.length < options.length,
     default: property.default,
-    choices: choicesOf(real) ?? property.examples ?? one?.examples ?? [],
+    choices:
+      choicesOf(real) ??
+      property.examples ??
+      one?.examples ??
+      real.flatMap(option => choicesOf([option]) ?? []),
     range: one ? rangeOf(one) : '',
     minimum: one?.minimum ?? one?.exclusiveMinimum,
     maximum: one?.maximum ?? one?.exclusiveMaximum,
