@@ -17,7 +17,8 @@ from medfusion_jupyter.store import FINISHED, BadValue, JobStatus
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.cross_validation import CrossValidation, cross_validate
 from medfusion_jupyter.training.fitting import fitted
-from medfusion_jupyter.training.job import LOOK_SECONDS, JobFailed
+from medfusion_jupyter.training.job import LOOK_SECONDS
+from medfusion_jupyter.training.starting import JobFailed
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from medfusion_jupyter.store.errors import BadValue
 from medfusion_jupyter.store.job_folds import FoldPlan
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.fitting import fitted
-from medfusion_jupyter.training.job import RUNS, Job, JobFailed, name_of, plan_of, split_for, split_of, versions
+from medfusion_jupyter.training.job import Job
 from medfusion_jupyter.training.model import Model
 from medfusion_jupyter.training.out_of_fold import (
     OutOfFold,
@@ -26,6 +27,17 @@ from medfusion_jupyter.training.out_of_fold import (
     test_to_train,
 )
 from medfusion_jupyter.training.parallel.runs import start_run
+from medfusion_jupyter.training.starting import (
+    RUNS,
+    JobFailed,
+    check_devices,
+    check_turn,
+    name_of,
+    plan_of,
+    split_for,
+    split_of,
+    versions,
+)
 from medfusion_jupyter.training.turns import turns
 
 if TYPE_CHECKING:
@@ -187,12 +199,21 @@ class CrossValidation:
         """End the fold at work after the batch under way, and begin no other; completed folds stay as they are."""
         self._request("stop")
 
-    def resume(self, *, detach: bool = False) -> CrossValidation:
+    def resume(
+        self,
+        *,
+        callbacks: Sequence[Any] = (),
+        detach: bool = False,
+        priority: int = 0,
+        not_before: dt.datetime | None = None,
+    ) -> CrossValidation:
         """Go on with what is missing: paused folds where they rest, ended ones from their last checkpoint, the rest anew.
 
         Completed folds are left alone. By default the folds run in this process; with detach=True in kernels that a Jupyter
-        server starts. Raises JobFailed where all folds are completed, IllegalTransition where all others are at work.
+        server starts. callbacks, priority, not_before: as of `cross_validate`, for ended folds. Raises JobFailed where all
+        folds are completed, IllegalTransition where all others are at work.
         """
+        callbacks = check_turn(callbacks, detach, priority, not_before)
         folds = self._folds()
         paused = [fold for fold in folds if fold.status == JobStatus.PAUSED]
         ended = [fold for fold in folds if fold.status in FINISHED - {JobStatus.COMPLETED}]
@@ -204,11 +225,12 @@ class CrossValidation:
         if paused:
             self._request("resume")
         if ended and detach:
-            self._store.queue.add(self.job_id)
+            self._store.queue.add(self.job_id, priority=priority, not_before=not_before)
         elif ended:
+            check_devices(TrainingConfig.of(ended[0].training_config), callbacks)
             readers = {fold.job_id: split_of(fold) for fold in ended}  # all of them, before the first begins
             for fold in ended:
-                _start(self._store, fold, readers[fold.job_id])
+                _start(self._store, fold, readers[fold.job_id], callbacks)
         return self
 
     def _folds(self) -> list[JobRecord]:
@@ -253,7 +275,10 @@ def cross_validate(
     repeats: int = 1,
     *,
     seeds: Sequence[int] | None = None,
+    callbacks: Sequence[Any] = (),
     detach: bool = False,
+    priority: int = 0,
+    not_before: dt.datetime | None = None,
     **settings: Any,
 ) -> CrossValidation:
     """Train one model a fold, each tested on the patients that it has not seen; returns at once.
@@ -266,12 +291,17 @@ def cross_validate(
 
     Each training is a job of its own, under one job for the whole: it can be watched, paused and resumed. The folds run
     one after another in this process, or with detach=True in kernels that a Jupyter server of this host and
-    MEDFUSION_HOME starts, and outlive this one. When a kernel dies, completed folds stay, and `.resume()`, in
-    whatever process, runs what is missing.
+    MEDFUSION_HOME starts, and outlive this one. callbacks, priority, not_before: as of `mf.train`; callbacks are the same
+    objects for each fold. When a kernel dies, completed folds stay, and `.resume()`, in whatever process, runs what is missing.
 
     Raises ConfigError for a bad setting and CohortError for too few patients of a class; nothing is stored then.
     """
-    return cross_validate_here(cohort, folds, repeats, settings, seeds=seeds, detach=detach)
+    callbacks = check_turn(callbacks, detach, priority, not_before)
+    if not detach:
+        return cross_validate_here(cohort, folds, repeats, settings, seeds=seeds, callbacks=callbacks)
+    made = cross_validate_here(cohort, folds, repeats, settings, seeds=seeds, begin=False)
+    open_store().queue.add(made.job_id, priority=priority, not_before=not_before)
+    return made
 
 
 def cross_validate_here(
@@ -281,12 +311,13 @@ def cross_validate_here(
     settings: Mapping[str, Any],
     *,
     seeds: Sequence[int] | None = None,
-    detach: bool = False,
+    callbacks: Sequence[Any] = (),
+    begin: bool = True,
     workflow_execution_id: int | None = None,
     by: str | None = None,
 ) -> CrossValidation:
-    """As `cross_validate`. workflow_execution_id: the execution that it is a node of; by: its owner, by default the person this
-    process works for."""
+    """As `cross_validate`. begin: whether the folds run in this process, or are left pending.
+    workflow_execution_id: the execution that it is a node of; by: its owner, by default the person this process works for."""
     if isinstance(cohort, Split):
         raise ConfigError("cross_validate takes the whole Cohort, not a Split: it draws the test parts itself.")
     if "test" in settings:
@@ -301,6 +332,8 @@ def cross_validate_here(
     tasks = cohort.target.tasks
     configs = [fitted(one, tasks) for one in configs]
     config = fitted(config, tasks)
+    if begin:
+        check_devices(config, callbacks)
     drawn = folds_by_patient(cohort, folds=folds, repeats=repeats, val=config.val, seed=config.seed)
     trainings = [(fold, one) for fold in drawn for one in configs]
     name = config.name or name_of(config, cohort)
@@ -333,11 +366,9 @@ def cross_validate_here(
     cohort.write(home() / "datasets" / cohort.fingerprint)
     for job, (fold, _) in zip(jobs, trainings, strict=True):
         fold.split.write(home() / "jobs" / job.job_id / "split.json")
-    if detach:
-        store.queue.add(record.job_id)
-    else:
+    if begin:
         for job, (fold, _) in zip(jobs, trainings, strict=True):
-            _start(store, job, lambda split=fold.split: split)  # type: ignore[misc]
+            _start(store, job, lambda split=fold.split: split, callbacks)  # type: ignore[misc]
     return CrossValidation(record.job_id, store, cohort)
 
 
@@ -379,7 +410,8 @@ def _plan(
     )
 
 
-def _start(store: Store, fold: JobRecord, split: Callable[[], Split]) -> None:
+def _start(store: Store, fold: JobRecord, split: Callable[[], Split], callbacks: Sequence[Any]) -> None:
     """Queue the run of a fold in this process, and behind it what it predicts."""
-    RUNS[fold.job_id] = start_run(store, fold.job_id, split, TrainingConfig.of(fold.training_config))
+    config = TrainingConfig.of(fold.training_config)
+    RUNS[fold.job_id] = start_run(store, fold.job_id, split, config, callbacks=callbacks)
     turns.submit(OutOfFold(store, fold.job_id, split))

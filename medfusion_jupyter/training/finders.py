@@ -26,10 +26,10 @@ from medfusion_jupyter.training.devices import choose_device, computing, memory_
 from medfusion_jupyter.training.finder_view import Curve, curve_html
 from medfusion_jupyter.training.freezing import Freezing
 from medfusion_jupyter.training.generators import generators_kept, seed_all
-from medfusion_jupyter.training.job import RUNS, plan_of, split_for
 from medfusion_jupyter.training.loop import Loop, LossIsNotFinite
 from medfusion_jupyter.training.preparation import prepare
 from medfusion_jupyter.training.schedule import Schedule
+from medfusion_jupyter.training.starting import RUNS, plan_of, split_for
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,10 +12,10 @@ from medfusion_jupyter.data import Cohort, Split
 from medfusion_jupyter.store import IllegalTransition, Store, home, open_store
 from medfusion_jupyter.training.config import TrainingConfig
 from medfusion_jupyter.training.fitting import fitted
-from medfusion_jupyter.training.job import RUNS, plan_of, remember, split_for, split_of
 from medfusion_jupyter.training.out_of_fold import keep_predictions
 from medfusion_jupyter.training.parallel.runs import start_run
 from medfusion_jupyter.training.run import Run
+from medfusion_jupyter.training.starting import RUNS, plan_of, remember, split_for, split_of
 
 log = logging.getLogger("medfusion")
 

@@ -1,49 +1,45 @@
-"""A handle on a job of the store, and the two ways to set one going: train and resume."""
+"""A handle on a job of the store, and the two ways to set one going: train and resume. How it begins: `starting.py`."""
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import platform
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from functools import partial
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medfusion_jupyter.data import Cohort, Split
-from medfusion_jupyter.data.image_columns import TABLE
 from medfusion_jupyter.settings.live import live_changes
-from medfusion_jupyter.store import FINISHED, IllegalTransition, JobStatus, Store, home, open_store
-from medfusion_jupyter.store.errors import BadValue
+from medfusion_jupyter.store import FINISHED, IllegalTransition, JobStatus, Store, open_store
 from medfusion_jupyter.store.status import ASKABLE
 from medfusion_jupyter.training.callbacks import check_callbacks
 from medfusion_jupyter.training.checkpoints import CheckpointError
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
-from medfusion_jupyter.training.devices import choose_kind
-from medfusion_jupyter.training.fitting import fitted, refuse_unseen
+from medfusion_jupyter.training.fitting import fitted
 from medfusion_jupyter.training.forking import plan_fork, store_fork
 from medfusion_jupyter.training.model import Model
-from medfusion_jupyter.training.parallel.runs import start_run
-from medfusion_jupyter.training.preparation import class_weights, modalities_of
-from medfusion_jupyter.training.run import Run, saved_split
-from medfusion_jupyter.training.starting_weights import check_image_weights
+from medfusion_jupyter.training.starting import (
+    RUNS,
+    JobFailed,
+    check_devices,
+    check_turn,
+    go_on,
+    refuse_cross_validation,
+    remember,
+    run_here,
+    split_for,
+    store_job,
+    versions,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from medfusion_jupyter.store import Job as JobRecord
 
-RUNS: dict[str, Run] = {}
-"""The runs of this process by job id."""
-
-
 LOOK_SECONDS = 0.25
-
-
-class JobFailed(RuntimeError):
-    """A job that was waited for did not come to its end."""
 
 
 class Job:
@@ -162,16 +158,17 @@ class Job:
         Raises ConfigError for a change that the checkpoint does not allow, naming it, BadValue where there is no such
         checkpoint, naming those there are, and CheckpointError where it cannot be read.
         """
-        callbacks = _check_turn(callbacks, detach, priority, not_before)
+        callbacks = check_turn(callbacks, detach, priority, not_before)
         store = self._store
         plan = plan_fork(store, self.job_id, epoch=epoch, step=step, changes=changes)
         if not detach:
-            _check_devices(plan.config, callbacks)
+            check_devices(plan.config, callbacks)
         made = store_fork(store, plan, versions())
         if detach:
             store.queue.add(made.job_id, priority=priority, not_before=not_before)
             return Job(made.job_id, store)
-        return _go_on(store, made, callbacks)
+        go_on(store, made, callbacks)
+        return Job(made.job_id, store)
 
     def wait(self, timeout: float | None = None) -> Job:
         """Return when the job has ended, showing its progress; interrupting the wait leaves the job running.
@@ -276,10 +273,10 @@ def train(
     Raises ConfigError for a setting that does not exist or has a bad value, and CohortError where the cohort cannot be
     split so; nothing is stored then.
     """
-    callbacks = _check_turn(callbacks, detach, priority, not_before)
+    callbacks = check_turn(callbacks, detach, priority, not_before)
     config = TrainingConfig.of(settings)
     if not detach:
-        _check_devices(config, callbacks)
+        check_devices(config, callbacks)
     if isinstance(cohort, Split):
         given = sorted({"val", "test"} & settings.keys())
         if given:
@@ -289,97 +286,10 @@ def train(
         return Job(run_here(split, config, callbacks=callbacks).job_id)
     config = fitted(config, split.cohort.target.tasks)
     store = open_store()
-    record = _store_job(store, split, config)
+    record = store_job(store, split, config)
     remember(split, record.job_id)
     store.queue.add(record.job_id, priority=priority, not_before=not_before)
     return Job(record.job_id, store)
-
-
-def _check_turn(callbacks: Sequence[Any], detach: bool, priority: int, not_before: dt.datetime | None) -> Sequence[Any]:
-    if not detach and (priority or not_before is not None):
-        raise ConfigError("priority and not_before are of the queue: they need detach=True.")
-    if not_before is not None and not_before.tzinfo is None:
-        raise ConfigError(f"not_before={not_before.isoformat()} has no time zone: add one, as by .astimezone().")
-    callbacks = check_callbacks(callbacks)
-    if detach and callbacks:
-        raise ConfigError("callbacks are objects of this process: a job in a kernel of its own cannot have them.")
-    return callbacks
-
-
-def run_here(
-    split: Split,
-    config: TrainingConfig,
-    *,
-    callbacks: Sequence[Any] = (),
-    workflow_execution_id: int | None = None,
-    by: str | None = None,
-) -> Run:
-    """Train on a split in this process, as a new job. Raises ConfigError where the settings do not fit the target.
-
-    callbacks: as of `train`; workflow_execution_id: the execution that it is a node of; by: its owner, by default the person
-    this process works for.
-    """
-    store, config = open_store(), fitted(config, split.cohort.target.tasks)
-    record = _store_job(store, split, config, workflow_execution_id=workflow_execution_id, by=by)
-    read = partial(remember, split, record.job_id)
-    RUNS[record.job_id] = start_run(store, record.job_id, read, config, callbacks=callbacks)
-    return RUNS[record.job_id]
-
-
-def _store_job(store: Store, split: Split, config: TrainingConfig, **lineage: Any) -> JobRecord:
-    whole, plan = split.cohort, plan_of(split, config)
-    return store.jobs.create(
-        name=config.name or name_of(config, whole),
-        description=config.description,
-        model_config=plan["model_config"],
-        data_config=plan["data_config"],
-        # with the encoders that are in fact used: read back, every setting counts as asked for by name
-        training_config={**config.model_dump(mode="json"), **plan["model_config"]},
-        total_epochs=config.epochs,
-        watched_metric=config.watch,
-        dataset_fingerprint=whole.fingerprint,
-        versions=versions(),
-        **lineage,
-    )
-
-
-def split_for(cohort: Cohort | Split, config: TrainingConfig) -> Split:
-    """The split to train on. Raises ConfigError where a part is missing, CohortError where the cohort cannot be split so."""
-    split = cohort if isinstance(cohort, Split) else cohort.split(test=config.test, val=config.val, seed=config.seed)
-    if not len(split.val):
-        raise ConfigError("The split has no validation part (val=0): there is nothing to choose the best epoch by.")
-    if len(split.train) < 2:
-        raise ConfigError(f"The training part has {len(split.train)} row; at least 2 are needed.")
-    refuse_unseen(split)
-    return split
-
-
-def plan_of(split: Split, config: TrainingConfig) -> dict[str, dict[str, Any]]:
-    """model_config and data_config of a job: the parts of its model and the roles of its columns. Raises ConfigError."""
-    whole = split.cohort
-    used = modalities_of(config, whole)
-    class_weights(split, config)
-    check_image_weights(config.image_encoder if used[0] != TABLE else None, config.image_weights)
-    return {
-        "model_config": {
-            **config.parts(),
-            "image_encoder": config.image_encoder if used[0] != TABLE else None,
-            "tabular_encoder": config.tabular_encoder if TABLE in used else None,
-        },
-        "data_config": {
-            **whole.roles(),
-            "dataset": whole.name,
-            "rows": {part: len(rows) for part, rows in split.rows.items()},
-        },
-    }
-
-
-def remember(split: Split, job_id: str) -> Split:
-    """Write the cohort and the split of a job: what a resume, in whatever process, needs."""
-    whole = split.cohort
-    whole.write(home() / "datasets" / whole.fingerprint)
-    split.write(home() / "jobs" / job_id / "split.json")
-    return split
 
 
 def load_job(job_id: str) -> Job:
@@ -388,7 +298,7 @@ def load_job(job_id: str) -> Job:
     The handle on a cross-validation is `mf.load_cross_validation`; BadValue says so.
     """
     job = Job(job_id)
-    _refuse_cross_validation(job.record)
+    refuse_cross_validation(job.record)
     return job
 
 
@@ -412,7 +322,7 @@ def resume(job_id: str, *, epochs: int | None = None, callbacks: Sequence[Any] =
     if record.status not in FINISHED:
         wanted = "resume" if epochs is None else "resume with other epochs"
         raise IllegalTransition(job_id, current=record.status, wanted=wanted, allowed=sorted(FINISHED))
-    _refuse_cross_validation(record)
+    refuse_cross_validation(record)
     done = max((one.epoch for one in store.checkpoints.list(job_id)), default=0)
     if epochs is not None:
         TrainingConfig.of({**record.training_config, "epochs": epochs})
@@ -423,51 +333,8 @@ def resume(job_id: str, *, epochs: int | None = None, callbacks: Sequence[Any] =
         raise JobFailed(
             f"{job_id} has finished all its {done} epochs: mf.resume({job_id!r}, epochs={2 * done}) goes on for more."
         )
-    return _go_on(store, record, callbacks)
-
-
-def _go_on(store: Store, record: JobRecord, callbacks: Sequence[Any]) -> Job:
-    config = TrainingConfig.of(record.training_config)
-    _check_devices(config, callbacks)
-    RUNS[record.job_id] = start_run(store, record.job_id, split_of(record), config, callbacks=callbacks)
+    go_on(store, record, callbacks)
     return Job(record.job_id, store)
-
-
-def _check_devices(config: TrainingConfig, callbacks: Sequence[Any]) -> None:
-    if config.devices == 1:
-        return
-    choose_kind(config.device, config.devices)
-    if callbacks:
-        raise ConfigError(
-            f"callbacks are objects of this process: with devices={config.devices} others train, which cannot have them. "
-            "Leave callbacks out, or set devices=1."
-        )
-
-
-def split_of(record: JobRecord) -> Callable[[], Split]:
-    """How to read the split that a job was started with. Raises JobFailed where it was never written."""
-    _refuse_cross_validation(record)
-    folder, fingerprint = home() / "jobs" / record.job_id, record.dataset_fingerprint
-    if fingerprint is None or not (folder / "split.json").exists():
-        raise JobFailed(f"{record.job_id} ended before its cohort was written; start it anew with mf.train.")
-    return lambda: saved_split(folder, fingerprint)
-
-
-def _refuse_cross_validation(record: JobRecord) -> None:
-    if record.num_folds is not None:
-        raise BadValue(
-            f"{record.job_id} is a cross-validation: mf.load_cross_validation({record.job_id!r}) is its handle, and its "
-            "resume() goes on with the folds that are missing."
-        )
-
-
-def name_of(config: TrainingConfig, cohort: Cohort) -> str:
-    """The name of a job that was given none: its cohort and the parts of its model."""
-    modalities = modalities_of(config, cohort)
-    parts = [cohort.name or cohort.target.name]
-    parts += [config.image_encoder or ""] if modalities[0] != TABLE else []
-    parts += [config.tabular_encoder or ""] if TABLE in modalities else []
-    return "-".join([*parts, config.fusion] if len(modalities) > 1 else parts)
 
 
 def _in_one_line(job: JobRecord) -> str:
@@ -482,11 +349,3 @@ def _in_one_line(job: JobRecord) -> str:
     if job.seconds_left is not None and job.status == JobStatus.RUNNING:
         parts.append(f"{job.seconds_left:.0f} s left")
     return ", ".join(parts)
-
-
-def versions() -> dict[str, str]:
-    """What a job is trained with, by package."""
-    from importlib.metadata import version
-
-    packages = ("medfusion-jupyter", "torch", "numpy", "pandas")
-    return {"python": platform.python_version(), **{package: version(package) for package in packages}}

@@ -16,8 +16,9 @@ from medfusion_jupyter.metrics import Interval, mean_over_folds, measure_each
 from medfusion_jupyter.settings.watched import metric_of, names_of
 from medfusion_jupyter.store import JobStatus, Store, home
 from medfusion_jupyter.store.durable_files import write_text
-from medfusion_jupyter.training.job import Job, split_of
+from medfusion_jupyter.training.job import Job
 from medfusion_jupyter.training.prediction import judged_by, judged_in, tested_columns, true_columns
+from medfusion_jupyter.training.starting import split_of
 
 if TYPE_CHECKING:
     import pandas as pd

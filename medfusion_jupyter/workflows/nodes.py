@@ -17,7 +17,7 @@ from medfusion_jupyter.store import FINISHED, JobStatus, UnknownId, open_store
 from medfusion_jupyter.store.durable_files import write_text
 from medfusion_jupyter.training import Job, JobFailed, TrainingConfig, load_cross_validation, resume
 from medfusion_jupyter.training.cross_validation import cross_validate_here
-from medfusion_jupyter.training.job import run_here, split_for
+from medfusion_jupyter.training.starting import run_here, split_for
 from medfusion_jupyter.workflows import node_settings as of
 from medfusion_jupyter.workflows.catalogue import NoSettings
 from medfusion_jupyter.workflows.context import Context, Stopped

@@ -13,7 +13,7 @@ from medfusion_jupyter.settings.watched import words_of
 from medfusion_jupyter.store import home
 from medfusion_jupyter.store.errors import BadValue
 from medfusion_jupyter.training import ConfigError
-from medfusion_jupyter.training.job import RUNS
+from medfusion_jupyter.training.starting import RUNS
 
 FROZEN = {
     "image_encoder": "light_cnn",

@@ -32,7 +32,7 @@ def train(cohort):
         return job
 
     yield start
-    from medfusion_jupyter.training.job import RUNS
+    from medfusion_jupyter.training.starting import RUNS
 
     for job in started:
         run = RUNS.pop(job.job_id)
@@ -44,7 +44,7 @@ def train(cohort):
 @pytest.fixture
 def stopped_at(train):
     """A job that was stopped after so many steps, in mid-epoch where that is not the last of one."""
-    from medfusion_jupyter.training.job import RUNS
+    from medfusion_jupyter.training.starting import RUNS
 
     def run(step, **settings):
         started = threading.Event()

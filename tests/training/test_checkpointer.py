@@ -18,7 +18,7 @@ import medfusion as mf
 from medfusion_jupyter.store import open_store
 from medfusion_jupyter.training import Callback, JobFailed, checkpoints
 from medfusion_jupyter.training.checkpoints import read_checkpoint, write_checkpoint
-from medfusion_jupyter.training.job import RUNS
+from medfusion_jupyter.training.starting import RUNS
 
 
 class Slow(Callback):

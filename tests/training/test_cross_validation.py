@@ -1,5 +1,6 @@
 """`mf.cross_validate`: a job a fold under one job; every row is predicted by a model that never saw its patient."""
 
+import datetime as dt
 import os
 import signal
 
@@ -15,7 +16,7 @@ from medfusion_jupyter.metrics import auroc_of_classes, mean_over_folds
 from medfusion_jupyter.store import IllegalTransition, open_store
 from medfusion_jupyter.store.errors import BadValue, InUse
 from medfusion_jupyter.training import ConfigError, JobFailed
-from medfusion_jupyter.training.job import RUNS, split_of
+from medfusion_jupyter.training.starting import RUNS, split_of
 from medfusion_jupyter.training.turns import turns
 
 TABLE = {"image_encoder": None, "batch_size": 16, "lr": 5e-3, "device": "cpu", "epochs": 1}
@@ -72,6 +73,38 @@ def test_every_row_is_predicted_once_by_a_model_that_never_saw_its_patient(cross
         assert not tested & set(split.val.frame["who"])
         assert model.job_id == job.job_id
         assert np.allclose(model.predictions(cohort, split.rows["test"]), own[["p_ill", "p_well"]], atol=1e-6)
+
+
+def test_callbacks_see_each_fold_and_again_those_that_are_resumed(cross_validate):
+    class Folds(mf.Callback):
+        seen = 0
+
+        def fit_end(self, state):
+            self.seen += 1
+
+    class Ends(mf.Callback):
+        essential = True
+
+        def epoch_end(self, state):
+            raise RuntimeError("cut off")
+
+    counted = Folds()
+    cut = cross_validate(callbacks=[Ends()])
+    with pytest.raises(JobFailed, match="cut off"):
+        cut.wait()
+    cut.resume(callbacks=[counted]).wait()
+    assert cut.status == "completed"
+    assert counted.seen == 3
+
+
+def test_a_place_in_the_queue_is_that_of_every_fold(medfusion_home):
+    later = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
+    queued = mf.cross_validate(table_of(), 3, detach=True, priority=7, not_before=later, **TABLE)
+    assert [(job.record.priority, job.record.not_before) for job in queued.jobs] == [(7, later)] * 3
+    for refused in ({"priority": 7}, {"not_before": later}, {"detach": True, "callbacks": [mf.Callback()]}):
+        with pytest.raises(ConfigError):
+            mf.cross_validate(table_of(), 3, **refused, **TABLE)
+    assert len(open_store().jobs.list(limit=10, folds=False).items) == 1
 
 
 def test_what_cannot_be_learned_is_not_learned_from_a_patient_s_other_rows(cross_validate):

@@ -8,8 +8,8 @@ from medfusion_jupyter.settings.keywords import read_keywords
 from medfusion_jupyter.settings.live import LIVE, live_changes
 from medfusion_jupyter.store import home, open_store
 from medfusion_jupyter.training import Callback, ConfigError, JobFailed, TrainingConfig
-from medfusion_jupyter.training.job import RUNS
 from medfusion_jupyter.training.parking import Parked, storages_of
+from medfusion_jupyter.training.starting import RUNS
 from medfusion_jupyter.training.step import Step
 
 TABLE = {"image_encoder": None, "patience": None}

@@ -11,7 +11,7 @@ from medfusion_jupyter.nn import heads
 from medfusion_jupyter.settings.watched import best_of, names_of
 from medfusion_jupyter.training import ConfigError, ModelError
 from medfusion_jupyter.training.fitting import HEADS
-from medfusion_jupyter.training.job import RUNS
+from medfusion_jupyter.training.starting import RUNS
 from medfusion_jupyter.widgets import monitor
 
 N = 160

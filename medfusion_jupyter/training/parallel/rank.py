@@ -17,7 +17,6 @@ from medfusion_jupyter.training.control import Abandoned
 from medfusion_jupyter.training.devices import computing
 from medfusion_jupyter.training.forking import begin_from, input_of
 from medfusion_jupyter.training.generators import seed_all
-from medfusion_jupyter.training.job import split_of
 from medfusion_jupyter.training.parallel.launch import RankFailed
 from medfusion_jupyter.training.parallel.process import end_with, report, speak
 from medfusion_jupyter.training.parallel.ranks import Ranks
@@ -25,6 +24,7 @@ from medfusion_jupyter.training.parallel.runs import FirstRank
 from medfusion_jupyter.training.parallel.together import SharedControl, Together
 from medfusion_jupyter.training.preparation import prepare
 from medfusion_jupyter.training.run import out_of_memory_in_words, saved_split
+from medfusion_jupyter.training.starting import split_of
 
 
 def main(job_id: str, run_token: str, kind: str, parent: str) -> int:
