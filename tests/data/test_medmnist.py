@@ -41,6 +41,32 @@ def test_images_labels_and_split_are_those_of_the_file(write, shape):
     assert cohort.target_codes[row] == arrays["val_labels"][7, 0]
 
 
+def test_volumes_are_those_of_the_file(write):
+    path, arrays = write(shape=(28, 28, 28))
+    cohort = mf.read_medmnist(path)
+    assert np.array_equal(mf.read_image(cohort.image_paths[3]).pixels[0], arrays["train_images"][3])
+    how = {"image_encoder": "light_cnn_3d", "image_size": (16, 16, 16), "epochs": 1, "device": "cpu"}
+    assert mf.train(cohort.split_by("split"), **how).wait().status == "completed"
+
+
+def findings(arrays):
+    for part, count in COUNTS.items():
+        arrays[f"{part}_labels"] = (np.arange(count)[:, None] % [2, 3] == 0).astype(np.uint8)
+
+
+def test_several_labels_an_image_are_findings_and_classes_may_be_grades(write):
+    path, arrays = write(findings)
+    cohort = mf.read_medmnist(path, labels=["mass", "nodule"])
+    assert cohort.target.task == "multilabel"
+    assert np.array_equal(cohort.targets[:30], arrays["train_labels"])
+    assert mf.read_medmnist(path).classes == ("label_0", "label_1")
+    for wrong in ({"ordinal": True}, {"labels": ["mass"]}, {"labels": ["mass", "split"]}):
+        with pytest.raises(CohortError, match="2 labels an image"):
+            mf.read_medmnist(path, **wrong)
+    path, _ = write()
+    assert mf.read_medmnist(path, ordinal=True).target == mf.Ordinal("label", classes=("0", "1", "2"))
+
+
 def test_the_images_are_written_once(write):
     path, _ = write()
     times = [image.stat().st_mtime_ns for image in mf.read_medmnist(path).image_paths]
@@ -60,8 +86,8 @@ def test_its_official_split_trains(write):
     ("change", "shape", "words"),
     [
         (lambda a: a.pop("val_labels"), (28, 28), "no val_labels"),
-        (lambda a: a.update(train_labels=np.zeros((30, 14), np.uint8)), (28, 28), "14 labels an image"),
-        (lambda a: None, (28, 28, 28), "holds volumes"),
+        (lambda a: a.update(train_labels=np.zeros((30, 14), np.uint8)), (28, 28), "1 and 14 labels an image"),
+        (lambda a: a.update(val_labels=np.full((10, 1), -1)), (28, 28), "has the class -1"),
         (lambda a: a.update(test_images=a["test_images"][:5]), (28, 28), "5 images and 12 labels in its part 'test'"),
         (lambda a: a.update(test_images=a["test_images"].astype(float)), (28, 28), "holds float64"),
     ],

@@ -23,6 +23,9 @@ ZENODO = "https://zenodo.org/records/10519652/files"
 MEDMNIST = "Yang et al., Scientific Data 10 (2023), doi:10.1038/s41597-022-01721-8"
 HANNOVER = "Winther et al., COVID-19 Image Repository, doi:10.6084/m9.figshare.12275009"
 
+GRADED = ("retinamnist",)
+"""Sets whose classes are grades: of RetinaMNIST those of diabetic retinopathy."""
+
 
 @dataclass(frozen=True)
 class PublicCohort:
@@ -55,7 +58,7 @@ def public_cohort(name: str) -> Cohort:
     if name not in entries:
         raise CohortError(
             f"There is no public cohort {name!r}.{closest(name, entries)} mf.public_cohorts() lists all; MedMNIST's sets of "
-            "volumes and of several labels an image are not among them."
+            "volumes and of several labels an image are not among them: mf.read_medmnist(path) reads their files."
         )
     entry = entries[name]
     cohort = entry.make()
@@ -76,19 +79,21 @@ def catalogue() -> dict[str, PublicCohort]:
                 PublicCohort(
                     name=name if side == "28" else f"{name}_{side}",
                     rows=sum(about["rows"].values()),
-                    target=f"{len(about['labels'])} classes",
+                    target=f"{len(about['labels'])} {'grades' if name in GRADED else 'classes'}",
                     licence=about["licence"],
                     cite=MEDMNIST,
-                    make=_medmnist(name if side == "28" else f"{name}_{side}", md5, about["labels"]),
+                    make=_medmnist(
+                        name if side == "28" else f"{name}_{side}", md5, about["labels"], ordinal=name in GRADED
+                    ),
                 )
             )
     return {entry.name: entry for entry in entries}
 
 
-def _medmnist(name: str, md5: str, labels: list[str]) -> Callable[[], Cohort]:
+def _medmnist(name: str, md5: str, labels: list[str], *, ordinal: bool) -> Callable[[], Cohort]:
     def make() -> Cohort:
         path = home() / "cache" / "public" / f"{name}.npz"
         download(f"{ZENODO}/{name}.npz?download=1", path, checksum=f"md5:{md5}")
-        return read_medmnist(path, labels=labels)
+        return read_medmnist(path, labels=labels, ordinal=ordinal)
 
     return make
