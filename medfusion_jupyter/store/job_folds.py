@@ -81,7 +81,8 @@ def folds_to_ask(session: Session, whole: JobRow, command: str) -> list[JobRow]:
     """The folds that a command to their cross-validation is for. Raises IllegalTransition where it is for none."""
     if command == "set":
         raise BadValue(
-            f"{whole.job_id} is a cross-validation: its folds are compared, so they are trained with the same settings."
+            f"{whole.job_id} is a cross-validation: its folds are compared, so they are trained with the same settings. Stop "
+            "it and begin another with other ones."
         )
     asked = [row for row in folds_of(session, whole) if JobStatus(row.status) in ASKABLE[command]]
     if not asked:
