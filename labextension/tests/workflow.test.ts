@@ -9,10 +9,10 @@ import {
 } from '../src/workflow/arrange';
 import { Catalogue, INodeType } from '../src/workflow/catalogue';
 import {
+  connected,
   connectionProblem,
   edgeBetween,
-  portFor,
-  replacedBy
+  portFor
 } from '../src/workflow/connection';
 import { progressOf, runLine } from '../src/workflow/execution';
 import * as edit from '../src/workflow/graph';
@@ -119,11 +119,11 @@ test('an edge leads only between ports of one type, and never in a circle', () =
 });
 
 test('a new edge takes the place of the one that an input had, unless it takes several', () => {
-  const instead = (one: IEdge) => replacedBy(STUDY, CATALOGUE, one);
-  assert.deepEqual(instead(edge('b', 'cohort', 'split', 'cohort')), [
-    STUDY.edges[0]
-  ]);
-  assert.deepEqual(instead(edge('other', 'model', 'fusion', 'models')), []);
+  const drawn = (one: IEdge) => connected(STUDY, CATALOGUE, one).edges;
+  const other = edge('b', 'cohort', 'split', 'cohort');
+  assert.deepEqual(drawn(other), [...STUDY.edges.slice(1), other]);
+  const another = edge('other', 'model', 'fusion', 'models');
+  assert.deepEqual(drawn(another), [...STUDY.edges, another]);
 });
 
 test('an edge can be drawn from either of its ends', () => {
