@@ -1,6 +1,7 @@
 import { RefusedError } from '../refused';
 import { arranged, insertBelow } from './arrange';
 import { Catalogue, INodeType } from './catalogue';
+import { changedSince } from './changedSince';
 import { Clipboard } from './clipboard';
 import {
   addConnected,
@@ -18,9 +19,9 @@ import {
   sameSet,
   stillThere
 } from './editorState';
-import { isActive } from './execution';
+import { IExecution, isActive } from './execution';
 import * as edit from './graph';
-import { IEdge, IGraph, IPoint } from './graph';
+import { IEdge, IGraph, IPoint, readGraph } from './graph';
 import { withExecution, withJob } from './runs';
 import { ITemplate, ITransport, IWorkflow, News } from './transport';
 
@@ -58,7 +59,8 @@ export class EditorModel {
         this._set({ version: opened.draft.version });
         this._afterEdit();
       }
-      this._set({ ...withExecution(this._state, execution), ready: true });
+      this._follow(execution);
+      this._set({ ready: true });
       this._early.forEach(news => this._hear(news));
       this._check();
     });
@@ -245,8 +247,7 @@ export class EditorModel {
       }
     }
     await this._asking('Starting', async () => {
-      const execution = await this.transport.run();
-      this._set(withExecution(this._state, execution));
+      this._follow(await this.transport.run());
     });
   }
 
@@ -294,7 +295,37 @@ export class EditorModel {
       edges: stillThere(this._state.edges, graph.edges.map(edit.edgeKey))
     });
     if (changed) {
+      this._compare();
       this._checkSoon();
+    }
+  }
+
+  /** Show an execution, and what was changed since. */
+  private _follow(execution: IExecution | null): void {
+    this._set(withExecution(this._state, execution));
+    const version = this._state.execution?.version ?? null;
+    if (version === null || version === this._ran?.version) {
+      return;
+    }
+    this._ran = { version, graph: null };
+    this._compare();
+    this.transport
+      .executed(version)
+      .then(json => {
+        if (this._ran?.version === version) {
+          this._ran = { version, graph: readGraph(json) };
+          this._compare();
+        }
+      })
+      .catch(error => this._tell(error));
+  }
+
+  private _compare(): void {
+    const { graph, catalogue } = this._state;
+    const ran = this._ran?.graph;
+    const changed = ran ? changedSince(ran, graph, catalogue) : NOTHING;
+    if (!sameSet(changed, this._state.changed)) {
+      this._set({ changed });
     }
   }
 
@@ -330,7 +361,7 @@ export class EditorModel {
       // where nothing changed too: the kernel waits for a graph that knows of its own
       this._checkSoon();
     } else if ('execution' in news) {
-      this._set(withExecution(this._state, news.execution));
+      this._follow(news.execution);
     } else if ('job' in news) {
       this._set(withJob(this._state, news.job));
     } else if (news.trouble !== '') {
@@ -379,6 +410,8 @@ export class EditorModel {
   private _state = BEFORE;
   private _edited = new EditedGraph();
   private _clipboard = new Clipboard();
+  /** The version that was executed last, with its graph when that has come. */
+  private _ran: { version: number; graph: IGraph | null } | null = null;
   private _timer = 0;
   /** What was told of the graph before it was there. */
   private _early: News[] = [];

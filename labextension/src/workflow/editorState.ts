@@ -29,6 +29,8 @@ export interface IEditorState extends IRuns {
   readonly checked: boolean;
   readonly issues: readonly IIssue[];
   readonly issuesOf: ReadonlyMap<string, readonly IIssue[]>;
+  /** The nodes that were changed since the last execution, or take from one that was. */
+  readonly changed: ReadonlySet<string>;
   /** What is waited for, such as `Saving`; empty where nothing is. */
   readonly waiting: string;
   readonly notice: INotice | null;
@@ -53,6 +55,7 @@ export const BEFORE: IEditorState = {
   checked: false,
   issues: [],
   issuesOf: new Map(),
+  changed: NOTHING,
   waiting: '',
   notice: null
 };
