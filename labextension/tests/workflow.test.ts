@@ -313,8 +313,9 @@ test('a changed node and all behind it were changed since, whatever they are cal
 test('a circle made by hand is no trouble', () => {
   const circle = edge('fusion', 'model', 'split', 'cohort');
   const now = edit.addEdge(STUDY, circle);
-  assert.deepEqual(
-    [...changedSince(STUDY, now, CATALOGUE)].sort(),
-    ['fusion', 'split', 'train']
-  );
+  assert.deepEqual([...changedSince(STUDY, now, CATALOGUE)].sort(), [
+    'fusion',
+    'split',
+    'train'
+  ]);
 });
