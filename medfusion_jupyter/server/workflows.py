@@ -71,6 +71,12 @@ class WorkflowVersionList(WorkflowHandler):
         self.reply({"items": [version.to_json() for version in versions]})
 
 
+class WorkflowVersion(WorkflowHandler):
+    @operation("One save of a workflow, as an execution names it", answer="WorkflowVersion")
+    async def get(self, workflow_id: str, version: str) -> None:
+        self.reply((await self.ask(lambda store: store.workflows.version(int(workflow_id), int(version)))).to_json())
+
+
 class WorkflowRestoration(WorkflowHandler):
     @operation("Save the graph of an earlier version as the newest one", answer="Workflow", errors=(409,))
     async def post(self, workflow_id: str, version: str) -> None:

@@ -160,6 +160,11 @@ def test_a_workflow_is_built_with_the_mouse_runs_and_survives_a_reload(tab, lab)
     # another fusion: only what depends on it is computed anew
     editor.set("train", "fusion", "concat")
     editor.box.locator(".mf-flow-status:has-text('unsaved changes')").wait_for()
+    # what was computed before the change does not look like what the next run gives
+    for node in ("train", "evaluate"):
+        editor.node(node).get_by_role("img", name="completed, changed since").wait_for()
+    editor.node("split").get_by_role("img", name="completed", exact=True).wait_for()
+    tab.shot("workflow-changed")
     editor.press_run()
     editor.saved(2)
     editor.node("synthetic", "cached").wait_for()

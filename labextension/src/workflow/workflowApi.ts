@@ -90,6 +90,10 @@ export class WorkflowApi {
     return (await this._get<{ items: IVersion[] }>(`${id}/versions`)).items;
   }
 
+  version(id: number, version: number): Promise<IVersion> {
+    return this._get(`${id}/versions/${version}`);
+  }
+
   difference(id: number, before: number, after: number): Promise<IDifference> {
     return this._get(`${id}/versions/${before}/diff/${after}`);
   }
