@@ -166,6 +166,7 @@ class Run:
             config,
             self._description(prepared),
             snapshot=lambda: loop.snapshot(),
+            weights_rest=not self._callbacks,
         )
         # the checkpointer late: what the others made of an epoch is in its checkpoint
         callbacks = Callbacks(
