@@ -198,6 +198,7 @@ class Run:
             with suppress(CheckpointError):
                 checkpointer.writer.wait()
             raise
+        state.optimizer.state.clear()  # nothing steps any longer: its moments make room for the model that is kept
         if state.epoch > 0:
             self._keep_model(prepared, loop.settings.autocast)
         self._end(JobStatus.STOPPED if state.stopped else JobStatus.COMPLETED)
