@@ -177,7 +177,10 @@ class TrainingSettings(
                 f"devices={self.devices} takes the first GPUs, and device={self.device!r} names one: use 'cuda'"
             )
         if self.devices > 1 and self.on_out_of_memory != "fail":
-            raise ValueError(f"on_out_of_memory={self.on_out_of_memory!r} is of one device, and devices={self.devices}")
+            raise ValueError(
+                f"on_out_of_memory={self.on_out_of_memory!r} is of one device, and devices={self.devices}: where one has no "
+                "memory left, the others wait for it. Set a smaller batch_size with accumulate_grad_batches yourself"
+            )
         if self.batch_size < 2 * self.devices:
             raise ValueError(
                 f"batch_size={self.batch_size} is too small for devices={self.devices}: each takes 2 rows of it or more"

@@ -36,6 +36,16 @@ export interface IExecution {
   readonly nodes: readonly INodeRun[];
 }
 
+/** An execution in few words. nodes: how many of its nodes are in each status. */
+export interface IExecutionSummary {
+  readonly id: number;
+  readonly status: ExecutionStatus;
+  readonly error: string | null;
+  readonly started_at: string | null;
+  readonly completed_at: string | null;
+  readonly nodes: { readonly [status in NodeStatus]?: number };
+}
+
 /** What a node shows of the job that it waits for. */
 export type INodeJob = Pick<
   IJob,
@@ -65,7 +75,9 @@ export const NODE_SIGNS: { readonly [status in NodeStatus]: string } = {
 export const CHANGED_SIGN = '△';
 
 /** Whether it waits or is at work. */
-export function isActive(execution: IExecution | null): boolean {
+export function isActive(
+  execution: Pick<IExecution, 'status'> | null
+): boolean {
   return execution?.status === 'pending' || execution?.status === 'running';
 }
 
