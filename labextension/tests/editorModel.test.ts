@@ -57,6 +57,7 @@ class Store implements ITransport {
   };
   stop = async () => undefined;
   lastExecution = async () => null;
+  executed = async () => this.stored;
   follow = (listener: (news: News) => void) => {
     this.tell = listener;
   };
@@ -258,3 +259,32 @@ test('what is told of the graph while it opens is not lost', async () => {
   );
   model.dispose();
 });
+
+test('nodes that were changed since their run say so until they are run again', async () => {
+  const [model, store] = await opened();
+  add(model, 'source.synthetic');
+  add(model, 'cohort.split', 'synthetic');
+  add(model, 'source.synthetic');
+  await model.run();
+  await settled();
+  assert.deepEqual([...model.state.changed], []);
+
+  model.changeSetting('synthetic', 'n', 500);
+  assert.deepEqual([...model.state.changed], ['synthetic', 'split']);
+  model.undo();
+  assert.deepEqual([...model.state.changed], []);
+  model.move(new Map([['synthetic', { x: 8, y: 8 }]]));
+  assert.deepEqual([...model.state.changed], []);
+
+  model.changeSetting('synthetic', 'n', 500);
+  await model.save();
+  store.tell({ execution: { ...execution('running'), id: 2, version: 3 } });
+  await settled();
+  assert.deepEqual([...model.state.changed], [], 'it is what runs now');
+  model.dispose();
+});
+
+/** The store's answers have come. */
+function settled(): Promise<void> {
+  return new Promise(resolve => setImmediate(resolve));
+}

@@ -7,16 +7,17 @@ import {
   NODE_WIDTH,
   placed
 } from '../src/workflow/arrange';
+import { changedSince } from '../src/workflow/changedSince';
 import { Catalogue, INodeType } from '../src/workflow/catalogue';
 import {
+  connected,
   connectionProblem,
   edgeBetween,
-  portFor,
-  replacedBy
+  portFor
 } from '../src/workflow/connection';
 import { progressOf, runLine } from '../src/workflow/execution';
 import * as edit from '../src/workflow/graph';
-import { IEdge, readGraph, toJson } from '../src/workflow/graph';
+import { IEdge, IGraph, readGraph, toJson } from '../src/workflow/graph';
 import { History } from '../src/workflow/history';
 
 const port = (name: string, type: string, more = {}) => ({
@@ -28,12 +29,15 @@ const port = (name: string, type: string, more = {}) => ({
 
 const TYPES: INodeType[] = [
   type('source.synthetic', 'Sources', [], [port('cohort', 'cohort')]),
-  type(
-    'cohort.split',
-    'Cohort',
-    [port('cohort', 'cohort')],
-    [port('split', 'split')]
-  ),
+  {
+    ...type(
+      'cohort.split',
+      'Cohort',
+      [port('cohort', 'cohort')],
+      [port('split', 'split')]
+    ),
+    settings: { properties: { test: { type: 'number', default: 0.2 } } }
+  },
   type('train', 'Training', [port('split', 'split')], [port('model', 'model')]),
   type(
     'fusion',
@@ -119,11 +123,11 @@ test('an edge leads only between ports of one type, and never in a circle', () =
 });
 
 test('a new edge takes the place of the one that an input had, unless it takes several', () => {
-  const instead = (one: IEdge) => replacedBy(STUDY, CATALOGUE, one);
-  assert.deepEqual(instead(edge('b', 'cohort', 'split', 'cohort')), [
-    STUDY.edges[0]
-  ]);
-  assert.deepEqual(instead(edge('other', 'model', 'fusion', 'models')), []);
+  const drawn = (one: IEdge) => connected(STUDY, CATALOGUE, one).edges;
+  const other = edge('b', 'cohort', 'split', 'cohort');
+  assert.deepEqual(drawn(other), [...STUDY.edges.slice(1), other]);
+  const another = edge('other', 'model', 'fusion', 'models');
+  assert.deepEqual(drawn(another), [...STUDY.edges, another]);
 });
 
 test('an edge can be drawn from either of its ends', () => {
@@ -285,4 +289,33 @@ test('a node says how its run goes in one line', () => {
     error: 'ValueError: no'
   };
   assert.equal(runLine(failed, undefined), 'ValueError: no');
+});
+
+test('a changed node and all behind it were changed since, whatever they are called', () => {
+  const changed = (now: IGraph) => [...changedSince(STUDY, now, CATALOGUE)];
+  assert.deepEqual(changed(STUDY), []);
+  const set = (name: string, value: unknown) =>
+    edit.changeSetting(STUDY, 'split', name, value);
+  assert.deepEqual(changed(set('seed', 3)), ['split', 'train', 'fusion']);
+  assert.deepEqual(changed(set('test', 0.2)), [], 'that is its default');
+  const renamed = edit.renameNode(STUDY, 'split', 'parts');
+  assert.deepEqual(changed(renamed), ['parts'], 'nothing is known of it alone');
+  const without = edit.remove(STUDY, new Set(['train']), new Set());
+  assert.deepEqual(changed(without), ['fusion']);
+  const other = connected(
+    STUDY,
+    CATALOGUE,
+    edge('b', 'cohort', 'split', 'cohort')
+  );
+  assert.deepEqual(changed(other), [], 'the other cohort is the same');
+});
+
+test('a circle made by hand is no trouble', () => {
+  const circle = edge('fusion', 'model', 'split', 'cohort');
+  const now = edit.addEdge(STUDY, circle);
+  assert.deepEqual([...changedSince(STUDY, now, CATALOGUE)].sort(), [
+    'fusion',
+    'split',
+    'train'
+  ]);
 });

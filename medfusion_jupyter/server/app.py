@@ -42,6 +42,7 @@ from medfusion_jupyter.server.workflows import (
     WorkflowList,
     WorkflowRestoration,
     WorkflowTemplateList,
+    WorkflowVersion,
     WorkflowVersionList,
 )
 
@@ -87,6 +88,7 @@ ROUTES: list[tuple[str, type]] = [
     (rf"{API}/workflows/{WORKFLOW}/execute", Execute),
     (rf"{API}/workflows/{WORKFLOW}/executions", ExecutionList),
     (rf"{API}/workflows/{WORKFLOW}/versions", WorkflowVersionList),
+    (rf"{API}/workflows/{WORKFLOW}/versions/(?P<version>{VERSION})", WorkflowVersion),
     (rf"{API}/workflows/{WORKFLOW}/versions/(?P<version>{VERSION})/restore", WorkflowRestoration),
     (rf"{API}/workflows/{WORKFLOW}/versions/(?P<before>{VERSION})/diff/(?P<after>{VERSION})", WorkflowDifference),
     (rf"{API}/system/info", Info),

@@ -89,6 +89,22 @@ def computing(device: str, *, precision: str, deterministic: bool) -> Iterator[N
         torch.backends.cudnn.benchmark = benchmark
 
 
+NO_MEMORY = (
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+"""What torch's allocator of the CPU says, and CUDA and its libraries where they ask the device themselves."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether something failed because a device, or the machine, has no memory left."""
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
+    )
+
+
 def memory_in_use(device: str) -> int:
     """Bytes: the peak allocated on the GPU, or the resident memory of this process on a CPU."""
     if device.startswith("cuda"):

@@ -50,6 +50,11 @@ def fitted(config: TrainingConfig, tasks: Mapping[str, str]) -> TrainingConfig:
     allowed = ["val/loss", *(f"val/{name}" for name in metrics)]
     if watch not in allowed:
         raise ConfigError(f"watch={watch!r} is no metric of a target of {task}; watch one of {', '.join(allowed)}.")
+    if config.sampler == "balanced" and task == MULTI_TASK:
+        raise ConfigError(
+            f"sampler='balanced' draws each class as often, and each of the {len(tasks)} targets of the cohort would want other "
+            "rows: leave it out; class_weights='balanced' weighs the classes of each in its own loss."
+        )
     if config.sampler == "balanced" and task not in ("classification", "ordinal"):
         raise ConfigError(f"sampler='balanced' draws each class as often, and a target of {task} has no classes.")
     if config.attention_supervision and task != "classification":

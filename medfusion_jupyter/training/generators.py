@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -53,11 +53,26 @@ def load_generator_tensors(tensors: Mapping[str, Tensor]) -> None:
         torch.cuda.set_rng_state(tensors["cuda"])
 
 
+def generators_as_they_are() -> Callable[[], None]:
+    """What puts the generators back to where they are now; in a few microseconds, within this process."""
+    python, of_numpy, of_torch = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    of_gpu = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+
+    def put_back() -> None:
+        random.setstate(python)
+        np.random.set_state(of_numpy)
+        torch.set_rng_state(of_torch)
+        if of_gpu is not None:
+            torch.cuda.set_rng_state(of_gpu)
+
+    return put_back
+
+
 @contextmanager
 def generators_kept() -> Iterator[None]:
     """Whatever is drawn inside, the generators are afterwards as they were."""
-    before = generator_tensors()
+    put_back = generators_as_they_are()
     try:
         yield
     finally:
-        load_generator_tensors(before)
+        put_back()

@@ -31,7 +31,8 @@ VALIDATION_BATCHES = 4
 class Prepared:
     """What a run trains on.
 
-    targets: of each row of the cohort, as `targets_of` gives them; class_weights: `(K,)`, or None where all count the same.
+    targets: of each row of the cohort, as `targets_of` gives them; class_weights: `(K,)` by the name of the target, under no name
+    where there is one, of those whose classes do not count the same.
     """
 
     spec: InputSpec
@@ -39,7 +40,7 @@ class Prepared:
     train: BatchSource
     val: BatchSource
     targets: Tensor
-    class_weights: NDArray[np.float32] | None
+    class_weights: dict[str, NDArray[np.float32]]
 
 
 def modalities_of(config: TrainingConfig, cohort: Cohort) -> tuple[str, ...]:
@@ -215,12 +216,21 @@ def _masks(cohort: Cohort, config: TrainingConfig, cache_dir: Path) -> PixelCach
     )
 
 
-def class_weights(split: Split, config: TrainingConfig) -> NDArray[np.float32] | None:
-    """The weight of each class `(K,)`. Raises ConfigError where the setting does not fit the cohort's classes."""
-    if config.class_weights is None:
-        return None
-    targets = split.cohort.target_codes[split.rows["train"]]
-    return weights_of_classes(config.class_weights, split.cohort.classes, targets)
+def class_weights(split: Split, config: TrainingConfig) -> dict[str, NDArray[np.float32]]:
+    """The weight of each class `(K,)`, by the name of the target. Raises ConfigError where the setting does not fit its classes.
+
+    config: fitted to the target.
+    """
+    parts = split.cohort.target.by_part(split.cohort.targets[split.rows["train"]])
+    found = {}
+    for name, wanted in config.weighed_targets().items():
+        try:
+            weights = weights_of_classes(wanted, parts[name].target.classes, parts[name].values)
+        except ConfigError as refused:
+            raise ConfigError(f"target {name!r}: {refused}" if name else str(refused)) from None
+        if weights is not None:
+            found[name] = weights
+    return found
 
 
 def _validated_rows(split: Split, config: TrainingConfig) -> NDArray[np.int64]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import socket
@@ -10,11 +9,11 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
-import torch
 
 from medfusion_jupyter.data import Cohort, Split
 from medfusion_jupyter.store import JobStatus, RunReplaced, Store, StoreError, home
@@ -25,7 +24,7 @@ from medfusion_jupyter.training.checkpointer import Checkpointer
 from medfusion_jupyter.training.checkpoints import Checkpoint, CheckpointError, read_checkpoint
 from medfusion_jupyter.training.config import TrainingConfig
 from medfusion_jupyter.training.control import Abandoned, Control, Stopped
-from medfusion_jupyter.training.devices import choose_device, computing
+from medfusion_jupyter.training.devices import choose_device, computing, is_out_of_memory
 from medfusion_jupyter.training.fixed_features import read_features_once
 from medfusion_jupyter.training.forking import begin_from, input_of
 from medfusion_jupyter.training.generators import seed_all
@@ -89,11 +88,9 @@ class Run:
             self._end(JobStatus.STOPPED)
         except (Abandoned, RunReplaced):
             log.warning("%s goes on in another process; this run of it has ended.", self.job_id)
-        except torch.OutOfMemoryError as error:
-            self._end(JobStatus.FAILED, error=out_of_memory_in_words(error, self.config))
         except Exception as error:
             log.debug("%s failed", self.job_id, exc_info=True)
-            self._end(JobStatus.FAILED, error=str(error) or type(error).__name__)
+            self._end(JobStatus.FAILED, error=reason_in_words(error, self.config))
         finally:
             self._detach()
             self.ended.set()
@@ -120,27 +117,7 @@ class Run:
         self._status(JobStatus.INITIALIZING)
         device = choose_device(self.config.device)
         with computing(device, precision=self.config.precision, deterministic=self.config.deterministic):
-            while not self._trained(device):
-                gc.collect()  # a model refers to itself
-                torch.cuda.empty_cache()
-
-    def _trained(self, device: str) -> bool:
-        """Train from the last checkpoint; False where memory ran out, and smaller batches are to be tried from there."""
-        try:
             self._train(device, self._last_good_checkpoint())
-            return True
-        except torch.OutOfMemoryError as error:
-            smaller = self.config.smaller_batch()
-            if self.config.on_out_of_memory == "fail" or smaller is None:
-                raise
-            said = str(error).splitlines()[0]
-        # out of the `except`, whose traceback holds all that took the memory, and without the recorder, which holds the state
-        self._recorder = None
-        log.warning("%s: the memory ran out; it goes on with %s. (%s)", self.job_id, in_words(smaller), said)
-        self.config = self.config.model_copy(update=smaller)
-        self._jobs.note_changes(self.job_id, run_token=self._token, changes=smaller)
-        self._jobs.note_event(self.job_id, "out_of_memory", {**smaller, "error": said}, run_token=self._token)
-        return False
 
     def _train(self, device: str, checkpoint: Checkpoint | None, together: Together | None = None) -> None:
         """together: where several processes share the run and this is the first of them."""
@@ -158,13 +135,14 @@ class Run:
         self.control.raise_if_ending()
         state = build_state(prepared, config, device, restored=checkpoint is not None)
         recorder = Recorder(self.store, self._pk, self.job_id, self._token, device, config.devices)
+        description = self._description(prepared)
         checkpointer = Checkpointer(
             self.store,
             self.job_id,
             self._token,
             self.folder,
             config,
-            self._description(prepared),
+            description,
             snapshot=lambda: loop.snapshot(),
         )
         # the checkpointer late: what the others made of an epoch is in its checkpoint
@@ -173,6 +151,8 @@ class Run:
             on_failure=self._callback_failed,
         )
         loop = build_loop(state, prepared, config, device, callbacks, self.control)
+        if config.on_out_of_memory == "smaller_batch":
+            loop.smaller_batch = partial(self._smaller_batch, description)
         if together is not None:
             together.take_part_in(loop)
         if checkpoint is not None:
@@ -187,9 +167,8 @@ class Run:
         )
         self._forget_what_came_after(checkpoint, state)
         del checkpoint  # its tensors are in the state: the run is not to hold them twice
-        if not self._running:
-            self._status(JobStatus.RUNNING)
-        self._recorder, self._running = recorder, True
+        self._status(JobStatus.RUNNING)
+        self._recorder = recorder
         try:
             loop.run()
         except BaseException:
@@ -200,6 +179,17 @@ class Run:
         if state.epoch > 0:
             self._keep_model(prepared, loop.settings.autocast)
         self._end(JobStatus.STOPPED if state.stopped else JobStatus.COMPLETED)
+
+    def _smaller_batch(self, description: dict[str, Any], error: RuntimeError) -> dict[str, Any] | None:
+        """What a run goes on with whose memory ran out; None where there is nothing smaller. description: of its checkpoints."""
+        smaller, said = self.config.smaller_batch(), str(error).splitlines()[0]
+        if smaller is None:
+            return None
+        log.warning("%s: the memory ran out; it goes on with %s. (%s)", self.job_id, in_words(smaller), said)
+        self.config = self.config.model_copy(update=smaller)
+        description["config"] = self.config.model_dump(mode="json")
+        self._jobs.note_event(self.job_id, "out_of_memory", {**smaller, "error": said}, run_token=self._token)
+        return smaller
 
     def _last_good_checkpoint(self) -> Checkpoint | None:
         """The newest checkpoint that can be read; a damaged one is passed over, with a warning and an event of the job."""
@@ -277,7 +267,6 @@ class Run:
 
     _model_path: str | None = None
     _silent = False
-    _running = False
 
     def _status(self, status: JobStatus, **changes: Any) -> None:
         self._jobs.update_status(self.job_id, status, run_token=self._token, **changes)
@@ -330,13 +319,17 @@ def saved_split(folder: Path, fingerprint: str) -> Split:
     return Split.read(folder / "split.json", cohort)
 
 
-def out_of_memory_in_words(error: torch.OutOfMemoryError, config: TrainingConfig) -> str:
+def reason_in_words(error: Exception, config: TrainingConfig) -> str:
+    """What a job says that failed by `error`."""
+    if not is_out_of_memory(error):
+        return str(error) or type(error).__name__
     smaller, same = config.smaller_batch(), ""
     if smaller is not None:
-        by_itself = " (on_out_of_memory='smaller_batch' does so by itself)" if config.devices == 1 else ""
+        can = config.devices == 1 and config.on_out_of_memory == "fail"
+        by_itself = " (on_out_of_memory='smaller_batch' does so by itself)" if can else ""
         same = f"{in_words(smaller)} trains the same steps{by_itself}; "
     return (
-        f"The GPU has no memory for batch_size={config.batch_size} at image_size={config.image_size}. {same}a smaller "
+        f"There is no memory for batch_size={config.batch_size} at image_size={config.image_size}. {same}a smaller "
         f"image_size or gradient_checkpointing=True needs less, too. ({str(error).splitlines()[0]})"
     )
 

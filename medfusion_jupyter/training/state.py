@@ -79,6 +79,11 @@ class LoopState:
         """Steps of the whole run."""
         return self.epochs * self.steps_per_epoch
 
+    def recount_batches(self, before: int, now: int) -> None:
+        """Give the place, which lies between two steps, in other batches of the same steps: `before` and `now` make one."""
+        if now != before:
+            self.batch = -(-self.batch // before) * now  # an epoch's last step may have fewer batches
+
     @property
     def judged(self) -> FusionModel:
         """The model that is validated and kept: the average where there is one."""

@@ -136,6 +136,10 @@ class EditedWorkflow:
         newest = [] if stored is None else self._store.executions.list(workflow_id=stored.id, limit=1).items
         return self._with_nodes(newest[0]) if newest else None
 
+    def executed(self, version: int) -> Json:
+        """The graph that was executed as a version."""
+        return self._store.workflows.version(self._there().id, version).to_json()
+
     def jobs_of(self, execution: Json) -> list[Json]:
         """The jobs that nodes at work wait for."""
         ids = [

@@ -115,7 +115,7 @@ TROUBLES = {
     "checkpoint_damaged": "A checkpoint was damaged.",
     "callback_failed": "A callback failed.",
     "change_refused": "A change was refused.",
-    "out_of_memory": "The memory ran out. It goes on from the last checkpoint with smaller batches.",
+    "out_of_memory": "The memory ran out. It goes on with smaller batches of the same steps.",
 }
 """Events of a job that a person should know of although it goes on."""
 

@@ -43,6 +43,7 @@ QUESTIONS = frozenset(
         "run",
         "stop",
         "last_execution",
+        "executed",
     }
 )
 

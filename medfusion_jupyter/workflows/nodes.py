@@ -51,7 +51,7 @@ def public(inputs: Values, settings: of.PublicSettings, context: Context) -> Val
 
 def medmnist(inputs: Values, settings: of.MedMnistSettings, context: Context) -> Values:
     """`source.medmnist`."""
-    return _cohort(read_medmnist(settings.path), context)
+    return _cohort(read_medmnist(**settings.model_dump()), context)
 
 
 def synthetic(inputs: Values, settings: of.SyntheticSettings, context: Context) -> Values:

@@ -244,6 +244,8 @@ async def test_a_workflow_is_stored_saved_in_versions_restored_and_deleted(ask, 
     back = await ask(*path, "versions", "1", "restore", method="POST")
     assert (back["version"], back["nodes"]) == (3, [{"id": "a"}])
     assert [one["version"] for one in (await ask(*path, "versions"))["items"]] == [3, 2, 1]
+    assert (await ask(*path, "versions", "2"))["nodes"] == []
+    assert (await refused(*path, "versions", "9"))[0] == 404
     assert (await refused(*path, "versions", "9", "restore", method="POST"))[0] == 404
     other = await ask("workflows", method="POST", body=json.dumps({"name": "other"}))
     assert (

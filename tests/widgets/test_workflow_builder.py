@@ -78,6 +78,8 @@ def test_a_run_is_followed_to_its_end(edited, store):
     last = ended(edited)
     assert (last["id"], last["status"]) == (begun["id"], "completed")
     assert last["nodes"][0]["output"]["rows"] == 40
+    edited.save([SYNTHETIC], [], 1)
+    assert edited.executed(last["version"])["nodes"] == [SYNTHETIC, SPLIT]
 
 
 def test_every_template_is_offered_without_an_issue(edited):

@@ -1,6 +1,15 @@
 import { Graph, layout } from '@dagrejs/dagre';
 
-import { IGraph, IPoint, moveNodes } from './graph';
+import {
+  IGraph,
+  IGraphJson,
+  IInserted,
+  insert,
+  IPoint,
+  moveNodes,
+  readGraph,
+  toJson
+} from './graph';
 
 /** Width of a node on the canvas, in pixels. */
 export const NODE_WIDTH = 212;
@@ -9,6 +18,7 @@ export const NODE_HEIGHT = 144;
 
 const GRID = 8;
 const MARGIN = 40;
+const ROW_GAP = 32;
 
 /** Every node at its place from left to right, in the order of the edges. */
 export function arranged(graph: IGraph): IGraph {
@@ -32,6 +42,15 @@ export function placed(graph: IGraph): IGraph {
     { x: left + k * (NODE_WIDTH + MARGIN), y: below }
   ]);
   return moveNodes(graph, new Map(positions));
+}
+
+/** Add another graph below what is there. */
+export function insertBelow(graph: IGraph, json: IGraphJson): IInserted {
+  const y = Math.max(
+    0,
+    ...graph.nodes.map(node => (node.position?.y ?? 0) + NODE_HEIGHT + ROW_GAP)
+  );
+  return insert(graph, toJson(placed(readGraph(json))), { x: 0, y });
 }
 
 function places(graph: IGraph): Map<string, IPoint> {

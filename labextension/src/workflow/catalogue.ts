@@ -1,5 +1,5 @@
 import { IEdge, IGraph, INode } from './graph';
-import { ISchema } from './settingsSchema';
+import { fieldsOf, IField, ISchema } from './settingsSchema';
 
 /** A port of a node type. `type`: an edge leads only from an output to an input of the same one. */
 export interface IPort {
@@ -41,6 +41,18 @@ export class Catalogue {
 
   get(name: string): INodeType | undefined {
     return this._byName.get(name);
+  }
+
+  /** The fields of a type's form; none of one that is not known. */
+  fields(name: string): readonly IField[] {
+    const known = this._fields.get(name);
+    if (known) {
+      return known;
+    }
+    const type = this.get(name);
+    const fields = type ? fieldsOf(type.settings) : [];
+    this._fields.set(name, fields);
+    return fields;
   }
 
   /** The types that have all these words in what they are called or do, by family in the catalogue's order. */
@@ -87,6 +99,7 @@ export class Catalogue {
   }
 
   private _byName: ReadonlyMap<string, INodeType>;
+  private _fields = new Map<string, readonly IField[]>();
 }
 
 function withNamed(

@@ -1,5 +1,5 @@
 import { Catalogue, INodeType, IPort } from './catalogue';
-import { edgeKey, IEdge, IGraph } from './graph';
+import { addEdge, addNode, edgeKey, IEdge, IGraph, INode } from './graph';
 
 /** The end of an edge that is being drawn. */
 export interface IPortPlace {
@@ -31,8 +31,35 @@ export function connectionProblem(
   return null;
 }
 
-/** The edges that a new one takes the place of: an input that takes one edge has the last that was drawn. */
-export function replacedBy(
+/** Draw an edge. An input that takes one edge has the last that was drawn. */
+export function connected(
+  graph: IGraph,
+  catalogue: Catalogue,
+  edge: IEdge
+): IGraph {
+  return addEdge(graph, edge, replacedBy(graph, catalogue, edge));
+}
+
+/** Add a node; from: the end of an edge that leads to its first port of that type. */
+export function addConnected(
+  graph: IGraph,
+  catalogue: Catalogue,
+  node: INode,
+  from: IPortPlace | undefined
+): IGraph {
+  const added = addNode(graph, node);
+  const type = catalogue.get(node.type);
+  const port = from && type && portFor(graph, catalogue, type, from);
+  if (!port) {
+    return added;
+  }
+  const side = from.side === 'outputs' ? 'inputs' : 'outputs';
+  const edge = edgeBetween(from, { node: node.id, port: port.name, side });
+  return edge ? connected(added, catalogue, edge) : added;
+}
+
+/** The edges that a new one takes the place of. */
+function replacedBy(
   graph: IGraph,
   catalogue: Catalogue,
   edge: IEdge

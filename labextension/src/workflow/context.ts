@@ -1,6 +1,7 @@
 import * as React from 'react';
 
-import { EditorModel, IEditorState } from './editorModel';
+import { EditorModel } from './editorModel';
+import { IEditorState } from './editorState';
 
 /** What the words of the editor go through: a translation bundle of JupyterLab, or `plainWords`. */
 export interface IWords {

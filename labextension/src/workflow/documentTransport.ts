@@ -4,7 +4,7 @@ import { Feed } from '../feed';
 import { RefusedError } from '../refused';
 import { IExecution } from './execution';
 import { ExecutionFeed } from './executionFeed';
-import { IGraphJson } from './graph';
+import { EMPTY, IGraphJson } from './graph';
 import { same } from './settingsSchema';
 import { IIssue, IOpened, ITransport, IWorkflow, News } from './transport';
 import { IStoredWorkflow, WorkflowApi } from './workflowApi';
@@ -71,6 +71,11 @@ export class DocumentTransport implements ITransport {
   async lastExecution(): Promise<IExecution | null> {
     const stored = await this._stored();
     return stored && this._api.lastExecution(stored.id);
+  }
+
+  async executed(version: number): Promise<IGraphJson> {
+    const stored = await this._stored();
+    return stored ? this._api.version(stored.id, version) : EMPTY;
   }
 
   follow(listener: (news: News) => void): void {

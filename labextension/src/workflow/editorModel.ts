@@ -1,80 +1,32 @@
 import { RefusedError } from '../refused';
-import { arranged, placed } from './arrange';
+import { arranged, insertBelow } from './arrange';
 import { Catalogue, INodeType } from './catalogue';
+import { changedSince } from './changedSince';
+import { Clipboard } from './clipboard';
 import {
+  addConnected,
+  connected,
   connectionProblem,
-  edgeBetween,
-  IPortPlace,
-  portFor,
-  replacedBy
+  IPortPlace
 } from './connection';
-import { IExecution, INodeJob, INodeRun, isActive, jobOf } from './execution';
+import { EditedGraph } from './editedGraph';
+import {
+  BEFORE,
+  byNode,
+  IEditorState,
+  INotice,
+  NOTHING,
+  sameSet,
+  stillThere
+} from './editorState';
+import { IExecution, isActive } from './execution';
 import * as edit from './graph';
-import { EMPTY, IEdge, IGraph, IGraphJson, IPoint, readGraph } from './graph';
-import { History } from './history';
-import { merged } from './merge';
-import { IIssue, ITemplate, ITransport, IWorkflow, News } from './transport';
+import { IEdge, IGraph, IPoint, readGraph } from './graph';
+import { withExecution, withJob } from './runs';
+import { ITemplate, ITransport, IWorkflow, News } from './transport';
 
 /** How long after the last change a graph is checked, in ms. */
 const CHECK_DELAY = 200;
-const PASTE_SHIFT = 32;
-
-/** Something that a person has to know. `conflict`: somebody else saved meanwhile. */
-export interface INotice {
-  readonly kind: 'trouble' | 'conflict';
-  readonly words: string;
-}
-
-/** All that the editor shows. Each change makes a new one, which shares what did not change. */
-export interface IEditorState {
-  /** Whether the workflow and the catalogue have come. */
-  readonly ready: boolean;
-  readonly name: string;
-  /** The version that the graph was made on; null where it is not stored yet. */
-  readonly version: number | null;
-  readonly catalogue: Catalogue;
-  readonly templates: readonly ITemplate[];
-  readonly graph: IGraph;
-  readonly unsaved: boolean;
-  readonly canUndo: boolean;
-  readonly canRedo: boolean;
-  readonly nodes: ReadonlySet<string>;
-  readonly edges: ReadonlySet<string>;
-  /** Whether the issues are those of the graph as it is now, which then is also kept as the draft. */
-  readonly checked: boolean;
-  readonly issues: readonly IIssue[];
-  readonly issuesOf: ReadonlyMap<string, readonly IIssue[]>;
-  readonly execution: IExecution | null;
-  readonly runs: ReadonlyMap<string, INodeRun>;
-  readonly jobs: ReadonlyMap<string, INodeJob>;
-  /** What is waited for, such as `Saving`; empty where nothing is. */
-  readonly waiting: string;
-  readonly notice: INotice | null;
-}
-
-const NOTHING: ReadonlySet<string> = new Set();
-
-const BEFORE: IEditorState = {
-  ready: false,
-  name: '',
-  version: null,
-  catalogue: new Catalogue([]),
-  templates: [],
-  graph: EMPTY,
-  unsaved: false,
-  canUndo: false,
-  canRedo: false,
-  nodes: NOTHING,
-  edges: NOTHING,
-  checked: false,
-  issues: [],
-  issuesOf: new Map(),
-  execution: null,
-  runs: new Map(),
-  jobs: new Map(),
-  waiting: '',
-  notice: null
-};
 
 /** What a workflow editor holds and does. Views subscribe; nobody else talks to the transport. */
 export class EditorModel {
@@ -103,11 +55,11 @@ export class EditorModel {
       this._set({ catalogue: new Catalogue(types), templates });
       this._show(opened.workflow);
       if (opened.draft) {
-        this._history.commit(placed(readGraph(opened.draft)));
+        this._edited.takeDraft(opened.draft);
         this._set({ version: opened.draft.version });
         this._afterEdit();
       }
-      this._put(execution);
+      this._follow(execution);
       this._set({ ready: true });
       this._early.forEach(news => this._hear(news));
       this._check();
@@ -130,20 +82,8 @@ export class EditorModel {
       graph.nodes.map(node => node.id),
       type.name
     );
-    let next = edit.addNode(graph, {
-      id,
-      type: type.name,
-      settings: {},
-      position
-    });
-    const port = from && portFor(graph, catalogue, type, from);
-    if (from && port) {
-      const side = from.side === 'outputs' ? 'inputs' : 'outputs';
-      const edge = edgeBetween(from, { node: id, port: port.name, side });
-      if (edge) {
-        next = edit.addEdge(next, edge, replacedBy(next, catalogue, edge));
-      }
-    }
+    const node = { id, type: type.name, settings: {}, position };
+    const next = addConnected(graph, catalogue, node, from);
     this._commit(next, new Set([id]));
   }
 
@@ -155,9 +95,7 @@ export class EditorModel {
   connect(edge: IEdge): void {
     const { graph, catalogue } = this._state;
     if (connectionProblem(graph, catalogue, edge) === null) {
-      this._commit(
-        edit.addEdge(graph, edge, replacedBy(graph, catalogue, edge))
-      );
+      this._commit(connected(graph, catalogue, edge));
     }
   }
 
@@ -177,11 +115,9 @@ export class EditorModel {
     if (to === from) {
       return null;
     }
-    if (to.trim() === '' || to.length > 200) {
-      return 'Give it 1 to 200 characters.';
-    }
-    if (graph.nodes.some(node => node.id === to)) {
-      return `Another node is called ${to} already.`;
+    const problem = edit.renameProblem(graph, from, to);
+    if (problem !== null) {
+      return problem;
     }
     const selected = nodes.has(from) ? new Set([to]) : undefined;
     this._commit(edit.renameNode(graph, from, to), selected);
@@ -201,23 +137,17 @@ export class EditorModel {
 
   /** Put a template in place of an empty graph, else below what is there. */
   insertTemplate(template: ITemplate): void {
-    const { graph } = this._state;
-    const bottom = Math.max(
-      0,
-      ...graph.nodes.map(node => (node.position?.y ?? 0) + 176)
-    );
-    const given = edit.toJson(placed(readGraph(template)));
-    const added = edit.insert(graph, given, { x: 0, y: bottom });
+    const added = insertBelow(this._state.graph, template);
     this._commit(added.graph, added.ids);
   }
 
   undo(): void {
-    this._history.undo();
+    this._edited.undo();
     this._afterEdit();
   }
 
   redo(): void {
-    this._history.redo();
+    this._edited.redo();
     this._afterEdit();
   }
 
@@ -226,7 +156,7 @@ export class EditorModel {
   select(nodes: ReadonlySet<string>, edges: ReadonlySet<string>): void {
     const now = this._state;
     if (!sameSet(nodes, now.nodes) || !sameSet(edges, now.edges)) {
-      this._history.settle();
+      this._edited.settle();
       this._set({ nodes, edges });
     }
   }
@@ -241,22 +171,15 @@ export class EditorModel {
 
   /** What is selected, as text for a clipboard; null where no node is. */
   copy(): string | null {
-    const { graph, nodes } = this._state;
-    return nodes.size === 0
-      ? null
-      : JSON.stringify({ medflow: edit.part(graph, nodes) });
+    return this._clipboard.copy(this._state.graph, this._state.nodes);
   }
 
   /** Add what `copy` gave, here or elsewhere; text that is none is left alone, which false says. */
   paste(text: string): boolean {
-    const given = copied(text);
-    if (!given) {
+    const added = this._clipboard.paste(this._state.graph, text);
+    if (!added) {
       return false;
     }
-    this._pasted = text === this._lastPaste ? this._pasted + 1 : 1;
-    this._lastPaste = text;
-    const shift = PASTE_SHIFT * this._pasted;
-    const added = edit.insert(this._state.graph, given, { x: shift, y: shift });
     this._commit(added.graph, added.ids);
     return true;
   }
@@ -275,10 +198,8 @@ export class EditorModel {
     const { version } = this._state;
     return this._asking('Saving', async () => {
       const graph = this._state.graph;
-      const json = edit.toJson(graph);
-      const saved = await this.transport.save(json, version);
-      this._saved = graph;
-      this._savedJson = json;
+      const saved = await this.transport.save(edit.toJson(graph), version);
+      this._edited.markSaved(graph);
       this._set({ name: saved.name, version: saved.version, notice: null });
       this._afterEdit();
     });
@@ -286,8 +207,7 @@ export class EditorModel {
 
   /** The graph was saved by another way, such as the menu of JupyterLab. */
   markSaved(): void {
-    this._saved = this._state.graph;
-    this._savedJson = edit.toJson(this._saved);
+    this._edited.markSaved();
     this._afterEdit();
   }
 
@@ -295,7 +215,6 @@ export class EditorModel {
   async takeTheirs(): Promise<void> {
     await this._asking('Opening', async () => {
       this._show((await this.transport.open()).workflow);
-      this._afterEdit();
     });
   }
 
@@ -313,7 +232,6 @@ export class EditorModel {
     await this._asking('Restoring', async () => {
       if (versions) {
         this._show(await versions.restore(version));
-        this._afterEdit();
       }
     });
   }
@@ -328,9 +246,9 @@ export class EditorModel {
         return;
       }
     }
-    await this._asking('Starting', async () =>
-      this._put(await this.transport.run())
-    );
+    await this._asking('Starting', async () => {
+      this._follow(await this.transport.run());
+    });
   }
 
   async stop(): Promise<void> {
@@ -344,23 +262,10 @@ export class EditorModel {
     this._set({ notice: null });
   }
 
-  /** Show a stored workflow; the graph that was there can be had back by undo. */
   private _show(workflow: IWorkflow): void {
-    const graph = placed(readGraph(workflow));
-    if (this._state.graph === EMPTY) {
-      this._history = new History(graph);
-    } else {
-      this._history.commit(graph);
-    }
-    this._saved = graph;
-    this._savedJson = { nodes: workflow.nodes, edges: workflow.edges };
-    this._set({
-      name: workflow.name,
-      version: workflow.version,
-      graph,
-      unsaved: false,
-      notice: null
-    });
+    this._edited.show(workflow);
+    this._set({ name: workflow.name, version: workflow.version, notice: null });
+    this._afterEdit();
   }
 
   private _commit(
@@ -368,7 +273,7 @@ export class EditorModel {
     nodes?: ReadonlySet<string>,
     kind?: string
   ): void {
-    this._history.commit(graph, kind);
+    this._edited.commit(graph, kind);
     if (nodes) {
       this._set({ nodes, edges: NOTHING });
     }
@@ -376,21 +281,51 @@ export class EditorModel {
   }
 
   private _afterEdit(): void {
-    const graph = this._history.present;
+    const graph = this._edited.now;
     const changed = graph !== this._state.graph;
     this._set({
       graph,
-      unsaved: graph !== this._saved,
-      canUndo: this._history.canUndo,
-      canRedo: this._history.canRedo,
-      nodes: present(
+      unsaved: !this._edited.isSaved,
+      canUndo: this._edited.canUndo,
+      canRedo: this._edited.canRedo,
+      nodes: stillThere(
         this._state.nodes,
         graph.nodes.map(node => node.id)
       ),
-      edges: present(this._state.edges, graph.edges.map(edit.edgeKey))
+      edges: stillThere(this._state.edges, graph.edges.map(edit.edgeKey))
     });
     if (changed) {
+      this._compare();
       this._checkSoon();
+    }
+  }
+
+  /** Show an execution, and what was changed since. */
+  private _follow(execution: IExecution | null): void {
+    this._set(withExecution(this._state, execution));
+    const version = this._state.execution?.version ?? null;
+    if (version === null || version === this._ran?.version) {
+      return;
+    }
+    this._ran = { version, graph: null };
+    this._compare();
+    this.transport
+      .executed(version)
+      .then(json => {
+        if (this._ran?.version === version) {
+          this._ran = { version, graph: readGraph(json) };
+          this._compare();
+        }
+      })
+      .catch(error => this._tell(error));
+  }
+
+  private _compare(): void {
+    const { graph, catalogue } = this._state;
+    const ran = this._ran?.graph;
+    const changed = ran ? changedSince(ran, graph, catalogue) : NOTHING;
+    if (!sameSet(changed, this._state.changed)) {
+      this._set({ changed });
     }
   }
 
@@ -401,11 +336,10 @@ export class EditorModel {
   }
 
   private _check(): void {
+    window.clearTimeout(this._timer);
     const { graph, version } = this._state;
-    // places that nodes were given to be drawn are no change of what is saved
-    const json = graph === this._saved ? this._savedJson : edit.toJson(graph);
     this.transport
-      .check(json, version)
+      .check(this._edited.json, version)
       .then(issues => {
         // an answer about an earlier graph says nothing about this one
         if (graph === this._state.graph) {
@@ -421,42 +355,21 @@ export class EditorModel {
         this._early.push(news);
         return;
       }
-      const { graph } = this._state;
-      const before = readGraph(news.graph.before);
-      const now = merged(graph, before, readGraph(news.graph));
-      this._history.commit(now === graph ? graph : placed(now));
+      this._edited.takeIn(news.graph.before, news.graph);
       this._set({ version: news.graph.version });
       this._afterEdit();
       // where nothing changed too: the kernel waits for a graph that knows of its own
       this._checkSoon();
     } else if ('execution' in news) {
-      this._put(news.execution);
+      this._follow(news.execution);
     } else if ('job' in news) {
-      const jobs = new Map(this._state.jobs).set(news.job.job_id, news.job);
-      this._set({ jobs });
+      this._set(withJob(this._state, news.job));
     } else if (news.trouble !== '') {
       this._lost = news.trouble;
       this._set({ notice: { kind: 'trouble', words: news.trouble } });
     } else if (this._state.notice?.words === this._lost) {
       this._set({ notice: null });
     }
-  }
-
-  private _put(execution: IExecution | null): void {
-    const known = this._state.execution;
-    if (execution && known && execution.id < known.id) {
-      return;
-    }
-    const runs = execution?.nodes.map((run): [string, INodeRun] => {
-      const before = this._state.runs.get(run.node_id);
-      return [run.node_id, before && sameRun(before, run) ? before : run];
-    });
-    const jobs = new Map(
-      [...this._state.jobs].filter(([id]) =>
-        execution?.nodes.some(run => jobOf(run) === id)
-      )
-    );
-    this._set({ execution, runs: new Map(runs), jobs });
   }
 
   /** Do what takes a while, telling so; what is refused is told, and false given. */
@@ -495,58 +408,14 @@ export class EditorModel {
   }
 
   private _state = BEFORE;
-  private _history = new History<IGraph>(EMPTY);
-  private _saved: IGraph = EMPTY;
-  private _savedJson: IGraphJson = EMPTY;
+  private _edited = new EditedGraph();
+  private _clipboard = new Clipboard();
+  /** The version that was executed last, with its graph when that has come. */
+  private _ran: { version: number; graph: IGraph | null } | null = null;
   private _timer = 0;
   /** What was told of the graph before it was there. */
   private _early: News[] = [];
   private _lost = '';
-  private _pasted = 0;
-  private _lastPaste = '';
   private _disposed = false;
   private _listeners = new Set<() => void>();
-}
-
-function copied(text: string): IGraphJson | null {
-  try {
-    const given: unknown = JSON.parse(text);
-    const part = (given as { medflow?: IGraphJson } | null)?.medflow;
-    return Array.isArray(part?.nodes) && Array.isArray(part.edges)
-      ? part
-      : null;
-  } catch {
-    return null;
-  }
-}
-
-function byNode(
-  issues: readonly IIssue[]
-): ReadonlyMap<string, readonly IIssue[]> {
-  const found = new Map<string, IIssue[]>();
-  for (const issue of issues) {
-    if (issue.node !== null) {
-      found.set(issue.node, [...(found.get(issue.node) ?? []), issue]);
-    }
-  }
-  return found;
-}
-
-function present(
-  selected: ReadonlySet<string>,
-  there: readonly string[]
-): ReadonlySet<string> {
-  const kept = there.filter(one => selected.has(one));
-  return kept.length === selected.size ? selected : new Set(kept);
-}
-
-function sameSet(
-  one: ReadonlySet<string>,
-  other: ReadonlySet<string>
-): boolean {
-  return one.size === other.size && [...one].every(item => other.has(item));
-}
-
-function sameRun(one: INodeRun, other: INodeRun): boolean {
-  return JSON.stringify(one) === JSON.stringify(other);
 }

@@ -36,6 +36,16 @@ export interface IExecution {
   readonly nodes: readonly INodeRun[];
 }
 
+/** An execution in few words. nodes: how many of its nodes are in each status. */
+export interface IExecutionSummary {
+  readonly id: number;
+  readonly status: ExecutionStatus;
+  readonly error: string | null;
+  readonly started_at: string | null;
+  readonly completed_at: string | null;
+  readonly nodes: { readonly [status in NodeStatus]?: number };
+}
+
 /** What a node shows of the job that it waits for. */
 export type INodeJob = Pick<
   IJob,
@@ -61,8 +71,13 @@ export const NODE_SIGNS: { readonly [status in NodeStatus]: string } = {
   interrupted: '◌'
 };
 
+/** Of a node that was changed since its run. */
+export const CHANGED_SIGN = '△';
+
 /** Whether it waits or is at work. */
-export function isActive(execution: IExecution | null): boolean {
+export function isActive(
+  execution: Pick<IExecution, 'status'> | null
+): boolean {
   return execution?.status === 'pending' || execution?.status === 'running';
 }
 
@@ -81,8 +96,24 @@ export function progressOf(
   return job?.progress ?? (typeof noted === 'number' ? noted : null);
 }
 
-/** A running or ended node in one line: the watched metric, its epoch, the time that is left or that it took. */
-export function runLine(run: INodeRun, job: INodeJob | undefined): string {
+/** Whether a node's run has ended, so that what was changed since is not in what it gave. */
+export function hasEnded(run: INodeRun): boolean {
+  return run.status !== 'pending' && run.status !== 'running';
+}
+
+/**
+ * A running or ended node in one line: the watched metric, its epoch, the time that is left or that it took. changed: since
+ * that run, so that it is the line of a node that was.
+ */
+export function runLine(
+  run: INodeRun,
+  job: INodeJob | undefined,
+  changed = false
+): string {
+  if (changed) {
+    const before = run.status === 'failed' ? 'it failed' : headline(run);
+    return ['changed since', before].filter(Boolean).join(' · ');
+  }
   if (run.status === 'running') {
     return job ? jobLine(job) : 'running';
   }
@@ -113,9 +144,7 @@ export function took(from: string | null, to: string | null): string {
 
 /** How many nodes of an execution have ended. */
 export function endedNodes(execution: IExecution): number {
-  return execution.nodes.filter(
-    run => run.status !== 'pending' && run.status !== 'running'
-  ).length;
+  return execution.nodes.filter(hasEnded).length;
 }
 
 function jobLine(job: INodeJob): string {

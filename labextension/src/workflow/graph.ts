@@ -165,6 +165,20 @@ export function changeSetting(
   });
 }
 
+/** Why a node may not be called that, in words; null where it may. */
+export function renameProblem(
+  graph: IGraph,
+  from: string,
+  to: string
+): string | null {
+  if (to.trim() === '' || to.length > 200) {
+    return 'Give it 1 to 200 characters.';
+  }
+  return to !== from && graph.nodes.some(node => node.id === to)
+    ? `Another node is called ${to} already.`
+    : null;
+}
+
 /** Give a node another id, which its edges follow. */
 export function renameNode(graph: IGraph, from: string, to: string): IGraph {
   const follow = (id: string) => (id === from ? to : id);
@@ -191,12 +205,18 @@ export function part(graph: IGraph, ids: ReadonlySet<string>): IGraphJson {
   };
 }
 
-/** Add the nodes and edges of another graph, under ids that are free and moved by `shift`; gives their new ids too. */
+/** A graph with what was added to it, and under which ids. */
+export interface IInserted {
+  readonly graph: IGraph;
+  readonly ids: ReadonlySet<string>;
+}
+
+/** Add the nodes and edges of another graph, under ids that are free and moved by `shift`. */
 export function insert(
   graph: IGraph,
   json: IGraphJson,
   shift: IPoint
-): { graph: IGraph; ids: ReadonlySet<string> } {
+): IInserted {
   const given = readGraph(json);
   const taken = new Set(graph.nodes.map(node => node.id));
   const ids = new Map<string, string>();

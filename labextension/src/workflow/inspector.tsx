@@ -2,7 +2,15 @@ import * as React from 'react';
 
 import { ago } from '../format';
 import { useEditor, useModel, useNow, useWords } from './context';
-import { INodeRun, jobOf, NODE_SIGNS, runLine, took } from './execution';
+import {
+  CHANGED_SIGN,
+  hasEnded,
+  INodeRun,
+  jobOf,
+  NODE_SIGNS,
+  runLine,
+  took
+} from './execution';
 import { INode } from './graph';
 import { familyIcon, Icon } from './icons';
 import { OutputView } from './outputView';
@@ -57,6 +65,7 @@ function NodeInspector(props: { node: INode }): React.JSX.Element {
   const type = useEditor(state => state.catalogue.get(node.type));
   const issues = useEditor(state => state.issuesOf.get(node.id) ?? NO_ISSUES);
   const run = useEditor(state => state.runs.get(node.id));
+  const changed = useEditor(state => state.changed.has(node.id));
   return (
     <>
       <header>
@@ -81,7 +90,7 @@ function NodeInspector(props: { node: INode }): React.JSX.Element {
             </div>
           </div>
         ))}
-      {run && run.status !== 'pending' && <LastRun run={run} />}
+      {run && run.status !== 'pending' && <LastRun {...{ run, changed }} />}
       <h4>{trans.__('Settings')}</h4>
       <Rename node={node} />
       <SettingsForm node={node} />
@@ -90,8 +99,12 @@ function NodeInspector(props: { node: INode }): React.JSX.Element {
 }
 
 /** How the node's run went, and what it gave. */
-function LastRun(props: { run: INodeRun }): React.JSX.Element {
+function LastRun(props: {
+  run: INodeRun;
+  changed: boolean;
+}): React.JSX.Element {
   const { run } = props;
+  const changed = hasEnded(run) && props.changed;
   const trans = useWords();
   const now = useNow();
   const jobId = jobOf(run);
@@ -105,10 +118,10 @@ function LastRun(props: { run: INodeRun }): React.JSX.Element {
       <div className="mf-flow-row" data-status={run.status}>
         <span
           className="mf-flow-sign"
-          data-status={run.status}
+          data-status={changed ? undefined : run.status}
           aria-hidden="true"
         >
-          {NODE_SIGNS[run.status]}
+          {changed ? CHANGED_SIGN : NODE_SIGNS[run.status]}
         </span>
         <span>{run.status}</span>
         <span className="mf-flow-quiet">
@@ -117,6 +130,13 @@ function LastRun(props: { run: INodeRun }): React.JSX.Element {
             .join(' · ')}
         </span>
       </div>
+      {changed && (
+        <p className="mf-flow-changed">
+          {trans.__(
+            'Changed since, or what it takes from was: the next run makes it anew.'
+          )}
+        </p>
+      )}
       {run.status === 'running' && <p>{runLine(run, job)}</p>}
       {run.error && <pre className="mf-flow-error">{run.error}</pre>}
       {run.output && <OutputView output={run.output} />}

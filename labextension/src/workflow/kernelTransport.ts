@@ -91,6 +91,10 @@ export class KernelTransport implements ITransport {
     return this._ask('last_execution');
   }
 
+  executed(version: number): Promise<IGraphJson> {
+    return this._ask('executed', { version });
+  }
+
   follow(listener: (news: News) => void): void {
     this._listener = listener;
   }

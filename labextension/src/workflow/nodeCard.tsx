@@ -5,6 +5,8 @@ import { IPort, UNKNOWN_PORT } from './catalogue';
 import { edgeBetween, IPortPlace } from './connection';
 import { useEditor, useModel, useWords } from './context';
 import {
+  CHANGED_SIGN,
+  hasEnded,
   INodeJob,
   INodeRun,
   jobOf,
@@ -14,7 +16,7 @@ import {
 } from './execution';
 import { FlowNode } from './flowNodes';
 import { familyIcon, Icon } from './icons';
-import { fieldsOf, summary } from './settingsSchema';
+import { summary } from './settingsSchema';
 import { IIssue } from './transport';
 
 const NO_ISSUES: readonly IIssue[] = [];
@@ -34,9 +36,12 @@ export const NodeCard = React.memo(function NodeCard({
     const jobId = run && jobOf(run);
     return jobId ? state.jobs.get(jobId) : undefined;
   });
+  const isChanged = useEditor(state => state.changed.has(id));
+  const changed = run !== undefined && hasEnded(run) && isChanged;
+  const fields = useEditor(state => state.catalogue.fields(node.type));
   const line = React.useMemo(
-    () => summary(node.settings, type ? fieldsOf(type.settings) : []),
-    [node.settings, type]
+    () => summary(node.settings, fields),
+    [node.settings, fields]
   );
   const first = issues[0];
   return (
@@ -44,6 +49,7 @@ export const NodeCard = React.memo(function NodeCard({
       className="mf-flow-node"
       data-node-id={id}
       data-status={run?.status}
+      data-changed={changed || undefined}
       data-selected={selected || undefined}
       data-invalid={issues.length > 0 || undefined}
       data-unknown={type === undefined || undefined}
@@ -53,17 +59,7 @@ export const NodeCard = React.memo(function NodeCard({
         <span className="mf-flow-node-title">
           {type?.title ?? trans.__('Unknown: %1', node.type)}
         </span>
-        {run && (
-          <span
-            className="mf-flow-sign"
-            data-status={run.status}
-            role="img"
-            aria-label={run.status}
-            title={run.status}
-          >
-            {NODE_SIGNS[run.status]}
-          </span>
-        )}
+        {run && <Sign run={run} changed={changed} />}
       </div>
       <div className="mf-flow-node-line" title={line}>
         <span className="mf-flow-node-id">{id}</span>
@@ -83,24 +79,48 @@ export const NodeCard = React.memo(function NodeCard({
           {issues.length > 1 && <small>+{issues.length - 1}</small>}
         </div>
       )}
-      {run && !first && <RunLine run={run} job={job} />}
+      {run && !first && <RunLine {...{ run, job, changed }} />}
     </div>
   );
 });
 
+function Sign(props: { run: INodeRun; changed: boolean }): React.JSX.Element {
+  const trans = useWords();
+  const { run, changed } = props;
+  const words = changed
+    ? trans.__('%1, changed since', run.status)
+    : run.status;
+  return (
+    <span
+      className="mf-flow-sign"
+      data-status={changed ? undefined : run.status}
+      role="img"
+      aria-label={words}
+      title={words}
+    >
+      {changed ? CHANGED_SIGN : NODE_SIGNS[run.status]}
+    </span>
+  );
+}
+
 function RunLine(props: {
   run: INodeRun;
   job: INodeJob | undefined;
+  changed: boolean;
 }): React.JSX.Element | null {
-  const { run, job } = props;
+  const { run, job, changed } = props;
   if (run.status === 'pending') {
     return null;
   }
-  const words = runLine(run, job);
+  const words = runLine(run, job, changed);
   const progress = run.status === 'running' ? progressOf(run, job) : null;
   return (
     <>
-      <div className="mf-flow-node-run" data-status={run.status} title={words}>
+      <div
+        className="mf-flow-node-run"
+        data-status={changed ? undefined : run.status}
+        title={words}
+      >
         {words}
       </div>
       {run.status === 'running' && (

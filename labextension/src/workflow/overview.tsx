@@ -26,6 +26,9 @@ export function Overview(): React.JSX.Element {
   const graph = useEditor(state => state.graph);
   const issues = useEditor(state => state.issues);
   const execution = useEditor(state => state.execution);
+  const changed = useEditor(
+    state => [...state.changed].filter(id => state.runs.has(id)).length
+  );
   const problems = graph.nodes.length > 0 ? issues : [];
   return (
     <>
@@ -71,6 +74,13 @@ export function Overview(): React.JSX.Element {
                 .join(' · ')}
             </span>
           </div>
+          {changed > 0 && (
+            <p className="mf-flow-changed">
+              {changed === 1
+                ? trans.__('1 node was changed since.')
+                : trans.__('%1 nodes were changed since.', changed)}
+            </p>
+          )}
           {execution.error && (
             <pre className="mf-flow-error">{execution.error}</pre>
           )}

@@ -76,6 +76,10 @@ export class ServerTransport implements ITransport {
     return this._api.lastExecution(this._workflowId);
   }
 
+  executed(version: number): Promise<IGraphJson> {
+    return this._api.version(this._workflowId, version);
+  }
+
   follow(listener: (news: News) => void): void {
     const feed = new Feed(this._api.settings);
     this._feed = new ExecutionFeed(this._api, feed, listener);

@@ -3,7 +3,7 @@ import * as React from 'react';
 import { useEditor, useModel, useWords } from './context';
 import { Field } from './settingsField';
 import { INode } from './graph';
-import { fieldsOf, IField, same } from './settingsSchema';
+import { fieldsOf, IField, settingsMade } from './settingsSchema';
 import { IIssue } from './transport';
 
 /** From this many settings on a form has a search. */
@@ -18,10 +18,8 @@ export function SettingsForm(props: { node: INode }): React.JSX.Element {
   const type = useEditor(state => state.catalogue.get(node.type));
   const issues = useEditor(state => state.issuesOf.get(node.id) ?? NO_ISSUES);
   const [search, setSearch] = React.useState('');
-  const fields = React.useMemo(
-    () => (type ? fieldsOf(type.settings) : strayFields(node)),
-    [type, node]
-  );
+  const known = useEditor(state => state.catalogue.fields(node.type));
+  const fields = type ? known : strayFields(node);
   const replaced = useReplaced(node);
   const found = fields.filter(
     field =>
@@ -103,10 +101,9 @@ function Group(props: {
   node: INode;
   children: React.ReactNode;
 }): React.JSX.Element {
-  const { settings } = props.node;
-  const set = props.members.filter(
-    field =>
-      field.name in settings && !same(settings[field.name], field.default)
+  const made = settingsMade(props.node.settings, props.members);
+  const set = made.filter(([name]) =>
+    props.members.some(field => field.name === name)
   ).length;
   return (
     <details className="mf-flow-group" open={set > 0 || undefined}>

@@ -84,16 +84,23 @@ export function shown(value: unknown): string {
   return typeof value === 'object' ? '…' : String(value);
 }
 
-/** The settings of a node that differ from their default, in one line: `n 500 · seed 3`. */
+/** The settings of a node that differ from their default, with their names. */
+export function settingsMade(
+  settings: { readonly [name: string]: unknown },
+  fields: readonly IField[]
+): [string, unknown][] {
+  return Object.entries(settings).filter(([name, value]) => {
+    const field = fields.find(one => one.name === name);
+    return !field || !same(value, field.default);
+  });
+}
+
+/** The same in one line: `n 500 · seed 3`. */
 export function summary(
   settings: { readonly [name: string]: unknown },
   fields: readonly IField[]
 ): string {
-  return Object.entries(settings)
-    .filter(([name, value]) => {
-      const field = fields.find(one => one.name === name);
-      return !field || !same(value, field.default);
-    })
+  return settingsMade(settings, fields)
     .map(([name, value]) => (value === true ? name : `${name} ${shown(value)}`))
     .join(' · ');
 }

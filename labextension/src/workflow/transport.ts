@@ -95,6 +95,8 @@ export interface ITransport {
   stop(executionId: number): Promise<void>;
   /** The newest execution; null where there is none. */
   lastExecution(): Promise<IExecution | null>;
+  /** The graph that was executed as a version. */
+  executed(version: number): Promise<IGraphJson>;
   /** Hear of the workflow and its executions from now on. */
   follow(listener: (news: News) => void): void;
   dispose(): void;
