@@ -131,7 +131,7 @@ def round_values(low: float, high: float, *, at_most: int, apart: float = 0.0) -
     power = math.floor(math.log10((high - low) / at_most))
     distances = (factor * 10.0**k for k in itertools.count(power) for factor in (1, 2, 5))
     distance = next(d for d in distances if d >= apart and math.floor(high / d) - math.ceil(low / d) < at_most)
-    return np.arange(math.ceil(low / distance), math.floor(high / distance) + 1) * distance
+    return distance * np.arange(math.ceil(low / distance), math.floor(high / distance) + 1, dtype=np.float64)
 
 
 def _mark_values(figure: bqplot.Figure, *curves: NDArray[np.float32]) -> None:
