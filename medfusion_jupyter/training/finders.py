@@ -24,6 +24,7 @@ from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.control import Control, Stopped
 from medfusion_jupyter.training.devices import choose_device, computing, is_out_of_memory, memory_in_use
 from medfusion_jupyter.training.finder_view import Curve, curve_html
+from medfusion_jupyter.training.fitting import fitted
 from medfusion_jupyter.training.freezing import Freezing
 from medfusion_jupyter.training.generators import generators_kept, seed_all
 from medfusion_jupyter.training.loop import Loop, LossIsNotFinite
@@ -258,6 +259,7 @@ def _alone() -> Iterator[None]:
 def _trial(split: Split, config: TrainingConfig, watcher: Callback) -> Iterator[Loop]:
     """A loop over a new model that validates and stores nothing."""
     device = choose_device(config.device)
+    config = fitted(config, split.cohort.target.tasks)
     plan_of(split, config)
     with computing(device, precision=config.precision, deterministic=config.deterministic):
         seed_all(config.seed)

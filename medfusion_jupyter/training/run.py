@@ -144,6 +144,7 @@ class Run:
             config,
             description,
             snapshot=lambda: loop.snapshot(),
+            weights_rest=not self._callbacks,
         )
         # the checkpointer late: what the others made of an epoch is in its checkpoint
         callbacks = Callbacks(
@@ -176,6 +177,7 @@ class Run:
             with suppress(CheckpointError):
                 checkpointer.writer.wait()
             raise
+        state.optimizer.state.clear()  # nothing steps any longer: its moments make room for the model that is kept
         if state.epoch > 0:
             self._keep_model(prepared, loop.settings.autocast)
         self._end(JobStatus.STOPPED if state.stopped else JobStatus.COMPLETED)
