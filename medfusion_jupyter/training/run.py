@@ -147,6 +147,7 @@ class Run:
             config,
             description,
             snapshot=lambda: loop.snapshot(),
+            weights_rest=not self._callbacks,
         )
         # the checkpointer late: what the others made of an epoch is in its checkpoint
         callbacks = Callbacks(
@@ -179,6 +180,7 @@ class Run:
             with suppress(CheckpointError):
                 checkpointer.writer.wait()
             raise
+        state.optimizer.state.clear()  # nothing steps any longer: its moments make room for the model that is kept
         if state.epoch > 0:
             self._keep_model(prepared, loop.settings.autocast)
         self._end(JobStatus.STOPPED if state.stopped else JobStatus.COMPLETED)
@@ -312,10 +314,27 @@ class Run:
         self.store.writer.wake()
         try:
             insist(write, patience)
+            self._answer_late_commands(status)
         except RunReplaced:
             return
         except StoreError as refused:
             log.error("%s ended as %s, but the store did not take it: %s", self.job_id, status, refused)
+
+    def _answer_late_commands(self, status: JobStatus) -> None:
+        """Say what was asked for and not done any more. From here on the store refuses commands: the job has ended."""
+        if status == JobStatus.INTERRUPTED:
+            return
+        taken = self.store.jobs.take_commands(self.job_id, run_token=self._token)
+        late = self.control.unheard() + [(one.command, one.arguments or {}) for one in taken]
+        for command, arguments in late:
+            if status == JobStatus.STOPPED and command != "set":
+                continue  # it rests, and is saved
+            asked = in_words(arguments) or command
+            said = f"{asked} came when the last step was done: the job is {status} without it."
+            if arguments:
+                said += f" {instead_of_change(self.job_id, arguments)}"
+            event = {"command": command, "arguments": arguments, "error": said}
+            self.store.jobs.note_event(self.job_id, "command_late", event, run_token=self._token)
 
     def _beat(self, session: Session) -> None:
         """Called by the writer thread: heartbeat and progress out, commands in."""
@@ -364,6 +383,13 @@ def reason_in_words(error: Exception, config: TrainingConfig) -> str:
 def in_words(settings: Mapping[str, Any]) -> str:
     """As keywords of `mf.train`."""
     return ", ".join(f"{name}={value!r}" for name, value in settings.items())
+
+
+def instead_of_change(job_id: str, changes: Mapping[str, Any]) -> str:
+    """What to do in place of changing the settings of a job that has ended."""
+    if changes.keys() == {"epochs"}:
+        return f"mf.resume({job_id!r}, {in_words(changes)}) goes on with it for more epochs."
+    return f"mf.load_job({job_id!r}).fork({in_words(changes)}) begins a new one."
 
 
 def kernel_id() -> str | None:
