@@ -214,6 +214,14 @@ export class Api {
     );
   }
 
+  deleteJob(jobId: string): Promise<void> {
+    return this._request(`training/${jobId}`, { method: 'DELETE' });
+  }
+
+  deleteModel(id: number): Promise<void> {
+    return this._request(`models/${id}`, { method: 'DELETE' });
+  }
+
   private _request<Answer>(path: string, init?: RequestInit): Promise<Answer> {
     return request(this.settings, path, init);
   }

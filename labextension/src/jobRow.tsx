@@ -10,7 +10,8 @@ import * as React from 'react';
 
 import { ACTIVE, Command, IJob, Status } from './api';
 import { ago, metricName, number, polyline, span, timeOfDay } from './format';
-import { hasMenu } from './jobMenu';
+import { jobMenu } from './jobMenu';
+import { ProgressBar, RowButton, StatusSign } from './rowParts';
 
 const SIGNS: { [status in Status]: string } = {
   pending: '○',
@@ -58,15 +59,7 @@ export function JobRow(props: IJobRowProps): React.JSX.Element {
       data-status={job.status}
     >
       <div className="jp-MedFusion-line">
-        <span
-          className="jp-MedFusion-sign"
-          data-status={job.status}
-          role="img"
-          aria-label={job.status}
-          title={job.status}
-        >
-          {SIGNS[job.status]}
-        </span>
+        <StatusSign status={job.status} sign={SIGNS[job.status]} />
         <button
           className="jp-MedFusion-name"
           aria-expanded={open}
@@ -75,7 +68,6 @@ export function JobRow(props: IJobRowProps): React.JSX.Element {
         >
           {props.name}
         </button>
-        <span className="jp-MedFusion-quiet">{job.job_id}</span>
         <Buttons {...props} />
         {job.num_folds !== null && (
           <button
@@ -101,21 +93,13 @@ export function JobRow(props: IJobRowProps): React.JSX.Element {
         <span className="jp-MedFusion-words" title={job.error ?? undefined}>
           {asked ? wordsOfAsked(asked, trans) : words(job, props.now, trans)}
         </span>
+        <span className="jp-MedFusion-quiet">{job.job_id}</span>
       </div>
       {live && (
-        <div
-          className="jp-MedFusion-track"
-          role="progressbar"
-          aria-label={trans.__('Progress of %1', job.name)}
-          aria-valuemin={0}
-          aria-valuemax={100}
-          aria-valuenow={Math.round(100 * job.progress)}
-        >
-          <div
-            className="jp-MedFusion-fill"
-            style={{ width: `${100 * job.progress}%` }}
-          />
-        </div>
+        <ProgressBar
+          value={job.progress}
+          label={trans.__('Progress of %1', job.name)}
+        />
       )}
       {open && <Facts {...props} />}
       {props.foldsShown && (
@@ -220,29 +204,23 @@ function Buttons(props: IJobRowProps): React.JSX.Element {
       {offered
         .filter(([command]) => job.commands.includes(command))
         .map(([command, icon, label]) => (
-          <button
+          <RowButton
             key={command}
-            className="jp-MedFusion-button"
-            data-command={command}
-            title={label}
-            aria-label={label}
+            command={command}
+            icon={icon}
+            label={label}
             disabled={asked === 'stop' || (asked && command !== 'stop')}
             onClick={() => ask(command, job.job_id)}
-          >
-            <icon.react tag="span" width="16px" height="16px" />
-          </button>
+          />
         ))}
-      {hasMenu(job) && (
-        <button
-          className="jp-MedFusion-button"
-          data-command="menu"
-          title={trans.__('More for %1', job.name)}
-          aria-label={trans.__('More for %1', job.name)}
-          aria-haspopup="menu"
-          onClick={event => openMenu(job, event.currentTarget)}
-        >
-          <ellipsesIcon.react tag="span" width="16px" height="16px" />
-        </button>
+      {jobMenu(job).some(group => group.length > 0) && (
+        <RowButton
+          command="menu"
+          icon={ellipsesIcon}
+          label={trans.__('More for %1', job.name)}
+          opensMenu
+          onClick={button => openMenu(job, button)}
+        />
       )}
     </>
   );

@@ -237,6 +237,18 @@ export class PanelModel implements IDisposable {
     }
   }
 
+  /** Forget a job that has ended; throws RefusedError where a model or another job stands on it. */
+  async deleteJob(jobId: string): Promise<void> {
+    await this._api.deleteJob(jobId);
+    await this.refreshJobs();
+  }
+
+  /** Forget a model; throws RefusedError where it has an alias. */
+  async deleteModel(id: number): Promise<void> {
+    await this._api.deleteModel(id);
+    await this.refreshModels();
+  }
+
   private _emit(): void {
     this.now = Date.now();
     this._changed.emit();

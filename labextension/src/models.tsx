@@ -1,17 +1,22 @@
 import { TranslationBundle } from '@jupyterlab/translation';
-import { UseSignal } from '@jupyterlab/ui-components';
+import { ellipsesIcon, UseSignal } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
 import { IModel } from './api';
 import { ago, headline, metricName, withInterval } from './format';
 import { PanelModel } from './model';
+import { RowButton } from './rowParts';
 import { MoreButton, SearchBox } from './search';
 
-/** The section of trained models. */
-export function Models(props: {
+interface IModelsProps {
   model: PanelModel;
   trans: TranslationBundle;
-}): React.JSX.Element {
+  /** Open the menu of what can be asked of a model, below the button that was clicked. */
+  openMenu: (model: IModel, button: HTMLElement) => void;
+}
+
+/** The section of trained models. */
+export function Models(props: IModelsProps): React.JSX.Element {
   const { model, trans } = props;
   return (
     <UseSignal signal={model.changed}>
@@ -31,7 +36,7 @@ export function Models(props: {
             aria-label={trans.__('Models')}
           >
             {model.models.map(one => (
-              <ModelRow key={one.id} model={one} now={model.now} />
+              <Row key={one.id} one={one} {...props} />
             ))}
           </ul>
           {model.modelsLoaded && model.models.length === 0 && (
@@ -50,25 +55,33 @@ export function Models(props: {
   );
 }
 
-function ModelRow(props: { model: IModel; now: number }): React.JSX.Element {
-  const { model } = props;
-  const metric = headline(model.metrics);
+function Row(props: IModelsProps & { one: IModel }): React.JSX.Element {
+  const { one, model, trans, openMenu } = props;
+  const metric = headline(one.metrics);
+  const title = `${one.name} v${one.version}`;
   return (
     <li
       className="jp-MedFusion-row"
-      data-model-id={model.id}
-      title={ago(model.created_at, props.now)}
+      data-model-id={one.id}
+      title={ago(one.created_at, model.now)}
     >
       <div className="jp-MedFusion-line">
-        <span className="jp-MedFusion-words" title={model.name}>
-          <strong>{model.name}</strong> v{model.version}
+        <span className="jp-MedFusion-words" title={one.name}>
+          <strong>{one.name}</strong> v{one.version}
         </span>
-        <span className="jp-MedFusion-quiet">{model.training_job_id}</span>
+        <RowButton
+          command="menu"
+          icon={ellipsesIcon}
+          label={trans.__('More for the model %1', title)}
+          opensMenu
+          onClick={button => openMenu(one, button)}
+        />
       </div>
       <div className="jp-MedFusion-line">
         <span className="jp-MedFusion-words">
-          {metricName(metric)} {withInterval(model.metrics, metric)}
+          {metricName(metric)} {withInterval(one.metrics, metric)}
         </span>
+        <span className="jp-MedFusion-quiet">{one.training_job_id}</span>
       </div>
     </li>
   );

@@ -5,34 +5,36 @@ import {
   ToolbarButton
 } from '@jupyterlab/ui-components';
 import { TranslationBundle } from '@jupyterlab/translation';
+import { CommandRegistry } from '@lumino/commands';
+import { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import { Message } from '@lumino/messaging';
 import * as React from 'react';
 
-import { IJob } from './api';
+import { CommandIDs } from './commandIDs';
 import { medfusionIcon } from './icon';
+import { jobMenu } from './jobMenu';
 import { Jobs } from './jobs';
 import { PanelModel } from './model';
 import { Models } from './models';
+import { openRowMenu } from './rowMenu';
 import { WorkflowList } from './workflowList';
+import { workflowMenu } from './workflowMenu';
 import { Workflows } from './workflowSection';
 
 export interface IPanelOptions {
   model: PanelModel;
   workflows: WorkflowList;
-  openWorkflow: (id: number) => void;
-  newWorkflow: () => void;
+  commands: CommandRegistry;
   trans: TranslationBundle;
-  ask: (command: string, jobId: string) => void;
-  openMenu: (job: IJob, button: HTMLElement) => void;
-  openNotebook: (path: string) => void;
-  refresh: () => void;
 }
 
 /** The side panel. It listens to the server only while it is seen. */
 export class MedFusionPanel extends SidePanel {
   constructor(private _options: IPanelOptions) {
     super();
-    const { model, trans, ask, openMenu, openNotebook } = _options;
+    const { model, commands, trans } = _options;
+    const does = (command: string, args?: ReadonlyPartialJSONObject) =>
+      void commands.execute(command, args);
     this.id = 'medfusion-panel';
     this.addClass('jp-MedFusion-panel');
     this.title.icon = medfusionIcon;
@@ -41,18 +43,36 @@ export class MedFusionPanel extends SidePanel {
       <Jobs
         model={model}
         trans={trans}
-        ask={ask}
-        openMenu={openMenu}
-        openNotebook={openNotebook}
+        ask={(command, job_id) => does(`medfusion:${command}-job`, { job_id })}
+        openMenu={(job, button) =>
+          openRowMenu(commands, jobMenu(job), { job_id: job.job_id }, button)
+        }
+        openNotebook={path => does('docmanager:open', { path })}
       />
     );
-    const models = ReactWidget.create(<Models model={model} trans={trans} />);
+    const models = ReactWidget.create(
+      <Models
+        model={model}
+        trans={trans}
+        openMenu={({ id, name, version }, button) => {
+          const args = { model_id: id, name: `${name} v${version}` };
+          openRowMenu(commands, [[CommandIDs.deleteModel]], args, button);
+        }}
+      />
+    );
     const workflows = ReactWidget.create(
       <Workflows
         list={_options.workflows}
         trans={trans}
-        open={_options.openWorkflow}
-        create={_options.newWorkflow}
+        open={workflow_id => does(CommandIDs.openWorkflow, { workflow_id })}
+        create={() => does(CommandIDs.newWorkflow)}
+        ask={(command, workflow_id) =>
+          does(`medfusion:${command}-workflow`, { workflow_id })
+        }
+        openMenu={(workflow, button) => {
+          const args = { workflow_id: workflow.id };
+          openRowMenu(commands, workflowMenu(workflow), args, button);
+        }}
       />
     );
     jobs.title.label = trans.__('Jobs');
@@ -67,7 +87,7 @@ export class MedFusionPanel extends SidePanel {
       new ToolbarButton({
         icon: refreshIcon,
         tooltip: trans.__('Refresh jobs and models'),
-        onClick: _options.refresh
+        onClick: () => does(CommandIDs.refresh)
       })
     );
     document.addEventListener('visibilitychange', this._onVisibility);

@@ -7,10 +7,10 @@ To add a part, write a class that keeps the contract of its file and decorate it
 from medfusion_jupyter.nn import (  # noqa: F401  (importing them registers their parts)
     bilinear_fusions,
     ft_transformer,
+    light_cnn,
     regression_heads,
     token_fusions,
     torchvision_encoders,
-    volume_encoders,
 )
 from medfusion_jupyter.nn.bags import Aggregator, aggregators
 from medfusion_jupyter.nn.encoded import Encoded

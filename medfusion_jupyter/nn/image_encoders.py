@@ -86,41 +86,6 @@ def _second_pass(block: nn.Module) -> Iterator[None]:
 image_encoders: Registry[ImageEncoder] = Registry("image encoder")
 
 
-def _block(channels_in: int, channels_out: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1, bias=False),
-        nn.BatchNorm2d(channels_out),
-        nn.ReLU(inplace=True),
-    )
-
-
-@image_encoders.register("light_cnn")
-class LightCNN(ImageEncoder):
-    """`(B, C, H, W) -> (B, 128)` in 0.3 million weights, for images of about 24 to 128 pixels a side.
-
-    Six 3x3 convolutions with batch normalisation; the first keeps the resolution, so that a lesion of a few pixels is
-    still seen.
-    """
-
-    out_features = 128
-    smallest = 8
-    recomputes = True
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            _block(channels, 24, 1),
-            _block(24, 32, 2),
-            _block(32, 48, 1),
-            _block(48, 64, 2),
-            _block(64, 96, 1),
-            _block(96, 128, 2),
-        )
-
-    def feature_map(self, images: Tensor) -> Tensor:
-        return self.through(self.body, images)
-
-
 def build_image_encoder(
     name: str, *, channels: int, size: Size, weights: str | PathLike[str] | None = None
 ) -> ImageEncoder:

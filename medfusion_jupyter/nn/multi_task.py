@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from medfusion_jupyter.nn.heads import Head, heads
+
+Losses = Mapping[str, Callable[[Tensor, Tensor], Tensor]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,17 +81,22 @@ class MultiTask(Head):
         widths = [head.output_width for head in self.parts.values()]
         return dict(zip(self.weights, torch.split(outputs, widths, dim=1), strict=True))
 
-    def loss(self, outputs: Tensor, target: Tensor) -> Tensor:
-        losses = self.losses(outputs, target)
+    def loss(self, outputs: Tensor, target: Tensor, of_heads: Losses | None = None) -> Tensor:
+        losses = self.losses(outputs, target, of_heads)
         return torch.stack([weight * losses[name] for name, weight in self.weights.items()]).sum()
 
-    def losses(self, outputs: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """The mean loss of each task, before its weight; 0, with gradients of 0, where no row knows its target."""
+    def losses(self, outputs: Tensor, target: Tensor, of_heads: Losses | None = None) -> dict[str, Tensor]:
+        """The mean loss of each task, before its weight; 0, with gradients of 0, where no row knows its target.
+
+        of_heads: by the name of the task what makes a loss of the outputs and targets of its head, where that is not the
+        head's own, as when classes weigh.
+        """
+        of_heads = of_heads or {name: head.loss for name, head in self.parts.items()}
         found = {}
         parts = zip(self.parts.items(), self.of_parts(outputs).values(), self._targets(target), strict=True)
         for (name, head), output, columns in parts:
             known, wanted = _without_unknown(head, output, columns)
-            found[name] = head.loss(known, wanted) if len(wanted) else known.float().sum()
+            found[name] = of_heads[name](known, wanted) if len(wanted) else known.float().sum()
         return found
 
     def predict(self, outputs: Tensor) -> Tensor:

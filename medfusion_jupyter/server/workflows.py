@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from medfusion_jupyter.server.api import StoreHandler, as_page
+from medfusion_jupyter.server.api import StoreHandler
 from medfusion_jupyter.server.operation import operation
 
 if TYPE_CHECKING:
@@ -19,9 +19,20 @@ class WorkflowHandler(StoreHandler):
 
 
 class WorkflowList(WorkflowHandler):
-    @operation("A page of workflows, newest first", query="WorkflowQuery", answer="WorkflowPage")
+    @operation(
+        "A page of workflows, newest first, each with its newest execution",
+        query="WorkflowQuery",
+        answer="WorkflowPage",
+    )
     async def get(self, query: WorkflowQuery) -> None:
-        self.reply(await self.ask(lambda store: as_page(store.workflows.list(**query.model_dump()))))
+        def work(store: Store) -> dict[str, Any]:
+            page = store.workflows.list(**query.model_dump())
+            newest = store.executions.newest_of([workflow.id for workflow in page.items])
+            last = {workflow_id: execution.to_json() for workflow_id, execution in newest.items()}
+            items = [{**workflow.to_json(), "last_execution": last.get(workflow.id)} for workflow in page.items]
+            return {"items": items, "next": page.next}
+
+        self.reply(await self.ask(work))
 
     @operation(
         "Store a workflow and its first version", body="NewWorkflow", answer="Workflow", status=201, errors=(409,)

@@ -24,8 +24,9 @@ class ComputationSettings(BaseModel):
     on_out_of_memory: Annotated[
         Literal["fail", "smaller_batch"],
         Field(
-            description="fail: end and say what would help; smaller_batch: go on from the last checkpoint with half the "
-            "batch_size (or the next smaller part) and as many more accumulate_grad_batches, so that a step has the same rows"
+            description="fail: end and say what would help; smaller_batch: do the step anew, and those after it, with half the "
+            "batch_size (or the next smaller part) and as many more accumulate_grad_batches: a step has the same rows, and batch "
+            "norms see fewer at a time"
         ),
     ] = "fail"
     device: Annotated[str, Field(description="auto, cpu, cuda or cuda:N")] = "auto"

@@ -9,6 +9,9 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 PARTS = ("image_encoder", "tabular_encoder", "fusion", "head")
 
+ClassWeights = Literal["balanced"] | dict[str, float] | tuple[float, ...]
+"""Of the classes of one target."""
+
 
 class RegularisationSettings(BaseModel):
     """The loss, the drawing and mixing of rows, the average of the weights, and what is frozen."""
@@ -20,15 +23,17 @@ class RegularisationSettings(BaseModel):
         Field(
             ge=0,
             lt=1,
-            description="share of each target spread evenly over all classes, 0 to below 1",
+            description="share of each target spread evenly over all classes, 0 to below 1; of several targets, of those of "
+            "classes",
             json_schema_extra={"unit": "share of the target"},
         ),
     ] = 0.0
     class_weights: Annotated[
-        Literal["balanced"] | dict[str, float] | tuple[float, ...] | None,
+        ClassWeights | dict[str, ClassWeights] | None,
         Field(
             description="weight of each class in the training loss: 'balanced' (rows / (classes x rows of the class)), a dict by "
-            "class name, or a list in the order of the classes; each above 0"
+            "class name, or a list in the order of the classes; each above 0. Of several targets: 'balanced' for all that have "
+            "classes, or a dict of these by target, such as {'icu': 'balanced'}"
         ),
     ] = None
     task_heads: Annotated[
@@ -120,8 +125,11 @@ class RegularisationSettings(BaseModel):
     @classmethod
     def _positive(cls, value: object) -> object:
         weights = value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else ()
-        if not all(weight > 0 and math.isfinite(weight) for weight in weights):
-            raise ValueError("each weight must be a number above 0")
+        for weight in weights:
+            if isinstance(weight, dict | tuple):
+                cls._positive(weight)
+            elif not isinstance(weight, str) and not (weight > 0 and math.isfinite(weight)):
+                raise ValueError("each weight must be a number above 0")
         return value
 
     @field_validator("freeze")

@@ -11,13 +11,13 @@ from medfusion_jupyter.settings.attention import AttentionSettings
 from medfusion_jupyter.settings.augmentation import Augmentation
 from medfusion_jupyter.settings.checkpoints import CheckpointSettings
 from medfusion_jupyter.settings.computation import ComputationSettings
-from medfusion_jupyter.settings.image_encoding import ImageEncodingSettings
-from medfusion_jupyter.settings.images import ImageSettings, Side
+from medfusion_jupyter.settings.image_encoder import ImageEncoderSettings
 from medfusion_jupyter.settings.limits import LimitSettings
 from medfusion_jupyter.settings.optimisation import MOST_BATCHES_A_STEP, OptimisationSettings
 from medfusion_jupyter.settings.refusals import in_words, reason, shown
 from medfusion_jupyter.settings.regularisation import RegularisationSettings
 from medfusion_jupyter.settings.schedule import ScheduleSettings
+from medfusion_jupyter.settings.views_and_volumes import Side, ViewsAndVolumesSettings
 
 __all__ = ["ConfigError", "TrainingSettings"]
 
@@ -59,8 +59,8 @@ class TrainingSettings(
     ScheduleSettings,
     OptimisationSettings,
     ComputationSettings,
-    ImageSettings,
-    ImageEncodingSettings,
+    ViewsAndVolumesSettings,
+    ImageEncoderSettings,
     AttentionSettings,
 ):
     """Settings of `mf.train`. Each is one keyword; the description says what it does, its unit and its range.
@@ -190,7 +190,10 @@ class TrainingSettings(
                 f"devices={self.devices} takes the first GPUs, and device={self.device!r} names one: use 'cuda'"
             )
         if self.devices > 1 and self.on_out_of_memory != "fail":
-            raise ValueError(f"on_out_of_memory={self.on_out_of_memory!r} is of one device, and devices={self.devices}")
+            raise ValueError(
+                f"on_out_of_memory={self.on_out_of_memory!r} is of one device, and devices={self.devices}: where one has no "
+                "memory left, the others wait for it. Set a smaller batch_size with accumulate_grad_batches yourself"
+            )
         if self.batch_size < 2 * self.devices:
             raise ValueError(
                 f"batch_size={self.batch_size} is too small for devices={self.devices}: each takes 2 rows of it or more"

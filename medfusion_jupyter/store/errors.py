@@ -69,8 +69,9 @@ class InUse(StoreError):
     """Something that cannot be deleted, because other things stand on it."""
 
     def __init__(self, what: str, dependants: Collection[str]) -> None:
+        depend, those = ("depends", "that") if len(dependants) == 1 else ("depend", "those")
         super().__init__(
-            f"{what} cannot be deleted: {', '.join(dependants)} depend on it. Delete or change those first."
+            f"{what} cannot be deleted: {', '.join(dependants)} {depend} on it. Delete or change {those} first."
         )
 
 

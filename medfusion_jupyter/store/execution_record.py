@@ -56,6 +56,26 @@ class Execution:
 
 
 @dataclass(frozen=True)
+class ExecutionSummary:
+    """An execution in few words. nodes: how many of its nodes are in each status."""
+
+    id: int
+    status: ExecutionStatus
+    error: str | None
+    started_at: dt.datetime | None
+    completed_at: dt.datetime | None
+    nodes: dict[str, int]
+
+    @classmethod
+    def of(cls, row: WorkflowExecutionRow, nodes: dict[str, int]) -> Self:
+        """From its row."""
+        return cls(row.id, ExecutionStatus(row.status), row.error, row.started_at, row.completed_at, nodes)
+
+    def to_json(self) -> dict[str, Any]:
+        return {k: moment(v) if isinstance(v, dt.datetime) else v for k, v in self.__dict__.items()}
+
+
+@dataclass(frozen=True)
 class NodeRun:
     """A row of `node_runs`: one node of an execution. output: a summary of what it gave, as JSON."""
 

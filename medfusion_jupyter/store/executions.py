@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import builtins
 import datetime as dt
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store import events
 from medfusion_jupyter.store.errors import BadValue, IllegalTransition, InUse
 from medfusion_jupyter.store.execution_moves import end, find_execution, nodes_of
-from medfusion_jupyter.store.execution_record import Execution, NodeRun
+from medfusion_jupyter.store.execution_record import Execution, ExecutionSummary, NodeRun
 from medfusion_jupyter.store.execution_runs import ExecutionRuns
 from medfusion_jupyter.store.job_queue import ring, this_queue
 from medfusion_jupyter.store.job_runs import made_storable
@@ -95,6 +97,20 @@ class Executions(ExecutionRuns):
             return newest_first(
                 session, query, key, limit=limit, cursor=cursor, to_item=lambda row: Execution.of(row[0])
             )
+
+    def newest_of(self, workflow_ids: Sequence[int]) -> dict[int, ExecutionSummary]:
+        """The newest execution of each of these workflows that was ever executed, by the id of the workflow."""
+        self.mark_interrupted()
+        row, node = WorkflowExecutionRow, NodeRunRow
+        newest = select(func.max(row.id)).where(row.workflow_id.in_(workflow_ids)).group_by(row.workflow_id)
+        with self._store.reading() as session:
+            rows = session.scalars(select(row).where(row.id.in_(newest))).all()
+            ids = [one.id for one in rows]
+            counted = select(node.execution_id, node.status, func.count()).where(node.execution_id.in_(ids))
+            nodes: dict[int, dict[str, int]] = defaultdict(dict)
+            for execution_id, status, number in session.execute(counted.group_by(node.execution_id, node.status)):
+                nodes[execution_id][status] = number
+            return {one.workflow_id: ExecutionSummary.of(one, nodes[one.id]) for one in rows}
 
     def request_stop(self, execution_id: int, *, by: str | None = None) -> Execution:
         """Ask the run of an execution to stop, which stops the node at work; one that waits for its run is stopped here.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from medfusion_jupyter.training.attention import pools_its_map, validate_with_attention
@@ -16,7 +14,7 @@ from medfusion_jupyter.training.fitting import fitted
 from medfusion_jupyter.training.freezing import Freezing, last_frozen_epochs
 from medfusion_jupyter.training.loop import Loop, LoopSettings
 from medfusion_jupyter.training.mixing import Mixing
-from medfusion_jupyter.training.objective import compose_loss, mixed_loss, to_device
+from medfusion_jupyter.training.objective import loss_of_parts, mixed_loss, to_device
 from medfusion_jupyter.training.optimizers import build_optimizer
 from medfusion_jupyter.training.preparation import Prepared
 from medfusion_jupyter.training.schedule import Schedule
@@ -81,15 +79,14 @@ def build_loop(
             "token of its own; choose another, such as 'resnet18'."
         )
     mixing = Mixing(config.mixup, config.cutmix) if config.mixup or config.cutmix else None
-    of_loss: dict[str, Any] = {
-        "label_smoothing": config.label_smoothing,
-        "class_weights": to_device(prepared.class_weights, device),
-    }
+    head, weights = state.model.head, to_device(prepared.class_weights, device)
     step = Step(
         state.model,
         state.optimizer,
-        compose_loss(state.model.head, **of_loss),
-        mixed_loss=None if mixing is None else mixed_loss(state.model.head, **of_loss),
+        loss_of_parts(head, label_smoothing=config.label_smoothing, class_weights=weights),
+        mixed_loss=None
+        if mixing is None
+        else mixed_loss(head, label_smoothing=config.label_smoothing, class_weights=weights.get("")),
         autocast=autocast(device, config.precision),
         scaler=state.scaler,
         clip=config.gradient_clip_val,
@@ -97,10 +94,10 @@ def build_loop(
         channels_last=config.channels_last,
         attention=config.attention_supervision,
     )
-    if prepared.class_weights is None:
-        row_weights = state.model.head.row_counts(prepared.targets).numpy().astype(float)
+    if "" in prepared.class_weights:
+        row_weights = prepared.class_weights[""][prepared.targets.numpy()].astype(float)
     else:
-        row_weights = prepared.class_weights[prepared.targets.numpy()].astype(float)
+        row_weights = head.row_counts(prepared.targets).numpy().astype(float)
     settings = LoopSettings(
         seed=config.seed,
         autocast=step.autocast,

@@ -43,13 +43,54 @@ class TrainingConfig(TrainingSettings):
         return value
 
     def check_head(self) -> None:
-        """Raise ValueError for a setting that the head does not allow."""
-        if self.head == "multi_task" or not getattr(heads(self.head), "weighs_rows", False):
+        """Raise ValueError for a setting that the head does not allow, or of several targets none of their heads."""
+        if self.head == "multi_task":
+            self._check_heads_of_several()
+        elif not _weighs_rows(self.head):
             for name in ("label_smoothing", "class_weights", "mixup", "cutmix"):
                 if getattr(self, name):
                     raise ValueError(
                         f"{name}={getattr(self, name)!r}: the head {self.head!r} does not allow it, for it has no row_losses"
                     )
+
+    def _check_heads_of_several(self) -> None:
+        for name in ("mixup", "cutmix"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"{name}={getattr(self, name)} mixes the targets of two rows, and of several each row may know others: leave "
+                    "it out, or learn one target"
+                )
+        if self.task_heads is None:
+            return  # not fitted yet
+        able = [name for name, head in self.task_heads.items() if _weighs_rows(head)]
+        for name in ("label_smoothing", "class_weights"):
+            if getattr(self, name) and not able:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is of classes, and none of the targets has a head of classes"
+                )
+        if self.class_weights and self.class_weights != "balanced":
+            named = self.class_weights if isinstance(self.class_weights, dict) else {}
+            if not named or not all(isinstance(value, str | dict | tuple) for value in named.values()):
+                raise ValueError(
+                    f"class_weights={self.class_weights!r} does not say of which target: name it, such as "
+                    f"{{{able[0]!r}: 'balanced'}}"
+                )
+            unable = next((name for name in named if name not in able), None)
+            if unable is not None:
+                raise ValueError(
+                    f"class_weights names {unable!r}; the targets whose classes can weigh are {', '.join(able)}"
+                )
+
+    def weighed_targets(self) -> dict[str, Any]:
+        """What `class_weights` says of each target, by its name; of one alone under no name. The settings are fitted to it."""
+        if self.class_weights is None:
+            return {}
+        if self.head != "multi_task":
+            return {"": self.class_weights}
+        if self.class_weights == "balanced":
+            return {name: "balanced" for name, head in (self.task_heads or {}).items() if _weighs_rows(head)}
+        assert isinstance(self.class_weights, dict)
+        return dict(self.class_weights)
 
     @model_validator(mode="after")
     def _able(self) -> Self:
@@ -79,3 +120,7 @@ class TrainingConfig(TrainingSettings):
                 f"image_encoder={name!r} takes images, and image_size={self.image_size} is of volumes: give an encoder of "
                 "volumes, such as light_cnn_3d or r3d_18"
             )
+
+
+def _weighs_rows(head: str) -> bool:
+    return bool(getattr(heads(head), "weighs_rows", False))

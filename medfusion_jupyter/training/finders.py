@@ -22,8 +22,9 @@ from medfusion_jupyter.training.assembly import build_loop, build_state, callbac
 from medfusion_jupyter.training.callbacks import Callback, Callbacks
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.control import Control, Stopped
-from medfusion_jupyter.training.devices import choose_device, computing, memory_in_use
+from medfusion_jupyter.training.devices import choose_device, computing, is_out_of_memory, memory_in_use
 from medfusion_jupyter.training.finder_view import Curve, curve_html
+from medfusion_jupyter.training.fitting import fitted
 from medfusion_jupyter.training.freezing import Freezing
 from medfusion_jupyter.training.generators import generators_kept, seed_all
 from medfusion_jupyter.training.loop import Loop, LossIsNotFinite
@@ -147,7 +148,7 @@ def find_batch_size(
             try:
                 row, grown = _timed(split, config.model_copy(update={"batch_size": size}), steps)
             except RuntimeError as error:  # torch.OutOfMemoryError is one
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 ended = f"no memory for {size}"
                 break
@@ -258,6 +259,7 @@ def _alone() -> Iterator[None]:
 def _trial(split: Split, config: TrainingConfig, watcher: Callback) -> Iterator[Loop]:
     """A loop over a new model that validates and stores nothing."""
     device = choose_device(config.device)
+    config = fitted(config, split.cohort.target.tasks)
     plan_of(split, config)
     with computing(device, precision=config.precision, deterministic=config.deterministic):
         seed_all(config.seed)
@@ -289,10 +291,6 @@ def _free() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def smoothed(losses: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -95,8 +95,7 @@ def begin_from(checkpoint: Checkpoint, state: LoopState, config: TrainingConfig,
     states = restore(checkpoint, state)
     # the place lies between two steps, which may have other batches of the same rows now
     before, now = checkpoint.description["config"].get("accumulate_grad_batches", 1), config.accumulate_grad_batches
-    if now != before:
-        state.batch = -(-state.batch // before) * now  # an epoch's last step may have fewer batches
+    state.recount_batches(before, now)
     return states
 
 

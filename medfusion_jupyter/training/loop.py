@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,8 +17,10 @@ from torch import Tensor
 
 from medfusion_jupyter.data.batches import Batch, BatchSource
 from medfusion_jupyter.settings.augmentation import Augmentation
+from medfusion_jupyter.training.before_step import BeforeStep
 from medfusion_jupyter.training.callbacks import Callbacks
 from medfusion_jupyter.training.control import Control, Stopped
+from medfusion_jupyter.training.devices import is_out_of_memory
 from medfusion_jupyter.training.mixing import Mixing
 from medfusion_jupyter.training.objective import shares_of_steps
 from medfusion_jupyter.training.parking import Parking
@@ -25,6 +28,8 @@ from medfusion_jupyter.training.schedule import Schedule
 from medfusion_jupyter.training.state import LoopState, saved
 from medfusion_jupyter.training.step import Step
 from medfusion_jupyter.training.validation import validate
+
+T = TypeVar("T")
 
 # step losses stay on the device until they are read together: a read makes the device wait
 READ_EVERY_SECONDS = 0.25
@@ -64,7 +69,12 @@ class LoopSettings:
 
 
 class Loop:
-    """Trains `state.model` on `train` by `step`, validating on `val` after epochs."""
+    """Trains `state.model` on `train` by `step`, validating on `val` after epochs.
+
+    smaller_batch: asked where memory runs out in the batches of a step or in a validation, neither of which has changed a weight
+    by then. It gives the settings of smaller batches of the same steps, with which this is done again, or None: the error
+    is then raised, as it is where nobody is asked.
+    """
 
     def __init__(
         self,
@@ -84,13 +94,17 @@ class Loop:
         self.callbacks = callbacks
         self.control = control
         self.validate: Callable[..., dict[str, float]] = validate
+        self.smaller_batch: Callable[[RuntimeError], dict[str, Any] | None] | None = None
         self.parking = Parking(state, (train, val))
         self._batches_an_epoch = len(train)
+        self._batches: Iterator[Batch] = iter(())
         self._shares: list[float] | None = None
-        self._of_step: Tensor | None = None
+        self._within_step = False
+        self._before_step: BeforeStep | None = None
         self._unread: list[tuple[int, Tensor, float]] = []
         self._read_at = 0.0
         self._at_batch_end = callbacks.calls("batch_end")
+        self._at_before_step = callbacks.calls("before_step")
         self._at_step_end = callbacks.calls("step_end")
 
     def run(self) -> None:
@@ -99,6 +113,8 @@ class Loop:
         Raises LossIsNotFinite, and what essential callbacks raise.
         """
         state = self.state
+        if self.smaller_batch is not None:
+            self._before_step = BeforeStep(state)
         self.notify("fit_start")
         try:
             while state.finished_epochs < state.epochs and not state.finish_early:
@@ -116,7 +132,7 @@ class Loop:
 
         Raises LossIsNotFinite rather than keep a lost run, and RuntimeError between the batches of one step.
         """
-        if self._of_step is not None:
+        if self._within_step:
             raise RuntimeError("A snapshot is of the time between two steps; this is between the batches of one.")
         self._read()
         self._refuse_lost_weights()
@@ -130,12 +146,11 @@ class Loop:
         try:
             state.model.train()
             self.notify("epoch_start")
-            for batch in self._batches(state.finished_epochs, start=state.batch):
-                self._step(batch)
+            self._lay_out_batches()
+            while state.batch < self._batches_an_epoch:
+                self._step()
                 for call in self._at_batch_end:
                     call(state)
-                if self._of_step is not None:
-                    continue  # a step is one thing: nobody is heard between its batches
                 if self.settings.validate_within is not None:
                     self._validate_within(self.settings.validate_within)
                 if self.control.attention:
@@ -159,12 +174,15 @@ class Loop:
         if self.control.attention:
             self._rest()
 
-    def _batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        order, settings = (self.settings.seed, epoch), self.settings
+    def _lay_out_batches(self) -> None:
+        """The batches of the epoch under way that are still to come."""
+        state, settings = self.state, self.settings
+        order = (settings.seed, state.finished_epochs)
         if settings.accumulate > 1:
             assert settings.row_weights is not None
             self._shares = shares_of_steps(self.train.rows_of_epoch(order), settings.row_weights, settings.accumulate)
-        return self.train.epoch(order, settings.augment, self.state.generator, start=start)
+        self._batches_an_epoch = len(self.train)
+        self._batches = self.train.epoch(order, settings.augment, state.generator, start=state.batch)
 
     def _rate(self, step: int) -> float:
         peak: float = self.state.optimizer.param_groups[0]["peak"]
@@ -175,27 +193,16 @@ class Loop:
         share = self.settings.schedule.share(step, total_steps=state.total_steps, steps_per_epoch=state.steps_per_epoch)
         return share * state.lr_factor
 
-    def _step(self, batch: Batch) -> None:
-        """The gradients of a batch, and the optimiser's step where it is the last of those that make one."""
+    def _step(self) -> None:
+        """One step of the optimiser: the gradients of its batches, and what they change."""
         state = self.state
-        share = None if self._shares is None else self._shares[state.batch]
-        if self.settings.mixing is None:
-            loss = self.step.backward(batch, share)
-        else:
-            batch, partners, own = self._mixed(batch)
-            loss = self.step.backward(batch, share, (partners, own))
-        state.batch += 1
-        state.samples += len(batch)
-        if share is not None:
-            loss = loss if self._of_step is None else self._of_step + loss
-            if state.batch % self.settings.accumulate and state.batch < self._batches_an_epoch:
-                self._of_step = loss
-                return
-            self._of_step = None
+        loss = self._with_room(self._gradients)
         rate_share = self._share(state.step)
         groups = state.optimizer.param_groups
         for group in groups:
             group["lr"] = group["peak"] * rate_share
+        for call in self._at_before_step:
+            call(state)
         self.step.update()
         state.step += 1
         self._unread.append((state.step, loss, groups[0]["lr"]))
@@ -203,6 +210,64 @@ class Loop:
             call(state)
         if time.perf_counter() - self._read_at > READ_EVERY_SECONDS:
             self._read()
+
+    def _gradients(self) -> Tensor:
+        """Add up the gradients of the batches of a step; gives its loss `()`, still on the device."""
+        state, mixing = self.state, self.settings.mixing
+        if self._before_step is not None:
+            self._before_step.keep()
+        self._within_step, of_step = True, None
+        while True:
+            batch = next(self._batches)
+            share = None if self._shares is None else self._shares[state.batch]
+            if mixing is None:
+                loss = self.step.backward(batch, share)
+            else:
+                batch, partners, own = self._mixed(batch)
+                loss = self.step.backward(batch, share, (partners, own))
+            state.batch += 1
+            state.samples += len(batch)
+            of_step = loss if of_step is None else of_step + loss
+            if share is None or not state.batch % self.settings.accumulate or state.batch >= self._batches_an_epoch:
+                self._within_step = False
+                return of_step
+            for call in self._at_batch_end:  # a step is one thing: nobody else is heard between its batches
+                call(state)
+
+    def _with_room(self, work: Callable[[], T]) -> T:
+        """What `work` gives; where memory runs out in it, it is done again with smaller batches, if the run may have them."""
+        while True:
+            try:
+                return work()
+            except RuntimeError as error:  # torch.OutOfMemoryError is one
+                smaller = self.smaller_batch(error) if self.smaller_batch and is_out_of_memory(error) else None
+                if smaller is None:
+                    raise
+            # not in the `except`: the traceback holds what took the memory
+            self._take_smaller_batches(smaller)
+
+    def _take_smaller_batches(self, smaller: dict[str, Any]) -> None:
+        """Go on from the last step that was done, as a run does that begins from its checkpoint with these settings."""
+        state, before = self.state, self.settings.accumulate
+        if self._within_step:
+            assert self._before_step is not None
+            self._before_step.put_back()
+            self._within_step = False
+        for parameter in self.step.parameters:
+            parameter.grad = None
+        self._batches = iter(())
+        gc.collect()  # a model refers to itself
+        torch.cuda.empty_cache()
+        accumulate = smaller["accumulate_grad_batches"]
+        for source in (self.train, self.val):
+            source.batch_size //= accumulate // before
+        self.settings = replace(self.settings, accumulate=accumulate)
+        state.recount_batches(before, accumulate)
+        self._lay_out_batches()
+        state.changes, state.refused = smaller, {}
+        self.notify("changed")
+        # what goes on from here after a kill is then the same to the bit
+        self.notify("checkpoint_wanted")
 
     def _mixed(self, batch: Batch) -> tuple[Batch, Tensor, float]:
         state, mixing = self.state, self.settings.mixing
@@ -228,7 +293,7 @@ class Loop:
 
     def _metrics(self) -> dict[str, float]:
         state = self.state
-        metrics = self.validate(state.judged, self.val, self.settings.autocast)
+        metrics = self._with_room(lambda: self.validate(state.judged, self.val, self.settings.autocast))
         if not math.isfinite(metrics["val/loss"]):
             # the weights are lost although the last step's loss was not: they must not become a checkpoint
             raise LossIsNotFinite(state.step, state.epoch, metrics["val/loss"], of="The validation loss")
@@ -275,11 +340,13 @@ class Loop:
         if self.state.batch:  # after an epoch there is one
             # a pause may last, its process may not, and the device may have no room later: nothing is lost
             self.notify("checkpoint_wanted")
+        self._batches = iter(())  # the last one would stay on the device
         self.parking.leave()
         self.notify("paused")
 
     def _go_on(self) -> None:
         self.parking.come_back()
+        self._lay_out_batches()
         self.notify("resumed")
 
     def _change(self, changes: dict[str, Any]) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medfusion_jupyter.nn import Head
+from medfusion_jupyter.nn import Head, MultiTask
 from medfusion_jupyter.training.config import ConfigError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""`(B, K), (B,) -> ()`"""
+"""`(B, K), (B,) or (B, W) -> ()`"""
 
 
 def weights_of_classes(
@@ -26,6 +27,10 @@ def weights_of_classes(
         counts = np.bincount(targets, minlength=len(classes)).clip(1)
         return (len(targets) / (len(classes) * counts)).astype(np.float32)
     if isinstance(wanted, Mapping):
+        if any(isinstance(weight, str | Mapping | Sequence) for weight in wanted.values()):
+            raise ConfigError(
+                f"class_weights={wanted!r} names targets, and there is one: give the weights of its classes {list(classes)}."
+            )
         if set(wanted) != set(classes):
             raise ConfigError(f"class_weights names {sorted(wanted)}; the classes are {list(classes)}: name each.")
         return np.asarray([wanted[name] for name in classes], dtype=np.float32)
@@ -51,6 +56,22 @@ def compose_loss(head: Head, *, label_smoothing: float, class_weights: Tensor | 
         return (weight * head.row_losses(outputs, target, label_smoothing)).sum() / weight.sum()
 
     return weighted
+
+
+def loss_of_parts(head: Head, *, label_smoothing: float, class_weights: Mapping[str, Tensor]) -> Loss:
+    """The mean loss of a batch for a head, or for several side by side. class_weights: by the name of the part.
+
+    Of several, those that do not weigh rows have their own loss.
+    """
+    losses = {
+        name: compose_loss(
+            part, label_smoothing=label_smoothing if part.weighs_rows else 0.0, class_weights=class_weights.get(name)
+        )
+        for name, part in head.parts.items()
+    }
+    if isinstance(head, MultiTask):
+        return partial(head.loss, of_heads=losses)
+    return losses[""]
 
 
 def mixed_loss(head: Head, *, label_smoothing: float, class_weights: Tensor | None) -> Callable[..., Tensor]:
@@ -85,6 +106,6 @@ def shares_of_steps(
     return shares
 
 
-def to_device(weights: NDArray[np.float32] | None, device: str) -> Tensor | None:
+def to_device(weights: Mapping[str, NDArray[np.float32]], device: str) -> dict[str, Tensor]:
     """Class weights where the loss is computed."""
-    return None if weights is None else torch.from_numpy(weights).to(device)
+    return {name: torch.from_numpy(of_part).to(device) for name, of_part in weights.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import socket
@@ -10,13 +9,14 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
-import torch
 
 from medfusion_jupyter.data import Cohort, Split
+from medfusion_jupyter.data.errors import rows_in_words
 from medfusion_jupyter.store import JobStatus, RunReplaced, Store, StoreError, home
 from medfusion_jupyter.store.insistent import insist, insistent
 from medfusion_jupyter.training.assembly import build_loop, build_state, callbacks_of
@@ -25,13 +25,14 @@ from medfusion_jupyter.training.checkpointer import Checkpointer
 from medfusion_jupyter.training.checkpoints import Checkpoint, CheckpointError, read_checkpoint
 from medfusion_jupyter.training.config import TrainingConfig
 from medfusion_jupyter.training.control import Abandoned, Control, Stopped
-from medfusion_jupyter.training.devices import choose_device, computing
+from medfusion_jupyter.training.devices import choose_device, computing, is_out_of_memory
 from medfusion_jupyter.training.fixed_features import read_features_once
 from medfusion_jupyter.training.forking import begin_from, input_of
 from medfusion_jupyter.training.generators import seed_all
 from medfusion_jupyter.training.model import Model
 from medfusion_jupyter.training.preparation import Prepared, prepare
 from medfusion_jupyter.training.recorder import Recorder
+from medfusion_jupyter.training.same_images import changed_rows
 from medfusion_jupyter.training.state import LoopState
 from medfusion_jupyter.training.turns import turns
 from medfusion_jupyter.training.validation import outputs_of
@@ -89,11 +90,9 @@ class Run:
             self._end(JobStatus.STOPPED)
         except (Abandoned, RunReplaced):
             log.warning("%s goes on in another process; this run of it has ended.", self.job_id)
-        except torch.OutOfMemoryError as error:
-            self._end(JobStatus.FAILED, error=out_of_memory_in_words(error, self.config))
         except Exception as error:
             log.debug("%s failed", self.job_id, exc_info=True)
-            self._end(JobStatus.FAILED, error=str(error) or type(error).__name__)
+            self._end(JobStatus.FAILED, error=reason_in_words(error, self.config))
         finally:
             self._detach()
             self.ended.set()
@@ -120,27 +119,7 @@ class Run:
         self._status(JobStatus.INITIALIZING)
         device = choose_device(self.config.device)
         with computing(device, precision=self.config.precision, deterministic=self.config.deterministic):
-            while not self._trained(device):
-                gc.collect()  # a model refers to itself
-                torch.cuda.empty_cache()
-
-    def _trained(self, device: str) -> bool:
-        """Train from the last checkpoint; False where memory ran out, and smaller batches are to be tried from there."""
-        try:
             self._train(device, self._last_good_checkpoint())
-            return True
-        except torch.OutOfMemoryError as error:
-            smaller = self.config.smaller_batch()
-            if self.config.on_out_of_memory == "fail" or smaller is None:
-                raise
-            said = str(error).splitlines()[0]
-        # out of the `except`, whose traceback holds all that took the memory, and without the recorder, which holds the state
-        self._recorder = None
-        log.warning("%s: the memory ran out; it goes on with %s. (%s)", self.job_id, in_words(smaller), said)
-        self.config = self.config.model_copy(update=smaller)
-        self._jobs.note_changes(self.job_id, run_token=self._token, changes=smaller)
-        self._jobs.note_event(self.job_id, "out_of_memory", {**smaller, "error": said}, run_token=self._token)
-        return False
 
     def _train(self, device: str, checkpoint: Checkpoint | None, together: Together | None = None) -> None:
         """together: where several processes share the run and this is the first of them."""
@@ -155,17 +134,20 @@ class Run:
             cache_dir=home() / "cache" / "pixels",
             spec=None if checkpoint is None else input_of(checkpoint, config),
         )
+        self._tell_of_images(prepared, begins=checkpoint is None)
         self.control.raise_if_ending()
         state = build_state(prepared, config, device, restored=checkpoint is not None)
         recorder = Recorder(self.store, self._pk, self.job_id, self._token, device, config.devices)
+        description = self._description(prepared)
         checkpointer = Checkpointer(
             self.store,
             self.job_id,
             self._token,
             self.folder,
             config,
-            self._description(prepared),
+            description,
             snapshot=lambda: loop.snapshot(),
+            weights_rest=not self._callbacks,
         )
         # the checkpointer late: what the others made of an epoch is in its checkpoint
         callbacks = Callbacks(
@@ -173,6 +155,8 @@ class Run:
             on_failure=self._callback_failed,
         )
         loop = build_loop(state, prepared, config, device, callbacks, self.control)
+        if config.on_out_of_memory == "smaller_batch":
+            loop.smaller_batch = partial(self._smaller_batch, description)
         if together is not None:
             together.take_part_in(loop)
         if checkpoint is not None:
@@ -187,9 +171,8 @@ class Run:
         )
         self._forget_what_came_after(checkpoint, state)
         del checkpoint  # its tensors are in the state: the run is not to hold them twice
-        if not self._running:
-            self._status(JobStatus.RUNNING)
-        self._recorder, self._running = recorder, True
+        self._status(JobStatus.RUNNING)
+        self._recorder = recorder
         try:
             loop.run()
         except BaseException:
@@ -197,9 +180,45 @@ class Run:
             with suppress(CheckpointError):
                 checkpointer.writer.wait()
             raise
+        state.optimizer.state.clear()  # nothing steps any longer: its moments make room for the model that is kept
         if state.epoch > 0:
             self._keep_model(prepared, loop.settings.autocast)
         self._end(JobStatus.STOPPED if state.stopped else JobStatus.COMPLETED)
+
+    def _smaller_batch(self, description: dict[str, Any], error: RuntimeError) -> dict[str, Any] | None:
+        """What a run goes on with whose memory ran out; None where there is nothing smaller. description: of its checkpoints."""
+        smaller, said = self.config.smaller_batch(), str(error).splitlines()[0]
+        if smaller is None:
+            return None
+        log.warning("%s: the memory ran out; it goes on with %s. (%s)", self.job_id, in_words(smaller), said)
+        self.config = self.config.model_copy(update=smaller)
+        description["config"] = self.config.model_dump(mode="json")
+        self._jobs.note_event(self.job_id, "out_of_memory", {**smaller, "error": said}, run_token=self._token)
+        return smaller
+
+    def _tell_of_images(self, prepared: Prepared, *, begins: bool) -> None:
+        """Events of the job for images that cannot be read, and for those that are others than it was started with."""
+        images = prepared.train.pixel_cache
+        if images is None:
+            return
+        if images.unreadable and begins:
+            self._jobs.note_event(self.job_id, "images_unreadable", {"error": images.unreadable}, run_token=self._token)
+        changed = changed_rows(self._folders(), images)
+        if changed:
+            said = (
+                f"{len(changed)} of {len(prepared.targets)} rows have other images than the run was "
+                f"started with ({rows_in_words(changed)})."
+            )
+            log.warning("%s: %s It goes on with them as they are now.", self.job_id, said)
+            self._jobs.note_event(self.job_id, "images_changed", {"error": said}, run_token=self._token)
+
+    def _folders(self) -> list[Path]:
+        """Of the job, then of the fork's parent or the whole cross-validation, and so on."""
+        folders, job_id = [self.folder], self._jobs.get(self.job_id).parent_job_id
+        while job_id is not None:
+            folders.append(home() / "jobs" / job_id)
+            job_id = self._jobs.get(job_id).parent_job_id
+        return folders
 
     def _last_good_checkpoint(self) -> Checkpoint | None:
         """The newest checkpoint that can be read; a damaged one is passed over, with a warning and an event of the job."""
@@ -277,7 +296,6 @@ class Run:
 
     _model_path: str | None = None
     _silent = False
-    _running = False
 
     def _status(self, status: JobStatus, **changes: Any) -> None:
         self._jobs.update_status(self.job_id, status, run_token=self._token, **changes)
@@ -296,10 +314,27 @@ class Run:
         self.store.writer.wake()
         try:
             insist(write, patience)
+            self._answer_late_commands(status)
         except RunReplaced:
             return
         except StoreError as refused:
             log.error("%s ended as %s, but the store did not take it: %s", self.job_id, status, refused)
+
+    def _answer_late_commands(self, status: JobStatus) -> None:
+        """Say what was asked for and not done any more. From here on the store refuses commands: the job has ended."""
+        if status == JobStatus.INTERRUPTED:
+            return
+        taken = self.store.jobs.take_commands(self.job_id, run_token=self._token)
+        late = self.control.unheard() + [(one.command, one.arguments or {}) for one in taken]
+        for command, arguments in late:
+            if status == JobStatus.STOPPED and command != "set":
+                continue  # it rests, and is saved
+            asked = in_words(arguments) or command
+            said = f"{asked} came when the last step was done: the job is {status} without it."
+            if arguments:
+                said += f" {instead_of_change(self.job_id, arguments)}"
+            event = {"command": command, "arguments": arguments, "error": said}
+            self.store.jobs.note_event(self.job_id, "command_late", event, run_token=self._token)
 
     def _beat(self, session: Session) -> None:
         """Called by the writer thread: heartbeat and progress out, commands in."""
@@ -330,13 +365,17 @@ def saved_split(folder: Path, fingerprint: str) -> Split:
     return Split.read(folder / "split.json", cohort)
 
 
-def out_of_memory_in_words(error: torch.OutOfMemoryError, config: TrainingConfig) -> str:
+def reason_in_words(error: Exception, config: TrainingConfig) -> str:
+    """What a job says that failed by `error`."""
+    if not is_out_of_memory(error):
+        return str(error) or type(error).__name__
     smaller, same = config.smaller_batch(), ""
     if smaller is not None:
-        by_itself = " (on_out_of_memory='smaller_batch' does so by itself)" if config.devices == 1 else ""
+        can = config.devices == 1 and config.on_out_of_memory == "fail"
+        by_itself = " (on_out_of_memory='smaller_batch' does so by itself)" if can else ""
         same = f"{in_words(smaller)} trains the same steps{by_itself}; "
     return (
-        f"The GPU has no memory for batch_size={config.batch_size} at image_size={config.image_size}. {same}a smaller "
+        f"There is no memory for batch_size={config.batch_size} at image_size={config.image_size}. {same}a smaller "
         f"image_size or gradient_checkpointing=True needs less, too. ({str(error).splitlines()[0]})"
     )
 
@@ -344,6 +383,13 @@ def out_of_memory_in_words(error: torch.OutOfMemoryError, config: TrainingConfig
 def in_words(settings: Mapping[str, Any]) -> str:
     """As keywords of `mf.train`."""
     return ", ".join(f"{name}={value!r}" for name, value in settings.items())
+
+
+def instead_of_change(job_id: str, changes: Mapping[str, Any]) -> str:
+    """What to do in place of changing the settings of a job that has ended."""
+    if changes.keys() == {"epochs"}:
+        return f"mf.resume({job_id!r}, {in_words(changes)}) goes on with it for more epochs."
+    return f"mf.load_job({job_id!r}).fork({in_words(changes)}) begins a new one."
 
 
 def kernel_id() -> str | None:

@@ -78,7 +78,7 @@ SOURCES = (
         "source.medmnist",
         "Sources",
         "MedMNIST file",
-        "The images and classes of a file of MedMNIST, with its published split in the column `split`.",
+        "The images or volumes and the labels of a file of MedMNIST, with its published split in the column `split`.",
         _run("medmnist"),
         outputs=(COHORT,),
         settings=of.MedMnistSettings,

@@ -106,9 +106,20 @@ class PublicSettings(NodeSettings):
 
 
 class MedMnistSettings(NodeSettings):
-    """Settings of `source.medmnist`."""
+    """Settings of `source.medmnist`, which are those of `mf.read_medmnist`."""
 
-    path: Annotated[str, Field(min_length=1, description="path of a file of MedMNIST with 2D images, ending in .npz")]
+    path: Annotated[
+        str, Field(min_length=1, description="path of a file of MedMNIST with images or volumes, ending in .npz")
+    ]
+    labels: Annotated[
+        list[Name] | None,
+        Field(
+            min_length=1,
+            description="names of the classes in the order of their numbers, or of the labels where an image has several; by "
+            "default the numbers",
+        ),
+    ] = None
+    ordinal: Annotated[bool, Field(description="the classes are grades in their order, as in RetinaMNIST")] = False
 
 
 class SyntheticSettings(NodeSettings):

@@ -28,6 +28,17 @@ def words(inputs, settings, context):
     return {"words": Words()}
 
 wf = mf.Workflow("own")"""
+TWO_STUDIES = """import medfusion as mf
+from medfusion_jupyter.store import open_store
+wf = mf.Workflow("study of the panel")
+patients = wf.add("source.synthetic", n=300, image_size=16)
+split = wf.add("cohort.split")
+train = wf.add("train", image_encoder="light_cnn", image_size=16, epochs=2000, patience=None)
+wf.connect(patients, split)
+wf.connect(split, train)
+graph = wf.save().graph.to_json()
+graph["nodes"][2]["settings"]["epochs"] = 0
+open_store().workflows.create("of no epochs", **graph)"""
 SAVED_BY_ANOTHER = (
     """workflows = open_store().workflows
 newest = workflows.get(made.id)
@@ -235,6 +246,50 @@ def test_a_stored_workflow_opens_in_a_tab_and_runs_in_a_kernel_of_its_own(tab, l
     editor.box.locator(".mf-flow-status:has-text('unsaved changes')").wait_for()
     errors = [error for error in tab.errors if "409" not in error]
     assert errors == []
+
+
+def test_the_panel_runs_stops_and_deletes_workflows_and_says_what_is_refused(tab, lab):
+    lab.write("panel.ipynb", TWO_STUDIES)
+    tab.open("panel.ipynb")
+    page = tab.page
+    tab.run_all()
+    tab.show_panel()
+
+    def row(name, status=""):
+        end = f"[data-status='{status}']" if status else ""
+        return page.locator(f"#medfusion-panel li[data-workflow-id]{end}:has(button[title='{name}'])")
+
+    def choose(name, what):
+        row(name).locator("[data-command='menu']").click()
+        page.locator(f".lm-Menu-item:has-text('{what}')").click()
+
+    dialog = page.locator(".jp-Dialog")
+
+    # what is wrong with its graph is said in whole, and nothing is queued
+    row("of no epochs").locator("[data-command='run']").click()
+    dialog.get_by_text("'train': epochs: give a whole number").wait_for()
+    tab.shot("panel-workflow-refused")
+    dialog.locator("button.jp-mod-accept").click()
+
+    row("study of the panel").locator("[data-command='run']").click()
+    row("study of the panel", "running").get_by_text("2 of 3 nodes done").wait_for()
+    row("study of the panel").locator("[role='progressbar'][aria-valuenow='67']").wait_for()
+    tab.shot("panel-workflow-running")
+    row("study of the panel").locator("[data-command='stop']").click()
+    row("study of the panel", "stopped").get_by_text("stopped · 2 of 3 done").wait_for()
+
+    choose("of no epochs", "Delete…")
+    dialog.get_by_text("Delete of no epochs?").wait_for()
+    dialog.locator("button.jp-mod-accept").click()
+    row("of no epochs").wait_for(state="detached")
+    # a job came of this one: it says which
+    choose("study of the panel", "Delete…")
+    dialog.locator("button.jp-mod-accept").click()
+    dialog.get_by_text("cannot be deleted: job job_").wait_for()
+    tab.shot("panel-workflow-in-use")
+    dialog.locator("button.jp-mod-accept").click()
+    row("study of the panel", "stopped").wait_for()
+    assert [error for error in tab.errors if "409" not in error and "422" not in error] == []
 
 
 def test_a_workflow_file_opens_in_the_editor_and_keeps_what_is_not_known(tab, lab):

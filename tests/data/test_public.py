@@ -109,12 +109,26 @@ def test_offline_and_refused_are_told_apart(server, tmp_path):
         download("http://127.0.0.1:9/a.bin", tmp_path / "a.bin", checksum=CHECKSUM)
 
 
-def test_the_catalogue_names_licences_and_every_file_has_a_checksum():
-    listed = mf.public_cohorts()
-    assert {"hannover-cxr", "pneumoniamnist", "pathmnist_224"} <= set(listed["name"])
+def test_the_catalogue_has_every_set_of_medmnist_with_its_target_size_licence_and_checksum():
+    listed = mf.public_cohorts().set_index("name")
     assert listed["licence"].str.startswith("CC BY").all()
-    assert len(listed) == 45
-    assert not listed["name"].str.contains("3d|chest").any()
+    assert listed.loc["dermamnist", "licence"] == "CC BY-NC 4.0"
+    of_medmnist = listed.drop("hannover-cxr")
+    sides = of_medmnist.groupby(of_medmnist.index.str.partition("_").get_level_values(0)).size()
+    assert sides.value_counts().to_dict() == {4: 12, 2: 6}
+    assert set(sides[sides == 2].index) == {f"{of}mnist3d" for of in VOLUMES}
+    assert listed.loc["chestmnist", ["rows", "images", "task", "target"]].tolist() == [
+        *(112_120, "28 × 28, grey", "multilabel", "14 labels"),
+    ]
+    assert listed.loc["retinamnist_224", ["rows", "images", "task", "target"]].tolist() == [
+        *(1600, "224 × 224, colour", "ordinal", "5 grades"),
+    ]
+    assert listed.loc["organmnist3d_64", ["rows", "images", "task", "target"]].tolist() == [
+        *(1742, "64 × 64 × 64, grey", "classification", "11 classes"),
+    ]
+
+
+VOLUMES = ("organ", "nodule", "adrenal", "fracture", "vessel", "synapse")
 
 
 def test_a_name_that_is_not_there_offers_the_closest():
@@ -122,27 +136,44 @@ def test_a_name_that_is_not_there_offers_the_closest():
         mf.public_cohort("pneumonia_mnist")
 
 
-def test_a_medmnist_set_becomes_a_cohort(server, monkeypatch, capsys):
-    file = io.BytesIO()
+@pytest.mark.parametrize(
+    ("name", "shape", "outputs", "task"),
+    [
+        ("pneumoniamnist", (28, 28), 2, "classification"),
+        ("chestmnist_64", (64, 64), 14, "multilabel"),
+        ("retinamnist", (28, 28, 3), 5, "ordinal"),
+        ("organmnist3d", (28, 28, 28), 11, "classification"),
+    ],
+)
+def test_a_medmnist_set_arrives_and_trains(server, monkeypatch, capsys, name, shape, outputs, task):
     rng = np.random.default_rng(0)
     arrays = {}
-    for part, count in {"train": 20, "val": 6, "test": 6}.items():
-        arrays[f"{part}_images"] = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-        arrays[f"{part}_labels"] = (np.arange(count) % 2).astype(np.uint8)[:, None]
+    for part, count in {"train": 2 * outputs + 8, "val": 2 * outputs, "test": 2 * outputs}.items():
+        classes = np.arange(count)[:, None] % outputs
+        arrays[f"{part}_images"] = rng.integers(0, 256, (count, *shape), dtype=np.uint8)
+        several = classes == np.arange(outputs)
+        arrays[f"{part}_labels"] = (several if task == "multilabel" else classes).astype(np.uint8)
+    file = io.BytesIO()
     np.savez_compressed(file, **arrays)
-    server.files["/pneumoniamnist.npz"] = file.getvalue()
+    server.files[f"/{name}.npz"] = file.getvalue()
     monkeypatch.setattr(catalogue, "ZENODO", server.url)
     # the published checksum is that of the published file
     with pytest.raises(CohortError, match="not what its authors published"):
-        mf.public_cohort("pneumoniamnist")
+        mf.public_cohort(name)
     monkeypatch.setattr(
         catalogue,
         "download",
         lambda url, path, *, checksum: download(url, path, checksum=f"md5:{hashlib.md5(file.getvalue()).hexdigest()}"),
     )
-    cohort = mf.public_cohort("pneumoniamnist")
-    assert (cohort.name, cohort.classes, len(cohort)) == ("pneumoniamnist", ("normal", "pneumonia"), 32)
+    cohort = mf.public_cohort(name)
+    assert (cohort.name, cohort.target.task, len(cohort.classes)) == (name, task, outputs)
     assert "licence CC BY 4.0. Cite Yang" in capsys.readouterr().out
+    volumes = len(shape) == 3 and shape[2] != 3
+    how = {"image_encoder": "light_cnn_3d", "image_size": (16, 16, 16)} if volumes else {"image_encoder": "light_cnn"}
+    split = cohort.split_by("split")
+    job = mf.train(split, **{"image_size": 16, **how}, epochs=1, device="cpu").wait()
+    assert job.status == "completed", job.record.error
+    assert len(job.model.predict(split.test)) == 2 * outputs
 
 
 @pytest.fixture

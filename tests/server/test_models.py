@@ -213,7 +213,7 @@ async def test_versions_and_aliases_follow_the_name(store, upload, ask, refused)
     assert moved["aliases"] == ["production"]
     assert (await ask("models", str(first)))["aliases"] == []
     code, told = await refused("models", str(second), method="DELETE")
-    assert (code, "alias production depend on it" in told["message"]) == (409, True)
+    assert (code, "alias production depends on it" in told["message"]) == (409, True)
     await ask("models", str(second), "aliases", "production", method="DELETE")
     await ask("models", str(second), method="DELETE")
     assert [one["version"] for one in (await ask("models", str(first), "versions"))["items"]] == [1]
@@ -224,7 +224,7 @@ async def test_a_deleted_model_takes_its_files_along_or_neither_goes(store, uplo
     child = json.loads((await upload(archive(), name="child", parent_id=str(model["id"]))).body)
     before = files_under("models")
     answer = await fetch(f"models/{model['id']}", "DELETE")
-    assert (answer.code, "model child v1 depend on it" in json.loads(answer.body)["message"]) == (409, True)
+    assert (answer.code, "model child v1 depends on it" in json.loads(answer.body)["message"]) == (409, True)
     assert files_under("models") == before
     await ask("models", str(child["id"]), method="DELETE")
     # the database fails when the files are aside already

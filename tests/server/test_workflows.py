@@ -77,6 +77,28 @@ async def test_a_workflow_with_issues_is_not_executed_and_the_issues_are_told(re
     assert store.executions.list().items == []
 
 
+async def test_the_list_of_workflows_tells_how_the_newest_execution_of_each_stands(ask, store, flow, here):
+    store.workflows.create("never run", **study())
+    store.executions.create(flow.id)
+    newest = store.executions.create(flow.id)
+    store.executions.claim(newest.id, run_token="r", **here)
+    first = flow.nodes[0]["id"]
+    store.executions.move_node(newest.id, first, "running", run_token="r")
+    store.executions.move_node(newest.id, first, "completed", run_token="r")
+
+    async def last():
+        return {one["name"]: one["last_execution"] for one in (await ask())["items"]}
+
+    told = await last()
+    assert told["never run"] is None
+    assert (told["study"]["id"], told["study"]["status"]) == (newest.id, "running")
+    assert told["study"]["nodes"] == {"completed": 1, "pending": len(flow.nodes) - 1}
+    store.executions.finish(newest.id, "failed", run_token="r", error="failed: fit")
+    told = await last()
+    assert (told["study"]["status"], told["study"]["error"]) == ("failed", "failed: fit")
+    assert told["study"]["nodes"] == {"completed": 1, "skipped": len(flow.nodes) - 1}
+
+
 async def test_executions_are_listed_shown_and_deleted(ask, refused, store, flow, here):
     made = [store.executions.create(flow.id) for _ in range(3)]
     store.executions.claim(made[0].id, run_token="t", **here)

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import psutil
 import pytest
 import torch
 from patience import wait_for
 
 import medfusion as mf
+from medfusion_jupyter.nn import heads
 from medfusion_jupyter.store import open_store
 from medfusion_jupyter.training import Callback, ConfigError, JobFailed
 from medfusion_jupyter.training.parallel.launch import AGENT, FAILURES, RankFailed, RankKilled, raise_first
@@ -64,6 +66,22 @@ def test_two_processes_train_a_job_that_is_steered_and_when_one_is_killed_goes_o
     assert not processes_of(job)
     assert list(job.metrics("train/loss").index[: saved.step]) == list(range(1, saved.step + 1))
     assert job.model.predict(cohort).shape[0] == len(cohort)
+
+
+def test_what_a_prediction_of_survival_needs_is_learned_of_the_rows_of_all_processes(cohort):
+    row = np.arange(len(cohort))
+    frame = cohort.frame.assign(days=1.0 + row, event=row % 3 > 0)
+    several = {"lesion": "lesion", "death": mf.Survival("days", "event")}
+    split = mf.Cohort(frame, **{**cohort.roles(), "target": several}).split(seed=0)
+    job = mf.train(split, **TWO, epochs=1).wait()
+    assert (job.status, job.record.device) == ("completed", "2 × cpu")
+    kept = job.model.module.head.parts["death"]
+    alone = heads("cox")(in_features=1)
+    risk = torch.tensor(job.model.predict(split.train)["death_risk"].to_numpy())
+    target = torch.tensor(split.train.frame[["days", "event"]].to_numpy(float))
+    alone.fit_outputs(risk[:, None], target)
+    assert torch.equal(kept.baseline_times, alone.baseline_times)
+    torch.testing.assert_close(kept.log_baseline, alone.log_baseline, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

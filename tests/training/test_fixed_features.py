@@ -14,7 +14,7 @@ FROZEN = {"freeze": ["image_encoder"], "augment": False, "epochs": 3}
 @pytest.fixture
 def looks(monkeypatch):
     """How many images the light encoder was given, and whether it was learning."""
-    from medfusion_jupyter.nn.image_encoders import LightCNN
+    from medfusion_jupyter.nn.light_cnn import LightCNN
 
     seen = []
     encode = LightCNN.feature_map

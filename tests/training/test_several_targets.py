@@ -6,10 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.nn import functional
 
 import medfusion as mf
 from medfusion_jupyter.settings.watched import headline, names_of, words_of
-from medfusion_jupyter.training import ConfigError, ModelError
+from medfusion_jupyter.training import ConfigError, ModelError, TrainingConfig
+from medfusion_jupyter.training.fitting import fitted
+from medfusion_jupyter.training.preparation import class_weights
 from medfusion_jupyter.widgets import monitor
 
 N = 160
@@ -93,6 +96,62 @@ def test_what_is_not_known_of_a_row_changes_nothing(frame, loop_of):
     assert all(torch.isfinite(one).all() for one in loop.state.model.parameters())
 
 
+def test_classes_weigh_and_are_smoothed_in_the_loss_of_their_own_target(frame, loop_of):
+    data = cohort(frame.assign(ill=frame["ill"].where(frame.index % 5 > 0)))  # one row in five does not know it
+    weights = {"icu": {"no": 1.0, "yes": 3.0}}
+    settings = {"data": data, "image_encoder": None, "task_weights": {"death": 0.5}, "epochs": 1}
+    loop = loop_of(**settings, class_weights=weights, label_smoothing=0.2)
+    head, targets = loop.state.model.head, torch.tensor(data.targets, dtype=torch.float32)
+    outputs = torch.randn(N, head.output_width, generator=torch.Generator().manual_seed(0))
+    own, known = head.losses(outputs, targets), ~targets[:, 0].isnan()
+    of_icu = functional.cross_entropy(
+        head.of_parts(outputs)["icu"][known],
+        targets[known, 0].long(),
+        weight=torch.tensor([1.0, 3.0]),
+        reduction="none",
+        label_smoothing=0.0,
+    )
+    plain = loop_of(**settings, class_weights=weights).step.loss(outputs, targets)
+    weight = torch.tensor([1.0, 3.0])[targets[known, 0].long()]
+    assert plain == pytest.approx(float(of_icu.sum() / weight.sum() + 0.5 * own["death"] + own["weight"]), rel=1e-5)
+    smoothed = loop_of(**settings, label_smoothing=0.2).step.loss(outputs, targets)
+    of_icu = functional.cross_entropy(
+        head.of_parts(outputs)["icu"][known], targets[known, 0].long(), label_smoothing=0.2
+    )
+    assert smoothed == pytest.approx(float(of_icu + 0.5 * own["death"] + own["weight"]), rel=1e-5)
+    # what is validated is the loss of the heads alone
+    loop.run()
+    assert loop.state.row["val/loss"] == pytest.approx(
+        loop.state.row["val/icu_loss"] + 0.5 * loop.state.row["val/death_loss"] + loop.state.row["val/weight_loss"]
+    )
+
+
+def test_balanced_weights_are_those_of_the_rows_that_know_the_target(frame, loop_of):
+    rare = frame["ill"].where(frame["x"].abs() < 1)
+    rare[(rare == "yes") & (frame.index % 3 > 0)] = None
+    data = cohort(frame.assign(ill=rare))
+    split = data.split(test=0.2, val=0.2, seed=0)
+    config = fitted(TrainingConfig.of({"class_weights": "balanced"}), data.target.tasks)
+    counts = rare[split.rows["train"]].value_counts()[["no", "yes"]].to_numpy()
+    assert class_weights(split, config).keys() == {"icu"}
+    assert class_weights(split, config)["icu"] == pytest.approx(counts.sum() / (2 * counts))
+
+
+def test_trials_weigh_the_classes_of_a_target_too(frame):
+    assert len(mf.find_lr(cohort(frame), image_encoder=None, steps=20, class_weights="balanced", device="cpu").data) > 1
+
+
+def test_without_a_target_of_classes_nothing_of_classes_is_taken(frame):
+    numbers = cohort(frame, {"death": TARGET["death"], "weight": TARGET["weight"]})
+    for settings in ({"class_weights": "balanced"}, {"label_smoothing": 0.1}):
+        with pytest.raises(ConfigError, match="is of classes, and none of the targets has a head of classes"):
+            mf.train(numbers, **SETTINGS, **settings)
+    with pytest.raises(
+        ConfigError, match=r"names targets, and there is one: give the weights of its classes \['no', 'yes'\]"
+    ):
+        mf.train(cohort(frame, "ill"), **SETTINGS, class_weights={"icu": "balanced"})
+
+
 def test_a_row_is_judged_for_what_it_knows(frame):
     """A row without a weight counts for the other targets; that it has none is not an error of the weight."""
     model = mf.train(cohort(frame), **SETTINGS).wait().model
@@ -131,8 +190,16 @@ def test_a_target_that_training_knows_nothing_of_is_refused(frame):
         ({"task_weights": {"death": 0}}, "task_weights.death=0: give a number above 0"),
         ({"watch": "val/auroc"}, "no metric of a target of multi_task; watch one of val/loss, val/icu_auroc"),
         ({"watch": "val/icu_auc"}, "of several targets with its name, as val/death_c_index"),
-        ({"mixup": 0.2}, "mixup=0.2.*'multi_task' does not allow it"),
-        ({"sampler": "balanced"}, "sampler='balanced'.*multi_task has no classes"),
+        (
+            {"mixup": 0.2},
+            "mixup=0.2 mixes the targets of two rows, and of several each row may know others: leave it out",
+        ),
+        ({"sampler": "balanced"}, "sampler='balanced'.*each of the 3 targets.*class_weights='balanced' weighs"),
+        ({"class_weights": {"no": 1, "yes": 2}}, "does not say of which target: name it, such as {'icu': 'balanced'}"),
+        ({"class_weights": [1, 2]}, "does not say of which target"),
+        ({"class_weights": {"death": "balanced"}}, "names 'death'; the targets whose classes can weigh are icu"),
+        ({"class_weights": {"icu": {"yes": 2}}}, r"target 'icu': class_weights names \['yes'\]; the classes are"),
+        ({"class_weights": {"icu": {"no": 1, "yes": 0}}}, "each weight must be a number above 0"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused_by_name(settings, words, frame):

@@ -3,6 +3,7 @@
 import threading
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -49,7 +50,13 @@ SETTINGS = {
     },
     "unfrozen on the way": {"freeze": ["image_encoder", "head"], "unfreeze_epoch": {"image_encoder": 2, "head": 3}},
     "with gradients that are scaled": {"precision": "fp16", "image_encoder": None},
-    "of a loss that is no mean over rows": {"head": "ordinal", "fusion": "concat"},
+    "of a loss that is no mean over rows": {"target": mf.Ordinal("lesion", classes=["no", "yes"]), "fusion": "concat"},
+    "of several targets that not every row knows": {
+        "target": {"lesion": "lesion", "death": mf.Survival("days", "event")},
+        "class_weights": {"lesion": "balanced"},
+        "label_smoothing": 0.1,
+        "lr": 0.01,
+    },
     "recomputed": {"gradient_checkpointing": True, "channels_last": True},
     "stopped early": {"patience": 1, "min_delta": 1.0, "epochs": 9},
 }
@@ -69,12 +76,15 @@ class Seen(Callback):
         self.rows.append({name: value for name, value in state.row.items() if name != "seconds"})
 
 
-def loop_over(cohort, folder, ranks=None, callbacks=(), as_it_is=False, **settings):
+def loop_over(cohort, folder, ranks=None, callbacks=(), as_it_is=False, target=None, **settings):
     """as_it_is: with dropout, which each process draws for itself, and batch norm, which knows the rows of its share alone."""
     config = TrainingConfig.of({**BASIS, **settings})
-    if config.head == "ordinal":
-        graded = mf.Ordinal("lesion", classes=["no", "yes"])
-        cohort = mf.Cohort(cohort.frame, **{**cohort.roles(), "target": graded})
+    if target is not None:
+        row = np.arange(len(cohort))
+        followed = cohort.frame.assign(
+            days=np.where(row % 7, 5.0 + row % 40, np.nan), event=np.where(row % 7, row % 2, np.nan)
+        )
+        cohort = mf.Cohort(followed, **{**cohort.roles(), "target": target})
     seed_all(config.seed)
     prepared = prepare(cohort.split(test=0.2, val=0.2, seed=0), config, device="cpu", cache_dir=folder)
     state = build_state(prepared, config, "cpu")

@@ -1,16 +1,14 @@
-"""A run that goes on is paused, changed and saved, and one whose memory runs out goes on with smaller batches."""
+"""A run that goes on is paused, changed and saved."""
 
-import numpy as np
 import pytest
 import torch
 
 from medfusion_jupyter.settings.keywords import read_keywords
 from medfusion_jupyter.settings.live import LIVE, live_changes
 from medfusion_jupyter.store import home, open_store
-from medfusion_jupyter.training import Callback, ConfigError, JobFailed, TrainingConfig
+from medfusion_jupyter.training import Callback, ConfigError, TrainingConfig
 from medfusion_jupyter.training.parking import Parked, storages_of
 from medfusion_jupyter.training.starting import RUNS
-from medfusion_jupyter.training.step import Step
 
 TABLE = {"image_encoder": None, "patience": None}
 
@@ -239,101 +237,3 @@ def test_changes_are_read_from_words():
     for bad in ("lr", "lr=", "=3"):
         with pytest.raises(ConfigError, match="is no change: write a setting and its value"):
             read_keywords([bad])
-
-
-@pytest.fixture
-def small_memory(monkeypatch):
-    """A device on which no batch of more rows than this has room, once a run has done so many steps."""
-
-    def limit(rows, after=0):
-        fits = Step.backward
-        calls = []
-
-        def backward(self, batch, *more):
-            calls.append(len(batch))
-            if len(batch) > rows and len(calls) > after:
-                raise torch.OutOfMemoryError("Tried to allocate 1.00 GiB.\nOf the allocated memory …")
-            return fits(self, batch, *more)
-
-        monkeypatch.setattr(Step, "backward", backward)
-        return calls
-
-    return limit
-
-
-def test_out_of_memory_ends_a_run_with_what_would_help(train, small_memory):
-    small_memory(8)
-    job = train(**TABLE)
-    with pytest.raises(JobFailed) as failed:
-        job.wait()
-    for words in (
-        "no memory for batch_size=16",
-        "batch_size=8, accumulate_grad_batches=2 trains the same steps",
-        "on_out_of_memory='smaller_batch'",
-        "Tried to allocate",
-    ):
-        assert words in str(failed.value)
-
-
-class Rows(Callback):
-    """The losses of all steps, and the checkpoint that is asked for after one."""
-
-    def __init__(self, save_at):
-        self.save_at = save_at
-        self.starts = []
-
-    def fit_start(self, state):
-        self.starts.append((state.finished_epochs, state.batch, state.step))
-
-    def batch_end(self, state):
-        if state.step == self.save_at and len(self.starts) == 1:
-            state.checkpoint_wanted = True
-
-
-@pytest.mark.parametrize(("rows", "parts"), [(8, 2), (5, 4)])
-def test_on_request_it_goes_on_from_the_last_checkpoint_with_smaller_batches(train, small_memory, rows, parts):
-    settings = {**TABLE, "epochs": 4, "schedule": "constant", "warmup": 0, "lr": 1e-6}
-    straight = train(**settings).wait()
-    steps = straight.record.total_steps // 4
-    small_memory(rows, after=steps + 3)
-    ear = Rows(save_at=steps + 2)
-    job = train(**settings, on_out_of_memory="smaller_batch", callbacks=[ear]).wait()
-    assert job.status == "completed"
-    assert job.record.total_steps == straight.record.total_steps
-    # from the middle of the second epoch, at the step that was saved
-    assert ear.starts == [(0, 0, 0)] + [(1, 2 * n, steps + 2) for n in (2, 4)[: parts // 2]]
-    assert (job.record.training_config["batch_size"], job.record.training_config["accumulate_grad_batches"]) == (
-        16 // parts,
-        parts,
-    )
-    last = events(job, "out_of_memory")[-1].data
-    assert (last["batch_size"], last["accumulate_grad_batches"]) == (16 // parts, parts)
-    assert "Tried to allocate" in last["error"]
-    # the same rows in each step, but for the dropout of each batch: the weights hardly move at this rate
-    assert list(job.metrics("train/loss").index) == list(straight.metrics("train/loss").index)
-    assert np.allclose(job.metrics("train/loss"), straight.metrics("train/loss"), atol=0.15)
-
-
-def test_where_no_smaller_batch_is_left_it_fails_and_says_so(train, small_memory):
-    small_memory(1)
-    job = train(**TABLE, batch_size=6, on_out_of_memory="smaller_batch")
-    with pytest.raises(JobFailed, match="no memory for batch_size=3"):
-        job.wait()
-
-
-@pytest.mark.parametrize(
-    ("given", "smaller"),
-    [
-        ({"batch_size": 32}, {"batch_size": 16, "accumulate_grad_batches": 2}),
-        ({"batch_size": 15, "accumulate_grad_batches": 3}, {"batch_size": 5, "accumulate_grad_batches": 9}),
-        (
-            {"batch_size": 8, "limit_val_batches": 3},
-            {"batch_size": 4, "accumulate_grad_batches": 2, "limit_val_batches": 6},
-        ),
-        ({"batch_size": 7}, None),
-        ({"batch_size": 3}, None),
-        ({"batch_size": 8, "accumulate_grad_batches": 4096}, None),
-    ],
-)
-def test_a_smaller_batch_has_the_same_steps(given, smaller):
-    assert TrainingConfig.of(given).smaller_batch() == smaller

@@ -85,7 +85,7 @@ OTHER_SOURCES = {
     "synthetic": {"n": 100},
     "dataset": {"name": "icu"},
     "public": {"name": "pneumoniamnist"},
-    "medmnist": {"path": "a.npz"},
+    "medmnist": {"path": "a.npz", "labels": ["none", "mild"], "ordinal": True},
 }
 
 

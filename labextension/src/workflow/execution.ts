@@ -36,6 +36,16 @@ export interface IExecution {
   readonly nodes: readonly INodeRun[];
 }
 
+/** An execution in few words. nodes: how many of its nodes are in each status. */
+export interface IExecutionSummary {
+  readonly id: number;
+  readonly status: ExecutionStatus;
+  readonly error: string | null;
+  readonly started_at: string | null;
+  readonly completed_at: string | null;
+  readonly nodes: { readonly [status in NodeStatus]?: number };
+}
+
 /** What a node shows of the job that it waits for. */
 export type INodeJob = Pick<
   IJob,
@@ -65,8 +75,26 @@ export const NODE_SIGNS: { readonly [status in NodeStatus]: string } = {
 export const CHANGED_SIGN = '△';
 
 /** Whether it waits or is at work. */
-export function isActive(execution: IExecution | null): boolean {
+export function isActive(
+  execution: Pick<IExecution, 'status'> | null
+): boolean {
   return execution?.status === 'pending' || execution?.status === 'running';
+}
+
+/** An execution whose process is gone, as the store will have it. */
+export function interrupted(execution: IExecution): IExecution {
+  const status = 'interrupted' as const;
+  return isActive(execution)
+    ? {
+        ...execution,
+        status,
+        nodes: execution.nodes.map(run =>
+          run.status === 'pending' || run.status === 'running'
+            ? { ...run, status }
+            : run
+        )
+      }
+    : execution;
 }
 
 /** The job that a node's run waits for or left, by its id. */

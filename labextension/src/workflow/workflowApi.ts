@@ -3,7 +3,7 @@ import { ServerConnection } from '@jupyterlab/services';
 
 import { IJob, IPage, request } from '../api';
 import { INodeType } from './catalogue';
-import { IExecution } from './execution';
+import { IExecution, IExecutionSummary } from './execution';
 import { IGraphJson } from './graph';
 import {
   IDifference,
@@ -23,6 +23,12 @@ export interface IStoredWorkflow extends IWorkflow {
   readonly last_executed_at: string | null;
 }
 
+/** A workflow among others. */
+export interface IListedWorkflow extends IStoredWorkflow {
+  /** Its newest execution; null where it was never executed. */
+  readonly last_execution: IExecutionSummary | null;
+}
+
 /** The server's REST interface to workflows. */
 export class WorkflowApi {
   constructor(readonly settings: ServerConnection.ISettings) {}
@@ -38,7 +44,7 @@ export class WorkflowApi {
   list(query: {
     search: string;
     limit: number;
-  }): Promise<IPage<IStoredWorkflow>> {
+  }): Promise<IPage<IListedWorkflow>> {
     const { search, limit } = query;
     return this._get(
       URLExt.objectToQueryString({ search, limit: String(limit) })

@@ -4,6 +4,9 @@ import {
   DocumentWidget
 } from '@jupyterlab/docregistry';
 
+import { TranslationBundle } from '@jupyterlab/translation';
+
+import { medfusionIcon } from '../icon';
 import { IWords } from './context';
 import { DocumentTransport } from './documentTransport';
 import { toJson } from './graph';
@@ -12,8 +15,34 @@ import { WorkflowView } from './workflowView';
 
 type WorkflowDocument = DocumentWidget<WorkflowView>;
 
-/** Opens `.medflow.json` files in the workflow editor. */
-export class WorkflowDocumentFactory extends ABCWidgetFactory<WorkflowDocument> {
+const FILE_TYPE = 'medflow';
+
+/** Have `.medflow.json` files open in the workflow editor. */
+export function addWorkflowDocuments(
+  registry: DocumentRegistry,
+  api: WorkflowApi,
+  trans: TranslationBundle
+): void {
+  registry.addFileType({
+    name: FILE_TYPE,
+    displayName: trans.__('Workflow'),
+    extensions: ['.medflow.json'],
+    mimeTypes: ['application/json'],
+    fileFormat: 'text',
+    contentType: 'file',
+    icon: medfusionIcon
+  });
+  const options = {
+    name: 'Workflow editor',
+    label: trans.__('Workflow editor'),
+    modelName: 'text',
+    fileTypes: [FILE_TYPE],
+    defaultFor: [FILE_TYPE]
+  };
+  registry.addWidgetFactory(new WorkflowDocumentFactory(options, api, trans));
+}
+
+class WorkflowDocumentFactory extends ABCWidgetFactory<WorkflowDocument> {
   constructor(
     options: DocumentRegistry.IWidgetFactoryOptions<WorkflowDocument>,
     private _api: WorkflowApi,

@@ -1,4 +1,4 @@
-"""Cohorts that anybody may download, with their licence: MedMNIST's 2D sets and the Hannover radiographs.
+"""Cohorts that anybody may download, with their licence: MedMNIST's sets and the Hannover radiographs.
 
 `catalogue.py` says what there is, `download.py` brings files, `hannover.py` and `../medmnist.py` make cohorts of them.
 """

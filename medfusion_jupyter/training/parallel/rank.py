@@ -6,15 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from medfusion_jupyter.store import home, open_store
 from medfusion_jupyter.training.assembly import build_loop, build_state, callbacks_of
 from medfusion_jupyter.training.callbacks import Callbacks
 from medfusion_jupyter.training.checkpoints import read_checkpoint
 from medfusion_jupyter.training.config import TrainingConfig
 from medfusion_jupyter.training.control import Abandoned
-from medfusion_jupyter.training.devices import computing
+from medfusion_jupyter.training.devices import computing, is_out_of_memory
 from medfusion_jupyter.training.forking import begin_from, input_of
 from medfusion_jupyter.training.generators import seed_all
 from medfusion_jupyter.training.parallel.launch import RankFailed
@@ -23,7 +21,7 @@ from medfusion_jupyter.training.parallel.ranks import Ranks
 from medfusion_jupyter.training.parallel.runs import FirstRank
 from medfusion_jupyter.training.parallel.together import SharedControl, Together
 from medfusion_jupyter.training.preparation import prepare
-from medfusion_jupyter.training.run import out_of_memory_in_words, saved_split
+from medfusion_jupyter.training.run import reason_in_words, saved_split
 from medfusion_jupyter.training.starting import split_of
 
 
@@ -76,8 +74,10 @@ def follow(ranks: Ranks, plan: dict[str, Any]) -> None:
             loop.run()
         except Abandoned:
             return
-        except torch.OutOfMemoryError as error:
-            raise RankFailed(out_of_memory_in_words(error, config)) from error
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise RankFailed(reason_in_words(error, config)) from error
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ Side = Annotated[int, Field(ge=8, le=1024)]
 Millimetres = Annotated[float, Field(gt=0, le=100)]
 
 
-class ImageSettings(BaseModel):
+class ViewsAndVolumesSettings(BaseModel):
     """Views, bags and volumes."""
 
     heading: ClassVar[str] = "Several images a row, and volumes"

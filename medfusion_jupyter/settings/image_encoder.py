@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import BaseModel, Field
 
 
-class ImageEncodingSettings(BaseModel):
+class ImageEncoderSettings(BaseModel):
     """The weights that the image encoder starts from, and the cache of what a frozen one makes of the images."""
 
     heading: ClassVar[str] = "Start of the image encoder"
