@@ -63,7 +63,9 @@ def zoom(page):
 
 def connect(page, edges=10):
     """Draw edges between studies side by side, each in place of the one that the input had."""
-    sources, targets = (page.locator(f"[data-port='split'] .react-flow__handle.{side}") for side in ("source", "target"))
+    sources, targets = (
+        page.locator(f"[data-port='split'] .react-flow__handle.{side}") for side in ("source", "target")
+    )
     for k in range(edges):
         ends = [one.bounding_box() for one in (sources.nth(k), targets.nth(k + 1))]
         (x, y), (to_x, to_y) = ((end["x"] + end["width"] / 2, end["y"] + end["height"] / 2) for end in ends)
