@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from medfusion_jupyter.data import Cohort, Split
+from medfusion_jupyter.data.errors import rows_in_words
 from medfusion_jupyter.store import JobStatus, RunReplaced, Store, StoreError, home
 from medfusion_jupyter.store.insistent import insist, insistent
 from medfusion_jupyter.training.assembly import build_loop, build_state, callbacks_of
@@ -31,6 +32,7 @@ from medfusion_jupyter.training.generators import seed_all
 from medfusion_jupyter.training.model import Model
 from medfusion_jupyter.training.preparation import Prepared, prepare
 from medfusion_jupyter.training.recorder import Recorder
+from medfusion_jupyter.training.same_images import changed_rows
 from medfusion_jupyter.training.state import LoopState
 from medfusion_jupyter.training.turns import turns
 from medfusion_jupyter.training.validation import outputs_of
@@ -132,6 +134,7 @@ class Run:
             cache_dir=home() / "cache" / "pixels",
             spec=None if checkpoint is None else input_of(checkpoint, config),
         )
+        self._tell_of_images(prepared, begins=checkpoint is None)
         self.control.raise_if_ending()
         state = build_state(prepared, config, device, restored=checkpoint is not None)
         recorder = Recorder(self.store, self._pk, self.job_id, self._token, device, config.devices)
@@ -192,6 +195,30 @@ class Run:
         description["config"] = self.config.model_dump(mode="json")
         self._jobs.note_event(self.job_id, "out_of_memory", {**smaller, "error": said}, run_token=self._token)
         return smaller
+
+    def _tell_of_images(self, prepared: Prepared, *, begins: bool) -> None:
+        """Events of the job for images that cannot be read, and for those that are others than it was started with."""
+        images = prepared.train.pixel_cache
+        if images is None:
+            return
+        if images.unreadable and begins:
+            self._jobs.note_event(self.job_id, "images_unreadable", {"error": images.unreadable}, run_token=self._token)
+        changed = changed_rows(self._folders(), images)
+        if changed:
+            said = (
+                f"{len(changed)} of {len(prepared.targets)} rows have other images than the run was "
+                f"started with ({rows_in_words(changed)})."
+            )
+            log.warning("%s: %s It goes on with them as they are now.", self.job_id, said)
+            self._jobs.note_event(self.job_id, "images_changed", {"error": said}, run_token=self._token)
+
+    def _folders(self) -> list[Path]:
+        """Of the job, then of the fork's parent or the whole cross-validation, and so on."""
+        folders, job_id = [self.folder], self._jobs.get(self.job_id).parent_job_id
+        while job_id is not None:
+            folders.append(home() / "jobs" / job_id)
+            job_id = self._jobs.get(job_id).parent_job_id
+        return folders
 
     def _last_good_checkpoint(self) -> Checkpoint | None:
         """The newest checkpoint that can be read; a damaged one is passed over, with a warning and an event of the job."""
