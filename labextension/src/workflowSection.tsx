@@ -115,9 +115,7 @@ function Row(
         >
           {words(workflow, list, trans)}
         </span>
-        <span className="jp-MedFusion-quiet">
-          {trans.__('version %1', workflow.version)}
-        </span>
+        <span className="jp-MedFusion-quiet">v{workflow.version}</span>
       </div>
       {execution?.status === 'running' && (
         <ProgressBar
@@ -185,7 +183,7 @@ function words(
     case 'failed':
       return execution.error ?? execution.status;
     default:
-      return `${execution.status} · ${trans.__('%1 of %2 nodes done', good(execution), all)} · ${ago(execution.completed_at, list.now)}`;
+      return `${execution.status} · ${trans.__('%1 of %2 done', good(execution), all)} · ${ago(execution.completed_at, list.now)}`;
   }
 }
 

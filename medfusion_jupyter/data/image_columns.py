@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medfusion_jupyter.data import tables
-from medfusion_jupyter.data.errors import CohortError
+from medfusion_jupyter.data.errors import CohortError, rows_in_words
 from medfusion_jupyter.data.image_files import UNREADABLE, find_images, is_volume, why_unreadable
 from medfusion_jupyter.data.readers import reader_of, suffixes
 
@@ -137,8 +137,13 @@ def _files(
     named: list[list[str]] = [_named(cell) if bags else [] if cell is None else [cell] for cell in cells]
     flat = find_images(root, [name for row in named for name in row], column)
     there = [path for path in flat if path is not None]
+    if required and not any(named):
+        raise CohortError(
+            f"The column {column!r} names no image in any of the {len(cells)} rows{': every bag is empty' if bags else ''}. Give "
+            "the paths of the images, or make the cohort without image=."
+        )
     if required and not there:
-        example = next((name for row in named for name in row), None)
+        example = next(name for row in named for name in row)
         raise CohortError(
             f"None of the {len(cells)} images of column {column!r} is in {root}. The first value is {example!r}; files may "
             f"be {', '.join(suffixes())}."
@@ -161,9 +166,8 @@ def _warn_of_missing(view: str, root: Path, named: list[list[str]], files: list[
     what = "image" if view == "image" else f"image {view!r}"
     rows = [row for row, of_row in enumerate(files) if not of_row]
     if rows:
-        shown = ", ".join(map(str, rows[:5])) + (", …" if len(rows) > 5 else "")
         warnings.warn(
-            f"{len(rows)} of {len(files)} rows have no {what} in {root}; they count as without {what} (rows {shown}, from 0).",
+            f"{len(rows)} of {len(files)} rows have no {what} in {root}; they count as without {what} ({rows_in_words(rows)}).",
             stacklevel=6,
         )
     lost = sum(len(row) - len(of_row) for row, of_row in zip(named, files, strict=True) if of_row)

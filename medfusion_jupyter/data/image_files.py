@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +32,25 @@ Window = tuple[float, float] | None
 """What is black and white of a CT, in Hounsfield units; None is CT_RANGE."""
 
 DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+
+
+def what_is_wrong(path: Path, error: Exception) -> str:
+    """One of UNREADABLE in words, with the name of the file and what to do."""
+    if isinstance(error, ImageError):
+        return str(error)
+    return f"{path.name} cannot be read as an image: {error}. Copy it anew from where it came."
+
+
+def without_names(said: str, *paths: Path) -> str:
+    """What is said of these files, without their names: one may be named after a patient."""
+    for path in paths:
+        with suppress(OSError):  # of a folder also its files: the slices of a series
+            for file in path.iterdir() if path.is_dir() else ():
+                said = said.replace(f"{path.name}/{file.name}", "one of its files")
+        for name in (str(path), path.name):
+            # whole words: a folder may be named 1
+            said = re.sub(rf"(?<![\w.]){re.escape(name)}(?!\w)", "the file", said)
+    return said
 
 
 def find_images(root: Path, values: Sequence[str | None], column: str) -> list[Path | None]:
@@ -97,10 +118,8 @@ def why_unreadable(path: Path) -> str | None:
             return None
         _, deep = kind_of(path)
         decode(path, size=32, channels=1, deep=deep)
-    except ImageError as error:
-        return str(error)
     except UNREADABLE as error:
-        return f"{path.name} cannot be read as an image: {error}"
+        return what_is_wrong(path, error)
     return None
 
 

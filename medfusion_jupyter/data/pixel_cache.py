@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -16,8 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medfusion_jupyter.data.cache_memory import cache_memory
-from medfusion_jupyter.data.errors import CohortError
-from medfusion_jupyter.data.image_files import UNREADABLE, Window, decode, kind_of, planes_of
+from medfusion_jupyter.data.errors import CohortError, rows_in_words
+from medfusion_jupyter.data.image_files import (
+    UNREADABLE,
+    Window,
+    decode,
+    kind_of,
+    planes_of,
+    what_is_wrong,
+    without_names,
+)
 from medfusion_jupyter.data.image_steps import AS_IT_IS, box_of
 from medfusion_jupyter.data.stored_arrays import alone, read_array, write_array
 from medfusion_jupyter.data.volumes import decode_volume
@@ -44,11 +53,14 @@ class PixelCache:
 
     pixels: `(S, C, size, size)` uint8 or uint16, `(S, C, D, H, W)` uint16 for volumes; slots: of the shape of the paths that were
     asked for, for each its index in `pixels`, -1 where there is no readable image. key: tells these pixels from others.
+    checksums: `(S,)`, of each image; unreadable: how many files cannot be decoded, in which rows and why, in words without names.
     """
 
     pixels: NDArray[np.uint8] | NDArray[np.uint16]
     slots: NDArray[np.int64]
     key: str
+    checksums: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
+    unreadable: str = ""
 
     @classmethod
     def open(
@@ -68,20 +80,22 @@ class PixelCache:
         size: of volumes (D, H, W); spacing: mm to which volumes are resampled before they are cut or filled to that size, None
         stretches them. channels: None takes those of the files, 3 where grey and coloured ones are together. window: what is
         black and white of a CT. preprocessing: its steps that change pixels. of_images: where `paths` are masks, the image of
-        each, which says where it is cropped. A file counts as the same while its size and its times of change stay. Unreadable
-        files are warned about by number, and count as absent. What is larger than `cache_memory()` is mapped from the disk.
-        Raises CohortError where images have different numbers of channels beside 1 and 3, or another than asked for, and where
-        the cache cannot be written.
+        each, which says where it is cropped; the window is then that of these images. A file counts as the same while its size
+        and its times of change stay. Unreadable files are warned about by row, and count as absent. What is larger than
+        `cache_memory()` is mapped from the disk. Raises CohortError where images have different numbers of channels beside 1
+        and 3, or another than asked for, and where the cache cannot be written.
         """
         asked = np.asarray(paths, dtype=object)
         flat: list[Path | None] = asked.ravel().tolist()
-        files = list(dict.fromkeys(path for path in flat if path is not None))
-        image_of = _images_of(flat, of_images) if preprocessing.crop == "foreground" else {}
-        how = How(size, channels, spacing, window, preprocessing, image_of)
+        cropped_as = of_images if of_images is not None and preprocessing.crop == "foreground" else [None] * len(flat)
+        # one file may be the mask of two images, which are not cropped alike
+        places = [None if path is None else File(path, image) for path, image in zip(flat, cropped_as, strict=True)]
+        files = list(dict.fromkeys(file for file in places if file is not None))
+        how = How(size, channels, spacing, window, preprocessing, masks=of_images is not None)
         in_memory = cache_memory()
         steps = preprocessing.model_dump(mode="json", include={"crop", "clahe", "resize"})
-        seen = [_stat(image_of[path]) for path in files if path in image_of]
-        described = json.dumps([FORMAT, size, channels, spacing, window, steps, [_stat(path) for path in files], seen])
+        seen = [[_stat(path) for path in file if path is not None] for file in files]
+        described = json.dumps([FORMAT, size, channels, spacing, window, steps, how.masks, seen])
         key = hashlib.sha256(described.encode()).hexdigest()
         array, card = cache_dir / f"{key[:40]}.npy", cache_dir / f"{key[:40]}.json"
         found = read_array(array, card, in_memory)
@@ -99,22 +113,25 @@ class PixelCache:
             )
         pixels, about = found
         unreadable: list[int] = about["unreadable"]
+        slot_of: dict[File | None, int] = {file: slot for slot, file in enumerate(files)}
+        slot_of |= {None: -1} | {files[slot]: -1 for slot in unreadable}
+        slots = np.asarray([slot_of[file] for file in places], dtype=np.int64).reshape(asked.shape)
+        said = ""
         if unreadable:
-            warnings.warn(
-                f"{len(unreadable)} of {len(files)} image files cannot be decoded; their rows count as without image. "
-                f"Of the first it is said: {about['why'][0]}",
-                stacklevel=2,
+            lost = (slots < 0) & (asked != np.asarray(None))
+            rows = np.unique(np.nonzero(lost)[1 if asked.ndim > 1 else 0]).tolist()
+            said = (
+                f"{len(unreadable)} of {len(files)} {'mask' if how.masks else 'image'} files cannot be decoded and count as "
+                f"absent ({rows_in_words(rows)}). Of the first it is said: {about['why'][0]}"
             )
+            warnings.warn(said, stacklevel=2)
         if about["spacings"] and spacing is None:
             _warn_of_mixed_spacing(about["spacings"])
-        slot_of: dict[Path | None, int] = {path: slot for slot, path in enumerate(files)}
-        slot_of |= {None: -1} | {files[slot]: -1 for slot in unreadable}
-        slots = np.asarray([slot_of[path] for path in flat], dtype=np.int64)
-        return cls(pixels, slots.reshape(asked.shape), key)
+        return cls(pixels, slots, key, np.asarray(about["checksums"], dtype=np.uint32), said)
 
     @property
     def channels(self) -> int:
-        """1 or 3."""
+        """1 is grey, 3 is coloured."""
         return int(self.pixels.shape[1])
 
     @property
@@ -155,29 +172,38 @@ def _stat(path: Path) -> list[Any]:
     return [str(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 
+class File(NamedTuple):
+    """A file to decode. image: of a mask, the image whose foreground it is cropped to."""
+
+    path: Path
+    image: Path | None
+
+
 class How(NamedTuple):
-    """How images are decoded: as of `PixelCache.open`."""
+    """How files are decoded: as of `PixelCache.open`. masks: whether they are masks of images."""
 
     size: Size
     channels: int | None
     spacing: Spacing
     window: Window
     preprocessing: ImagePreprocessing
-    image_of: Mapping[Path, Path]
+    masks: bool
 
 
 class Decoded(NamedTuple):
-    """pixels: None where the file cannot be decoded, `why` then says why; spacing: that of a volume, in mm."""
+    """pixels: None where the file cannot be decoded, `why` then says why; spacing: that of a volume, in mm; checksum: of the
+    pixels."""
 
     pixels: NDArray[Any] | None
     why: str = ""
     spacing: tuple[float, ...] | None = None
+    checksum: int = 0
 
 
-def _make(files: Sequence[Path], array: Path, card: Path, how: How) -> None:
+def _make(files: Sequence[File], array: Path, card: Path, how: How) -> None:
     """Decode all files in threads (Pillow decodes without Python's lock) and put array and card in place, the card last."""
     with ThreadPoolExecutor() as pool:
-        decode_one: Callable[[Path], Decoded]
+        decode_one: Callable[[File], Decoded]
         if isinstance(how.size, int):
             kinds = [kind for kind in _in_order(pool, files, _kind, ahead=len(files)) if kind is not None]
             channels = _channels_of({channels for channels, _ in kinds}, how.channels)
@@ -188,12 +214,14 @@ def _make(files: Sequence[Path], array: Path, card: Path, how: How) -> None:
             blank = np.zeros((1, *how.size), np.uint16)
             decode_one = partial(_decode_volume, how=how)
         unreadable: list[int] = []
+        checksums: list[int] = []
         reasons: list[str] = []
         spacings: list[list[float]] = []
 
         def decoded() -> Iterator[NDArray[Any]]:
             found = _in_order(pool, files, decode_one, ahead=max(4, DECODED_BYTES // blank.nbytes))
             for slot, one in enumerate(found if files else [Decoded(blank)]):
+                checksums.append(one.checksum)
                 if one.pixels is None:
                     unreadable.append(slot)
                     reasons[:] = reasons or [one.why]
@@ -206,8 +234,13 @@ def _make(files: Sequence[Path], array: Path, card: Path, how: How) -> None:
                 yield blank if one.pixels is None else one.pixels
 
         try:
-            # what is unreadable, and the spacings, are known when all are written
-            about: dict[str, Any] = {"unreadable": unreadable, "why": reasons, "spacings": spacings}
+            # all of this is known when everything is written
+            about: dict[str, Any] = {
+                "unreadable": unreadable,
+                "why": reasons,
+                "spacings": spacings,
+                "checksums": checksums,
+            }
             write_array(array, card, (max(1, len(files)), *blank.shape), blank.dtype, decoded(), **about)
         except OSError as error:
             raise CohortError(
@@ -230,7 +263,7 @@ def _channels_of(seen: set[int], wanted: int | None) -> int:
 
 
 def _in_order(
-    pool: ThreadPoolExecutor, files: Sequence[Path], of_file: Callable[[Path], One], ahead: int
+    pool: ThreadPoolExecutor, files: Sequence[File], of_file: Callable[[File], One], ahead: int
 ) -> Iterator[One]:
     """`of_file` of each file, in their order. ahead: so many results at most wait to be taken."""
     # enough tasks for every thread, where the files are few or large
@@ -238,47 +271,42 @@ def _in_order(
     tasks = [files[first : first + at_once] for first in range(0, len(files), at_once)]
     tasks_ahead = max(1, ahead // at_once)
     for first in range(0, len(tasks), tasks_ahead):
-        for done in pool.map(lambda some: [of_file(path) for path in some], tasks[first : first + tasks_ahead]):
+        for done in pool.map(lambda some: [of_file(file) for file in some], tasks[first : first + tasks_ahead]):
             yield from done
 
 
-def _images_of(masks: Sequence[Path | None], images: Sequence[Path | None] | None) -> dict[Path, Path]:
-    pairs = zip(masks, images or (), strict=images is not None)
-    return {mask: image for mask, image in pairs if mask is not None and image is not None}
-
-
-def _decode(path: Path, how: How, channels: int, deep: bool) -> Decoded:
+def _decode(file: File, how: How, channels: int, deep: bool) -> Decoded:
     assert isinstance(how.size, int)
     try:
         steps = how.preprocessing
-        if path in how.image_of:
-            box = box_of(planes_of(how.image_of[path], how.window), steps.crop)
+        if file.image is not None:
+            box = box_of(planes_of(file.image, how.window), steps.crop)
             steps = steps.model_copy(update={"crop": box})
-        window = None if path in how.image_of else how.window
-        return Decoded(decode(path, size=how.size, channels=channels, deep=deep, window=window, preprocessing=steps))
+        window = None if how.masks else how.window
+        pixels = decode(file.path, size=how.size, channels=channels, deep=deep, window=window, preprocessing=steps)
+        return Decoded(pixels, checksum=zlib.crc32(np.ascontiguousarray(pixels).data))
     except UNREADABLE as error:
-        return Decoded(None, _without_name(error, path))
+        return _undecoded(file, error)
 
 
-def _decode_volume(path: Path, how: How) -> Decoded:
+def _decode_volume(file: File, how: How) -> Decoded:
     assert not isinstance(how.size, int)
     try:
         pixels, spacing = decode_volume(
-            path, size=how.size, spacing=how.spacing, window=how.window, preprocessing=how.preprocessing
+            file.path, size=how.size, spacing=how.spacing, window=how.window, preprocessing=how.preprocessing
         )
-        return Decoded(pixels, spacing=spacing)
+        return Decoded(pixels, spacing=spacing, checksum=zlib.crc32(np.ascontiguousarray(pixels).data))
     except UNREADABLE as error:
-        return Decoded(None, _without_name(error, path))
+        return _undecoded(file, error)
 
 
-def _without_name(error: Exception, path: Path) -> str:
-    """A file may be named after a patient."""
-    return str(error).replace(str(path), "the file").replace(path.name, "the file")
+def _undecoded(file: File, error: Exception) -> Decoded:
+    return Decoded(None, without_names(what_is_wrong(file.path, error), *(path for path in file if path is not None)))
 
 
-def _kind(path: Path) -> tuple[int, bool] | None:
+def _kind(file: File) -> tuple[int, bool] | None:
     try:
-        return kind_of(path)
+        return kind_of(file.path)
     except UNREADABLE:
         return None
 
@@ -286,11 +314,11 @@ def _kind(path: Path) -> tuple[int, bool] | None:
 def _warn_of_mixed_spacing(spacings: list[list[float]]) -> None:
     lowest, highest = spacings
     if any(high > SPACING_RANGE * low for low, high in zip(lowest, highest, strict=True)):
+        axes = ("between slices", "between rows", "between columns")
         spans = ", ".join(
             f"{low:.3g} to {high:.3g} mm {axis}"
-            for low, high, axis in zip(
-                lowest, highest, ("between slices", "between rows", "between columns"), strict=True
-            )
+            for low, high, axis in zip(lowest, highest, axes, strict=True)
+            if high > SPACING_RANGE * low
         )
         warnings.warn(
             f"The spacing of the volumes is mixed: {spans}. Each is stretched to image_size, so the same organ has another size "

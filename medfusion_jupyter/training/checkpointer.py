@@ -11,6 +11,7 @@ from medfusion_jupyter.store.checkpoints import best_of
 from medfusion_jupyter.store.insistent import insist, insistent
 from medfusion_jupyter.training.callbacks import Callback
 from medfusion_jupyter.training.checkpoints import CheckpointError, CheckpointWriter
+from medfusion_jupyter.training.state import changed_by_steps_alone
 from medfusion_jupyter.training.stopping import beats, sign_of
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class Checkpointer(Callback):
 
     Two, so that where the last one is damaged there is one before it; of a run that came to its end, the last one.
     A disk that is full does not end the run: this is said, the checkpoint is tried again, and those before it stay.
-    snapshot: gives everything of the run, as `Loop.snapshot`; description: what a file says beside that.
+    snapshot: gives everything of the run, as `Loop.snapshot`; description: what a file says beside that. weights_rest: whether
+    nothing but a step changes the weights; the user's callbacks may do so at any time.
     """
 
     essential = True
@@ -45,6 +47,8 @@ class Checkpointer(Callback):
         settings: TrainingSettings,
         description: Mapping[str, Any],
         snapshot: Callable[[], tuple[dict[str, Tensor], dict[str, Any]]],
+        *,
+        weights_rest: bool,
     ) -> None:
         self.store = store
         self.job_id = job_id
@@ -53,6 +57,7 @@ class Checkpointer(Callback):
         self.settings = settings
         self.description = description
         self.snapshot = snapshot
+        self.weights_rest = weights_rest
         self.writer = CheckpointWriter(on_failure=self._say)
         self._jobs = insistent(store.jobs)
         self._checkpoints = insistent(store.checkpoints)
@@ -63,6 +68,9 @@ class Checkpointer(Callback):
         self._saved_at = time.monotonic()
         self._saved_step = state.step
         self._leave_lost_best(state)
+
+    def before_step(self, state: LoopState) -> None:
+        self.writer.let_change()
 
     def batch_end(self, state: LoopState) -> None:
         minutes = self.settings.checkpoint_minutes
@@ -112,7 +120,8 @@ class Checkpointer(Callback):
             self._delete_all_but(newest=2)
 
         tensors, of_run = self.snapshot()
-        self.writer.save(path, tensors, {**self.description, **of_run, "metrics": metrics or {}}, keep)
+        resting = changed_by_steps_alone(state, tensors) if self.weights_rest else ()
+        self.writer.save(path, tensors, {**self.description, **of_run, "metrics": metrics or {}}, keep, resting)
         self._saved_at, self._saved_step = time.monotonic(), step
 
     def _delete_all_but(self, newest: int) -> None:

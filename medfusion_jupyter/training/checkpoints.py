@@ -1,6 +1,6 @@
 """Checkpoints: all that a run needs to go on, in one safetensors file an epoch.
 
-The training thread only copies tensors into buffers that are kept; a writer thread makes the file. Layout of a file:
+A writer thread makes the file, from the run's own tensors where the run lets it and from copies of the others. Layout of a file:
 `model/<name>`, `ema/<name>`, `optimizer/<parameter>/<slot>`, `generator/<which>`, `callbacks/<n>`, and one JSON text under
 `medfusion` in the header.
 """
@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ READABLE = (1, 2)
 
 RETRY_SECONDS = 30.0
 """After a file could not be written; at the latest it is tried again when the next one is due."""
+
+LONGEST_WAIT = 0.25
+"""For tensors that are being written, as a share of the time that their file takes; beyond it they are copied from then on."""
 
 
 class CheckpointError(RuntimeError):
@@ -51,12 +55,19 @@ class Checkpoint:
 class CheckpointWriter:
     """Writes one checkpoint at a time in a thread of its own; while the disk does not take it, it is tried again.
 
+    A copy of a whole run is as large as all its weights and moments, and weights rest while a batch goes forward and backward.
+    So `save` is told which tensors rest, and on a CPU writes these as they are, while the batch is computed; who is about
+    to change them calls `let_change` first. Where steps are too short to write in, all is copied from then on.
     on_failure: told in that thread, once a checkpoint, why it could not be written.
     """
 
     def __init__(self, on_failure: Callable[[CheckpointError], None] | None = None) -> None:
         self._on_failure = on_failure
-        self._buffers: dict[str, Tensor] = {}
+        self._copies: dict[str, Tensor] = {}
+        self._borrows = True
+        self._given_back = threading.Event()
+        self._given_back.set()
+        self._seconds = 0.0
         self._thread: threading.Thread | None = None
         self._last_try = threading.Event()
         self._error: BaseException | None = None
@@ -67,18 +78,31 @@ class CheckpointWriter:
         tensors: Mapping[str, Tensor],
         description: Mapping[str, Any],
         then: Callable[[int], None],
+        resting: Collection[str] = (),
     ) -> None:
-        """Take a copy of `tensors` now and write it to `path`; `then(size in bytes)` is called once it is on the disk.
+        """Write `tensors`, as they are now, to `path`; `then(size in bytes)` is called once it is on the disk.
 
-        Blocks for the copy, and for the file before it where that is still being written. Raises as `wait`.
+        resting: names of those that nobody changes before the next `let_change`. Blocks for the copy of the others, and for the
+        file before it where that is still being written. Raises as `wait`.
         """
         self.wait()
-        self._copy(tensors)
-        snapshot = {name: self._buffers[name] for name in tensors}
+        borrowed = _writable_in_place(tensors, resting) if self._borrows else {}
+        self._copy({name: tensor for name, tensor in tensors.items() if name not in borrowed})
+        copied = {name: self._copies[name] for name in tensors if name not in borrowed}
+        if borrowed:
+            self._given_back.clear()
         self._thread = threading.Thread(
-            target=self._write, args=(path, snapshot, dict(description), then), name="medfusion-checkpoint"
+            target=self._write, args=(path, copied, borrowed, dict(description), then), name="medfusion-checkpoint"
         )
         self._thread.start()
+
+    def let_change(self) -> None:
+        """Return when the tensors of the last `save` may change."""
+        if self._given_back.is_set():
+            return
+        began = time.perf_counter()
+        self._given_back.wait()
+        self._borrows = time.perf_counter() - began <= LONGEST_WAIT * self._seconds
 
     def wait(self) -> None:
         """Return when nothing is being written any longer.
@@ -96,52 +120,95 @@ class CheckpointWriter:
             raise error
 
     def close(self) -> None:
-        """Give back the memory of the copy. Returns and raises as `wait`."""
+        """Give back the memory of the copies. Returns and raises as `wait`."""
         self.wait()
-        self._buffers.clear()
+        self._copies.clear()
 
     def _copy(self, tensors: Mapping[str, Tensor]) -> None:
         targets: list[Tensor] = []
         for name, tensor in tensors.items():
-            buffer = self._buffers.get(name)
+            buffer = self._copies.get(name)
             if buffer is None or buffer.shape != tensor.shape or buffer.dtype != tensor.dtype:
                 pinned = tensor.device.type == "cuda"
                 buffer = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=pinned)
-                self._buffers[name] = buffer
+                self._copies[name] = buffer
             targets.append(buffer)
         with torch.no_grad():
             torch._foreach_copy_(targets, [tensor.detach() for tensor in tensors.values()])
 
     def _write(
-        self, path: Path, tensors: dict[str, Tensor], description: dict[str, Any], then: Callable[[int], None]
+        self,
+        path: Path,
+        copied: dict[str, Tensor],
+        borrowed: dict[str, Tensor],
+        description: dict[str, Any],
+        then: Callable[[int], None],
     ) -> None:
         try:
-            self._write_in_the_end(path, tensors, description)
+            self._write_in_the_end(path, copied, borrowed, description)
             then(path.stat().st_size)
         except BaseException as error:  # handed to the training thread
             self._error = error
+        finally:
+            self._given_back.set()
 
-    def _write_in_the_end(self, path: Path, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
-        told = False
+    def _write_in_the_end(
+        self, path: Path, copied: dict[str, Tensor], borrowed: dict[str, Tensor], description: dict[str, Any]
+    ) -> None:
+        told, began = False, time.perf_counter()
+
+        def give_back() -> None:
+            self._seconds = time.perf_counter() - began
+            self._given_back.set()
+
         while True:
             is_last = self._last_try.is_set()
             try:
-                write_checkpoint(path, tensors, description)
+                write_checkpoint(path, {**copied, **borrowed}, description, handed_over=give_back)
                 return
             except CheckpointError as error:
                 if not told and self._on_failure is not None:
                     self._on_failure(error)
                 told = True
-                if is_last:
+                # what was given back may be of a later step: it cannot be tried again
+                if is_last or (borrowed and self._given_back.is_set()):
                     raise
+                copied, borrowed = {**copied, **{name: one.clone() for name, one in borrowed.items()}}, {}
+                give_back()
                 self._last_try.wait(RETRY_SECONDS)
 
 
-def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
-    """Write the file durably. Raises CheckpointError, saying what is free, where the disk is full."""
+def _writable_in_place(tensors: Mapping[str, Tensor], names: Collection[str]) -> dict[str, Tensor]:
+    """Those of `names` that a file can be made of without a copy: on the host, in one piece, each in memory of its own."""
+    found: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name in names:
+        tensor = tensors[name]
+        storage = tensor.untyped_storage()
+        if tensor.device.type == "cpu" and tensor.is_contiguous() and storage.data_ptr() not in taken:
+            taken.add(storage.data_ptr())
+            found[name] = tensor.detach()
+    return found
+
+
+def write_checkpoint(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    description: Mapping[str, Any],
+    handed_over: Callable[[], None] = lambda: None,
+) -> None:
+    """Write the file durably. Raises CheckpointError, saying what is free, where the disk is full.
+
+    handed_over: called once the system has the bytes of the tensors, which is before they are on the disk.
+    """
     header = {"medfusion": json.dumps({"format": FORMAT, **description})}
+
+    def write(temporary: Path) -> None:
+        save_file(dict(tensors), temporary, metadata=header)
+        handed_over()
+
     try:
-        write_durably(path, lambda temporary: save_file(dict(tensors), temporary, metadata=header))
+        write_durably(path, write)
     except (OSError, SafetensorError) as error:
         size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
         there = next(folder for folder in path.parents if folder.exists())

@@ -10,6 +10,7 @@ import torch
 
 from medfusion_jupyter.data import Cohort, Split
 from medfusion_jupyter.data.targets import TaskValues
+from medfusion_jupyter.data.training_part import unseen_strata
 from medfusion_jupyter.nn import heads
 from medfusion_jupyter.settings.watched import names_of
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
@@ -104,13 +105,11 @@ def refuse_unseen(split: Split) -> None:
                 f"The target {name!r} is known of no row of the training part: it cannot be learned. Split so that every part "
                 "knows it, or leave it out."
             )
-    for stratum in split.cohort.target.strata(split.cohort.targets):
-        there = [part for part, rows in split.rows.items() if stratum.rows[rows].any()]
-        if stratum.needed and there and "train" not in there:
-            raise ConfigError(
-                f"{stratum.name!r} of the target {split.cohort.target.name!r} is in the part {there[0]!r}, but in no row of the "
-                "training part: what was never seen cannot be learned. Split so that every part has it, or leave it out."
-            )
+    for value, seen_in in unseen_strata(split).items():
+        raise ConfigError(
+            f"{value!r} of the target {split.cohort.target.name!r} is in the part {seen_in!r}, but in no row of the training "
+            "part: what was never seen cannot be learned. Split so that every part has it, or leave it out."
+        )
     for part in parts.values():
         if part.target.task == "survival":
             _refuse_few_events(split, part)

@@ -104,6 +104,7 @@ class Loop:
         self._unread: list[tuple[int, Tensor, float]] = []
         self._read_at = 0.0
         self._at_batch_end = callbacks.calls("batch_end")
+        self._at_before_step = callbacks.calls("before_step")
         self._at_step_end = callbacks.calls("step_end")
 
     def run(self) -> None:
@@ -200,6 +201,8 @@ class Loop:
         groups = state.optimizer.param_groups
         for group in groups:
             group["lr"] = group["peak"] * rate_share
+        for call in self._at_before_step:
+            call(state)
         self.step.update()
         state.step += 1
         self._unread.append((state.step, loss, groups[0]["lr"]))
@@ -337,11 +340,13 @@ class Loop:
         if self.state.batch:  # after an epoch there is one
             # a pause may last, its process may not, and the device may have no room later: nothing is lost
             self.notify("checkpoint_wanted")
+        self._batches = iter(())  # the last one would stay on the device
         self.parking.leave()
         self.notify("paused")
 
     def _go_on(self) -> None:
         self.parking.come_back()
+        self._lay_out_batches()
         self.notify("resumed")
 
     def _change(self, changes: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from medfusion_jupyter.data.batches import BatchSource
 from medfusion_jupyter.data.boxes import MarkedBoxes, laid_over
 from medfusion_jupyter.data.image_columns import TABLE
 from medfusion_jupyter.data.image_steps import mean_and_std_of
+from medfusion_jupyter.data.training_part import absent_modalities
 from medfusion_jupyter.nn import Architecture, Task
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.fitting import fitted, targets_of
@@ -64,6 +65,21 @@ def modalities_of(config: TrainingConfig, cohort: Cohort) -> tuple[str, ...]:
             "The cohort has neither an image column nor table columns that this configuration uses: nothing to learn from."
         )
     return tuple(wanted)
+
+
+def refuse_absent(split: Split, used: Sequence[str]) -> None:
+    """Raise ConfigError where no row of the training part has one of the modalities that a run uses."""
+    for name in absent_modalities(split):
+        if name == TABLE and name in used:
+            raise ConfigError(
+                "No numeric or categorical column has a value in the training part: there is no table to learn from. Split so "
+                "that it has some, or set tabular_encoder=None to use images alone."
+            )
+        if name in used:
+            raise ConfigError(
+                f"No row of the training part has an image in the column {split.cohort.views[name]!r}: a model of it cannot be "
+                "trained. Split so that it has some, make the cohort without that column, or set image_encoder=None."
+            )
 
 
 def _refuse_unfit_images(config: TrainingConfig, cohort: Cohort) -> None:
@@ -192,6 +208,7 @@ def _masks(cohort: Cohort, config: TrainingConfig, cache_dir: Path) -> PixelCach
         cohort.mask_paths,
         size=config.image_size,
         channels=1,
+        window=cohort.window,
         # a mask is cropped and resized as its image is; it has no contrast
         preprocessing=cohort.image_preprocessing.model_copy(update={"clahe": None}),
         of_images=cohort.image_paths,
@@ -245,15 +262,12 @@ def _fit(split: Split, config: TrainingConfig, modalities: tuple[str, ...], pixe
             if (of_view < 0).all():
                 raise ConfigError(
                     f"No image{'' if view == 'image' else f' {view!r}'} of the training part can be read; a model of it cannot "
-                    "be trained. Mend the files, make the cohort without that column, or set image_encoder=None."
+                    "be trained. Mend the files, make the cohort without that column, or set image_encoder=None. "
+                    f"({pixels.unreadable})"
                 )
         known = mean_and_std_of(split.cohort.image_preprocessing, pixels.channels)
         mean_and_std = known if known is not None else [each.tolist() for each in pixels.statistics(slots)]
     table = TableEncoder.fit(split.train) if TABLE in modalities else None
-    if table is not None and not table.num_features and not table.cardinalities:
-        raise ConfigError(
-            "No table column has a value in the training part; set tabular_encoder=None to use images alone."
-        )
     return InputSpec(
         roles=split.cohort.roles(),
         classes=tuple(split.cohort.classes),

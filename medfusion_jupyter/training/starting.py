@@ -17,7 +17,7 @@ from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.devices import choose_kind
 from medfusion_jupyter.training.fitting import fitted, refuse_unseen
 from medfusion_jupyter.training.parallel.runs import start_run
-from medfusion_jupyter.training.preparation import class_weights, modalities_of
+from medfusion_jupyter.training.preparation import class_weights, modalities_of, refuse_absent
 from medfusion_jupyter.training.run import Run, saved_split
 from medfusion_jupyter.training.starting_weights import check_image_weights
 
@@ -116,6 +116,7 @@ def plan_of(split: Split, config: TrainingConfig) -> dict[str, dict[str, Any]]:
     """model_config and data_config of a job: the parts of its model and the roles of its columns. Raises ConfigError."""
     whole = split.cohort
     used = modalities_of(config, whole)
+    refuse_absent(split, used)
     class_weights(split, config)
     check_image_weights(config.image_encoder if used[0] != TABLE else None, config.image_weights)
     return {

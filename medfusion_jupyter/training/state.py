@@ -94,7 +94,7 @@ def saved(state: LoopState, callbacks: Mapping[str, Any]) -> tuple[dict[str, Ten
     """Everything of a run: its tensors by the names of a checkpoint, and the rest as JSON.
 
     callbacks: what each callback's `state_dict` gave, by its key. Losses that were not yet read are not in it: see
-    `Loop.snapshot`. The tensors are those of the run itself: copy them before its next step.
+    `Loop.snapshot`. The tensors are those of the run itself: copy or write them before they change.
     """
     tensors = {f"model/{name}": value for name, value in state.model.state_dict().items()}
     if state.ema is not None:
@@ -108,6 +108,14 @@ def saved(state: LoopState, callbacks: Mapping[str, Any]) -> tuple[dict[str, Ten
     description["callbacks"], of_callbacks = without_tensors(dict(callbacks))
     tensors |= {f"callbacks/{key}": value for key, value in of_callbacks.items()}
     return tensors, description
+
+
+def changed_by_steps_alone(state: LoopState, tensors: Mapping[str, Tensor]) -> list[str]:
+    """Names of those of `saved`'s tensors that rest until the optimiser's next step: not batch norms' statistics, which each
+    batch moves, and not what callbacks keep.
+    """
+    weights = {f"model/{name}" for name, _ in state.model.named_parameters()}
+    return [name for name in tensors if name in weights or name.startswith(("ema/", "optimizer/"))]
 
 
 def restore(checkpoint: Checkpoint, state: LoopState) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from medfusion_jupyter.settings.watched import recorded, words_of
 from medfusion_jupyter.store import ACTIVE, JobStatus
+from medfusion_jupyter.widgets import lost_kernel
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store import Job
@@ -58,7 +59,8 @@ def title(job: Job) -> str:
     """Name, id, status and where it runs."""
     where = f" on {html.escape(job.device)}" if job.device and job.status in ACTIVE else ""
     return (
-        f"{STYLE}<span class='mf-name'>{html.escape(job.name)}</span><span class='mf-quiet'>{job.job_id}</span>"
+        f"{STYLE}{lost_kernel.STYLE}"
+        f"<span class='mf-name'>{html.escape(job.name)}</span><span class='mf-quiet'>{job.job_id}</span>"
         f"<span class='mf-state mf-{job.status}'>{SIGNS[job.status]} {job.status}{where}</span>"
     )
 
@@ -114,7 +116,10 @@ TROUBLES = {
     "checkpoint_failed": "A checkpoint could not be written. The training goes on, and it is tried again.",
     "checkpoint_damaged": "A checkpoint was damaged.",
     "callback_failed": "A callback failed.",
+    "images_unreadable": "Not all images can be read.",
+    "images_changed": "Images have changed.",
     "change_refused": "A change was refused.",
+    "command_late": "A command came too late.",
     "out_of_memory": "The memory ran out. It goes on with smaller batches of the same steps.",
 }
 """Events of a job that a person should know of although it goes on."""

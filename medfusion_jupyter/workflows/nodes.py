@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -243,7 +244,7 @@ def _until_it_ends(job_id: str, context: Context) -> Any:
     told = False
     while True:
         record = jobs.get(job_id)
-        if record.status in FINISHED:
+        if record.status in FINISHED and not _is_ours_and_interrupted(record):
             break
         metric = record.watched_metric
         context.progress(
@@ -263,6 +264,11 @@ def _until_it_ends(job_id: str, context: Context) -> Any:
     if record.status not in (JobStatus.COMPLETED, JobStatus.STOPPED):
         raise JobFailed(f"{record.job_id} {record.status}: {record.error}")
     return record
+
+
+def _is_ours_and_interrupted(record: Any) -> bool:
+    """This process was silent for a while and comes back, or it is shut down: then its execution is interrupted as its job is."""
+    return bool(record.status == JobStatus.INTERRUPTED and record.pid in (None, os.getpid()))
 
 
 def _cohort(cohort: Cohort, context: Context) -> Values:

@@ -272,7 +272,7 @@ def test_the_panel_runs_stops_and_deletes_workflows_and_says_what_is_refused(tab
     row("study of the panel").locator("[role='progressbar'][aria-valuenow='67']").wait_for()
     tab.shot("panel-workflow-running")
     row("study of the panel").locator("[data-command='stop']").click()
-    row("study of the panel", "stopped").get_by_text("stopped · 2 of 3 nodes done").wait_for()
+    row("study of the panel", "stopped").get_by_text("stopped · 2 of 3 done").wait_for()
 
     choose("of no epochs", "Delete…")
     dialog.get_by_text("Delete of no epochs?").wait_for()

@@ -124,7 +124,7 @@ def test_a_dataframe_with_repeated_columns_is_refused(frame):
 
 def test_missing_images_are_counted_and_absent(make, images):
     (images / "i3.png").unlink()
-    with pytest.warns(UserWarning, match=r"1 of 8 rows have no image .*\(rows 3, from 0\)"):
+    with pytest.warns(UserWarning, match=r"1 of 8 rows have no image .*\(row 3, from 0\)"):
         cohort = make()
     assert cohort.image_paths[3] is None
 

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from dicom_files import write_series
+from dicom_files import write_dicom, write_series
 from PIL import Image
 
 import medfusion as mf
@@ -143,6 +143,45 @@ def test_a_mask_goes_where_its_image_goes(cohort, tmp_path, steps):
         quarter = masks.pixels[masks.slots] > 128
         assert quarter[:, 0, :15, :15].all()
         assert not quarter[:, 0, 17:, 17:].any()
+
+
+def test_one_file_may_be_the_mask_of_two_images_that_are_not_cropped_alike(tmp_path):
+    left, right = np.zeros((32, 64), np.uint8), np.zeros((32, 64), np.uint8)
+    left[:, :32], right[:, 32:] = 200, 200
+    marked = np.zeros((32, 64), np.uint8)
+    marked[:, :16] = 255  # half of what is bright in the first image, nothing of the second
+    for name, pixels in (("left", left), ("right", right), ("marked", marked)):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    images = [tmp_path / "left.png", tmp_path / "right.png", None]
+    how = {"size": 16, "preprocessing": ImagePreprocessing(crop="foreground"), "cache_dir": tmp_path / "cache"}
+    for order in ([0, 1], [1, 0], [0, 1, 0, 2]):
+        masks = PixelCache.open(
+            [tmp_path / "marked.png"] * len(order), of_images=[images[k] for k in order], channels=1, **how
+        )
+        first, second = (masks.marked(np.asarray([order.index(k)]))[0, 0] for k in (0, 1))
+        assert first[:, :8].all()
+        assert not first[:, 9:].any()
+        assert not second.any()
+
+
+def test_the_mask_of_a_ct_is_cropped_as_its_window_shows_it(tmp_path):
+    values = np.full((32, 64), 1024, np.uint16)
+    values[:, :32] = 1024 + 400  # bright in the window, and everything is in the usual one
+    write_dicom(tmp_path / "ct.dcm", values, Modality="CT", RescaleSlope=1, RescaleIntercept=-1024)
+    marked = np.zeros((32, 64), np.uint8)
+    marked[:, :32] = 255
+    Image.fromarray(marked).save(tmp_path / "marked.png")
+    how = {"size": 16, "window": (300.0, 500.0), "cache_dir": tmp_path / "cache"}
+    masks = PixelCache.open(
+        [tmp_path / "marked.png"],
+        of_images=[tmp_path / "ct.dcm"],
+        channels=1,
+        preprocessing=ImagePreprocessing(crop="foreground"),
+        **how,
+    )
+    assert (masks.pixels == 255).all()
+    plain = PixelCache.open([tmp_path / "marked.png"], of_images=[tmp_path / "ct.dcm"], channels=1, **how)
+    assert 0.4 < (plain.pixels > 127).mean() < 0.6  # a window is of the image, a mask has none
 
 
 def test_images_are_normalised_by_what_was_chosen(cohort, tmp_path):

@@ -6,7 +6,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -19,14 +18,6 @@ from medfusion_jupyter.store import open_store
 from medfusion_jupyter.training import Callback, JobFailed, checkpoints
 from medfusion_jupyter.training.checkpoints import read_checkpoint, write_checkpoint
 from medfusion_jupyter.training.starting import RUNS
-
-
-class Slow(Callback):
-    def __init__(self, seconds):
-        self.seconds = seconds
-
-    def batch_end(self, state):
-        time.sleep(self.seconds)
 
 
 def kept(job):
@@ -51,19 +42,27 @@ ASK = {
 
 @pytest.mark.parametrize("ask", ASK.values(), ids=ASK.keys())
 def test_a_checkpoint_is_made_when_it_is_asked_for(train, ask):
-    # an epoch that lasts until the stop
-    job = train(epochs=2, callbacks=[Slow(0.25)], batch_size=2, accumulate_grad_batches=2)
-    wait_for(lambda: job.record.current_step >= 2, "it did not begin")
+    started, seen = threading.Event(), threading.Event()
+
+    def wait_for_the_command(state):
+        assert started.wait(60)
+        wait_for(lambda: RUNS[job.job_id].control.attention, "the command was not heard")
+
+    # the end of an epoch would delete what the command made
+    hold = [At(1, wait_for_the_command), At(2, lambda state: seen.wait(90))]
+    job = train(epochs=2, callbacks=hold, batch_size=2, accumulate_grad_batches=2)
+    started.set()
     assert within_an_epoch(job) == []
     ask(job)
     wait_for(lambda: within_an_epoch(job), "nothing was saved")
     (saved,) = within_an_epoch(job)
     checkpoint = read_checkpoint(saved.checkpoint_path)
-    assert (saved.epoch, saved.metrics, saved.is_best) == (0, {}, False)
-    assert checkpoint.description["step"] == saved.step
-    assert checkpoint.description["batch"] == 2 * saved.step
+    assert (saved.epoch, saved.step, saved.metrics, saved.is_best) == (0, 1, {}, False)
+    assert checkpoint.description["step"] == 1
+    assert checkpoint.description["batch"] == 2
     assert "checkpoint" in [asked["command"] for asked in events(job, "command")]
     job.stop()
+    seen.set()
 
 
 def test_a_pause_makes_one_too_for_the_process_may_end_in_it(train):
@@ -121,6 +120,57 @@ def test_the_best_and_the_last_are_kept(train, count):
     assert [one.epoch for one in kept(job) if one.is_best] == [job.record.best_epoch]
     assert all(Path(one.checkpoint_path).exists() for one in kept(job))
     assert len(list(Path(kept(job)[0].checkpoint_path).parent.glob("epoch*"))) == len(kept(job))
+
+
+class Held:
+    """Holds the file of the first epoch until `come()`, and keeps what it was to hold."""
+
+    def __init__(self, monkeypatch, come):
+        self.come, self.expected = come, {}
+        self._save = checkpoints.save_file
+        monkeypatch.setattr(checkpoints, "save_file", self)
+
+    def __call__(self, tensors, path, metadata):
+        if json.loads(metadata["medfusion"])["epoch"] == 1:
+            self.expected = {name: tensor.clone() for name, tensor in tensors.items()}
+            wait_for(self.come, "the training did not go on")
+        self._save(tensors, path, metadata=metadata)
+
+    def check(self, job):
+        (first,) = [one for one in kept(job) if one.epoch == 1]
+        there = read_checkpoint(Path(first.checkpoint_path)).tensors
+        assert self.expected.keys() == there.keys()
+        for name, tensor in self.expected.items():
+            assert torch.equal(there[name], tensor), name
+
+
+def test_the_training_goes_on_beside_a_file_that_is_of_its_moment(train, monkeypatch):
+    arrived, let_change = threading.Event(), checkpoints.CheckpointWriter.let_change
+
+    def counted(writer):
+        if not writer._given_back.is_set():
+            arrived.set()
+        let_change(writer)
+
+    monkeypatch.setattr(checkpoints.CheckpointWriter, "let_change", counted)
+    held = Held(monkeypatch, arrived.is_set)
+    # the average too moves with a step, and the statistics of batch norms before it
+    held.check(train(epochs=2, patience=None, save_top_k=-1, ema_decay=0.9).wait())
+
+
+def test_a_callback_may_change_weights_while_a_file_is_written(train, monkeypatch):
+    class Anew(Callback):
+        changed = threading.Event()
+
+        def epoch_start(self, state):
+            if state.epoch == 2:
+                with torch.no_grad():
+                    for weight in state.model.parameters():
+                        weight.zero_()
+                self.changed.set()
+
+    held = Held(monkeypatch, Anew.changed.is_set)
+    held.check(train(epochs=2, patience=None, save_top_k=-1, callbacks=[Anew()]).wait())
 
 
 # --- a file that is damaged, or of another model -------------------------------------------------------------------------

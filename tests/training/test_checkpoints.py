@@ -2,11 +2,13 @@
 
 import errno
 import os
+import threading
 
 import pytest
 import torch
+from patience import wait_for
 
-from medfusion_jupyter.training import CheckpointError
+from medfusion_jupyter.training import CheckpointError, checkpoints
 from medfusion_jupyter.training.checkpoints import (
     CheckpointWriter,
     load_optimizer_tensors,
@@ -37,6 +39,111 @@ def test_the_snapshot_is_of_the_moment_of_the_call(tmp_path):
     assert read_checkpoint(tmp_path / "a.safetensors").tensors["model/w"].sum() == 0
     assert read_checkpoint(tmp_path / "b.safetensors").tensors["model/w"].sum() == 1000
     assert sizes == [os.path.getsize(tmp_path / name) for name in ("a.safetensors", "b.safetensors")]
+
+
+class Gate:
+    """Holds the writing of files, once begun, until it is opened; the first `failures` of them find a full disk."""
+
+    def __init__(self, monkeypatch, failures=0):
+        self.begun, self.open, self.failures = threading.Event(), threading.Event(), failures
+        self._save = checkpoints.save_file
+        monkeypatch.setattr(checkpoints, "save_file", self)
+
+    def __call__(self, tensors, path, metadata):
+        self.begun.set()
+        assert self.open.wait(60)
+        if self.failures:
+            self.failures -= 1
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._save(tensors, path, metadata=metadata)
+
+
+def zeros_then_ones(writer, path, gate, *, resting=("model/w",)):
+    """Save a weight of zeros, and make it one of ones as soon as that is allowed; gives what was told of the file."""
+    weight, sizes = torch.zeros(1000), []
+
+    def change():
+        writer.let_change()
+        weight.fill_(1)
+
+    writer.save(path, {"model/w": weight, "model/statistic": torch.zeros(1)}, {}, sizes.append, resting)
+    step = threading.Thread(target=change)
+    step.start()
+    assert gate.begun.wait(60)
+    if not resting:
+        step.join(60)  # it need not wait for the file
+    gate.open.set()
+    step.join(60)
+    assert weight.sum() == 1000
+    return sizes
+
+
+@pytest.mark.parametrize("resting", [["model/w"], []], ids=["resting", "copied"])
+def test_what_is_changed_while_a_file_is_being_written_is_not_changed_in_it(tmp_path, monkeypatch, resting):
+    path, writer = tmp_path / "a.safetensors", CheckpointWriter()
+    sizes = zeros_then_ones(writer, path, Gate(monkeypatch), resting=resting)
+    writer.wait()
+    assert read_checkpoint(path).tensors["model/w"].sum() == 0
+    assert sizes == [path.stat().st_size]
+
+
+def test_what_rests_is_copied_where_steps_are_too_short_to_write_in(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "LONGEST_WAIT", -1)
+    path, writer = tmp_path / "a.safetensors", CheckpointWriter()
+    zeros_then_ones(writer, path, Gate(monkeypatch))
+    writer.wait()
+    gate, weight = Gate(monkeypatch), torch.zeros(1000)
+    writer.save(path, {"model/w": weight}, {}, lambda size: None, ["model/w"])
+    assert gate.begun.wait(60)
+    writer.let_change()  # although the file waits
+    weight.fill_(1)
+    gate.open.set()
+    writer.wait()
+    assert read_checkpoint(path).tensors["model/w"].sum() == 0
+
+
+def test_a_disk_that_was_full_gets_what_rested_as_it_was(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "RETRY_SECONDS", 0.02)
+    said = []
+    path, writer = tmp_path / "a.safetensors", CheckpointWriter(on_failure=said.append)
+    sizes = zeros_then_ones(writer, path, Gate(monkeypatch, failures=3))
+    wait_for(lambda: sizes, "it was not tried again")
+    writer.wait()
+    assert read_checkpoint(path).tensors["model/w"].sum() == 0
+    assert len(said) == 1
+
+
+def test_a_disk_that_fails_when_all_was_handed_over_costs_that_checkpoint(tmp_path, monkeypatch):
+    def full(fd):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    said = []
+    path, writer = tmp_path / "a.safetensors", CheckpointWriter(on_failure=said.append)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        zeros_then_ones(writer, path, Gate(patch))
+        with pytest.raises(CheckpointError, match="No space left"):
+            writer.wait()
+    assert len(said) == 1
+    assert list(tmp_path.iterdir()) == []
+    writer.save(path, {"model/w": torch.ones(3)}, {}, lambda size: None, ["model/w"])
+    writer.wait()
+    assert torch.equal(read_checkpoint(path).tensors["model/w"], torch.ones(3))
+
+
+def test_weights_that_share_memory_or_lie_otherwise_are_written_too(tmp_path):
+    weight, path, writer = torch.arange(12.0).reshape(3, 4), tmp_path / "a.safetensors", CheckpointWriter()
+    tensors = {
+        "model/a": weight,
+        "model/b": weight,
+        "model/turned": weight.T,
+        "model/row": weight[1],
+        "model/none": weight[:0],
+    }
+    writer.save(path, tensors, {}, lambda size: None, list(tensors))
+    writer.wait()
+    back = read_checkpoint(path).tensors
+    assert all(torch.equal(back[name], tensor) for name, tensor in tensors.items())
 
 
 def test_a_full_disk_is_said_and_the_one_before_is_kept(tmp_path, monkeypatch):

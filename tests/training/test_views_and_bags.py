@@ -204,28 +204,6 @@ def test_images_of_a_large_bag_are_drawn_anew_without_repetition_and_in_their_or
     assert len(seen) == 20  # of 6 over 3
 
 
-def test_a_view_that_no_row_of_the_training_part_has_is_named(views, drawn):
-    cohort = views()
-    split = cohort.split(test=0.2, val=0.2, seed=0)
-    frame = cohort.frame.copy()
-    frame.iloc[split.rows["train"], frame.columns.get_loc("side")] = None
-    split = views(table=frame).split(test=0.2, val=0.2, seed=0)
-    with pytest.raises(JobFailed, match="No image 'side' of the training part can be read"):
-        mf.train(split, **TINY).wait()
-
-
-def test_bags_that_are_all_empty_in_the_training_part_are_refused(bags):
-    cohort = bags()
-    rows = cohort.split(test=0.2, val=0.2, seed=0).rows["train"]
-    frame = cohort.frame.copy()
-    for row in rows:
-        frame.at[row, "slices"] = []
-    with pytest.warns(UserWarning, match="rows have no image"):
-        split = bags(frame).split(test=0.2, val=0.2, seed=0)
-    with pytest.raises(JobFailed, match="No image of the training part can be read"):
-        mf.train(split, **TINY).wait()
-
-
 def test_settings_that_would_do_nothing_are_refused(views, bags, drawn):
     folder, frame = drawn
     one = mf.Cohort(frame.assign(film=[f"r{k}-0" for k in range(ROWS)]), target="ill", image="film", image_root=folder)

@@ -261,26 +261,27 @@ def test_every_template_runs_as_it_is(store, template):
 
 
 IN_A_KERNEL = """
-import time
+import sys
 import medfusion as mf
 wf = mf.load_workflow("study")
 wf.run()
-while True:
-    time.sleep(1)
+sys.stdin.read()
 """
 
 
-def test_after_a_kernel_was_killed_in_mid_run_the_training_goes_on_with_its_job(store):
+@pytest.mark.parametrize("end", ["killed", "shut down"])
+def test_after_a_kernel_has_ended_in_mid_run_the_training_goes_on_with_its_job(store, end):
     workflow(epochs=25).save()
-    kernel = subprocess.Popen([sys.executable, "-c", IN_A_KERNEL])
+    kernel = subprocess.Popen([sys.executable, "-c", IN_A_KERNEL], stdin=subprocess.PIPE)
     try:
         until = time.monotonic() + 90
         while not (jobs := store.jobs.list().items) or not store.checkpoints.list(jobs[0].job_id):
             assert time.monotonic() < until, "it did not train"
             time.sleep(0.02)
     finally:
-        kernel.kill()
-        kernel.wait()
+        if end == "killed":
+            kernel.kill()
+        kernel.communicate()
     (job,) = jobs
     run = mf.load_workflow("study").run().wait(120)
     assert run.status == "completed"

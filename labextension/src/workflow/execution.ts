@@ -81,6 +81,22 @@ export function isActive(
   return execution?.status === 'pending' || execution?.status === 'running';
 }
 
+/** An execution whose process is gone, as the store will have it. */
+export function interrupted(execution: IExecution): IExecution {
+  const status = 'interrupted' as const;
+  return isActive(execution)
+    ? {
+        ...execution,
+        status,
+        nodes: execution.nodes.map(run =>
+          run.status === 'pending' || run.status === 'running'
+            ? { ...run, status }
+            : run
+        )
+      }
+    : execution;
+}
+
 /** The job that a node's run waits for or left, by its id. */
 export function jobOf(run: INodeRun): string | null {
   const id = run.output?.job_id;

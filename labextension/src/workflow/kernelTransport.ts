@@ -1,6 +1,6 @@
 import { RefusedError } from '../refused';
 import { INodeType } from './catalogue';
-import { IExecution } from './execution';
+import { IExecution, interrupted } from './execution';
 import { IGraphJson } from './graph';
 import {
   IDifference,
@@ -18,15 +18,22 @@ import {
 /** What anywidget gives: a way to send messages to the kernel and to hear its own. */
 export interface IMessages {
   send(content: unknown): void;
-  on(event: 'msg:custom', listener: (content: unknown) => void): void;
-  off(event: 'msg:custom', listener: (content: unknown) => void): void;
+  on(event: MessageEvent, listener: (content: unknown) => void): void;
+  off(event: MessageEvent, listener: (content: unknown) => void): void;
 }
+
+/** `comm_live_update`, which not every front-end has: the way to the kernel was lost, or is there again. */
+type MessageEvent = 'msg:custom' | 'comm_live_update';
 
 /** How long a kernel may be silent before a person is told that a cell keeps it, in ms. */
 const PATIENCE = 4000;
 
 const BUSY =
   'The kernel does not answer: it is busy with a cell, or gone. What was asked is done when it is free.';
+
+const LOST =
+  'This editor has lost its kernel, which was restarted or is gone: what it ran is interrupted. Run the cell again, and Run ' +
+  'goes on from there. What was not saved is only here: Ctrl A and Ctrl C copy it, Ctrl V puts it into the new editor.';
 
 type Answer =
   | { readonly id: string; readonly answer: unknown }
@@ -46,6 +53,7 @@ interface INumbered {
 export class KernelTransport implements ITransport {
   constructor(private _messages: IMessages) {
     _messages.on('msg:custom', this._hear);
+    _messages.on('comm_live_update', this._doubt);
   }
 
   readonly versions: IVersions = {
@@ -79,16 +87,18 @@ export class KernelTransport implements ITransport {
     return this._ask('save', { ...graph, version });
   }
 
-  run(): Promise<IExecution> {
-    return this._ask('run');
+  async run(): Promise<IExecution> {
+    return (this._execution = await this._ask<IExecution>('run'));
   }
 
   stop(executionId: number): Promise<void> {
     return this._ask('stop', { execution_id: executionId });
   }
 
-  lastExecution(): Promise<IExecution | null> {
-    return this._ask('last_execution');
+  async lastExecution(): Promise<IExecution | null> {
+    return (this._execution = await this._ask<IExecution | null>(
+      'last_execution'
+    ));
   }
 
   executed(version: number): Promise<IGraphJson> {
@@ -101,6 +111,8 @@ export class KernelTransport implements ITransport {
 
   dispose(): void {
     this._messages.off('msg:custom', this._hear);
+    this._messages.off('comm_live_update', this._doubt);
+    window.clearTimeout(this._doubting);
     this._waiting.clear();
     this._listener = null;
   }
@@ -117,6 +129,7 @@ export class KernelTransport implements ITransport {
       );
       this._waiting.set(id, answer => {
         window.clearTimeout(timer);
+        window.clearTimeout(this._doubting);
         this._listener?.({ trouble: '' });
         if ('refused' in answer) {
           const { status, message } = answer.refused;
@@ -129,11 +142,33 @@ export class KernelTransport implements ITransport {
     });
   }
 
+  /** The way to the kernel has changed: ask for a sign of life, and without one take the kernel for gone. */
+  private _doubt = (): void => {
+    window.clearTimeout(this._doubting);
+    this._doubting = window.setTimeout(() => this._lose(), PATIENCE);
+    this.lastExecution().then(
+      execution => execution && this._listener?.({ execution }),
+      () => undefined
+    );
+  };
+
+  /** Nothing is left that could be waited for. Should the kernel answer after all, it is there again. */
+  private _lose(): void {
+    const refused = { status: 503, message: LOST };
+    [...this._waiting].forEach(([id, hear]) => hear({ id, refused }));
+    if (this._execution !== null) {
+      this._listener?.({ execution: interrupted(this._execution) });
+    }
+    this._listener?.({ trouble: LOST });
+  }
+
   private _hear = (content: unknown): void => {
     const message = content as Answer;
     if ('news' in message) {
       if ('graph' in message.news) {
         this._heard = message.news.graph.number;
+      } else if ('execution' in message.news) {
+        this._execution = message.news.execution;
       }
       this._listener?.(message.news);
     } else {
@@ -142,6 +177,9 @@ export class KernelTransport implements ITransport {
     }
   };
 
+  private _doubting = 0;
+  /** The newest execution, as far as it was told. */
+  private _execution: IExecution | null = null;
   private _listener: ((news: News) => void) | null = null;
   private _waiting = new Map<string, (answer: Answer) => void>();
   private _last = 0;

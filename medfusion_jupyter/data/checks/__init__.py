@@ -17,6 +17,7 @@ from medfusion_jupyter.data.checks.inspection import Inspection
 from medfusion_jupyter.data.checks.outcomes import check_outcomes
 from medfusion_jupyter.data.checks.patients import check_patients
 from medfusion_jupyter.data.checks.shortcuts import check_shortcuts
+from medfusion_jupyter.data.checks.training_part import check_training_part
 from medfusion_jupyter.data.errors import CohortError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ CHECKS: tuple[Callable[[Inspection], Iterable[Finding]], ...] = (
     check_outcomes,
     check_shortcuts,
     check_images,
+    check_training_part,
     check_counts,
     check_columns,
 )

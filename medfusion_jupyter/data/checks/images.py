@@ -13,6 +13,7 @@ from medfusion_jupyter.data.checks.inspection import Inspection
 from medfusion_jupyter.data.checks.pictures import Look, Pictures
 from medfusion_jupyter.data.checks.predictability import Predictability, bins_of
 from medfusion_jupyter.data.checks.shortcuts import by_acquisition, is_suspicious
+from medfusion_jupyter.data.errors import rows_in_words
 
 EMPTY = 0.99
 """An image with one grey value in this share of its pixels or more shows nothing."""
@@ -42,6 +43,7 @@ def check_images(inspection: Inspection) -> Iterator[Finding]:
     yield from _absent(inspection)
     yield from _unreadable(pictures)
     if pictures.readable:
+        yield from _kinds(pictures)
         yield from _empty(pictures)
         yield from _text(pictures)
         yield from _scale(pictures)
@@ -69,15 +71,44 @@ def _absent(inspection: Inspection) -> Iterator[Finding]:
 
 
 def _unreadable(pictures: Pictures) -> Iterator[Finding]:
-    bad = [int(row) for row, look in zip(pictures.rows, pictures.looks, strict=True) if look is None]
+    bad = pictures.unreadable
     if bad:
+        rows = [row for row, _ in bad]
         yield Finding(
             "warning",
             "images",
             "unreadable files",
-            f"{len(bad):,} of {len(pictures.rows):,} image files cannot be decoded ({_shown(bad)}).",
-            "Their rows would count as without image.",
-            "Copy those files anew from where they came; mf.read_image(path) says what is wrong with one.",
+            f"{len(bad):,} of {len(pictures.rows):,} image files cannot be decoded ({rows_in_words(rows)}). Of the first it is "
+            f"said: {bad[0][1]}",
+            "They would count as absent.",
+            "Mend those files; mf.read_image(path) says what is wrong with one.",
+        )
+
+
+def _kinds(pictures: Pictures) -> Iterator[Finding]:
+    """Files that cannot be learned from together."""
+    volumes = [row for row, look in pictures.readable if look.volume]
+    flat = [row for row, look in pictures.readable if not look.volume]
+    if volumes and flat:
+        fewer, rows = min((("volumes", volumes), ("flat images", flat)), key=lambda kind: len(kind[1]))
+        yield Finding(
+            "error",
+            "images",
+            "flat and volumes",
+            f"{len(rows):,} of {len(pictures.readable):,} images are {fewer} among the others ({rows_in_words(rows)}).",
+            "A model takes one of the two: files of the other kind would count as absent.",
+            "Keep one kind: save the slice that matters of a volume as an image, or leave the path of the others empty.",
+        )
+    channels = {look.header.channels: row for row, look in reversed(pictures.readable)}
+    if len(channels) > 1 and not set(channels) <= {1, 3}:
+        yield Finding(
+            "error",
+            "images",
+            "channels",
+            "They have different numbers of channels: "
+            f"{' and '.join(f'{count} (as row {row})' for count, row in sorted(channels.items()))}, from 0.",
+            "All must have the same number, only grey (1) and colours (3) go together: training would not begin.",
+            "Write arrays (H, W, C) with equal C, or leave the path of the others empty.",
         )
 
 
@@ -89,7 +120,7 @@ def _empty(pictures: Pictures) -> Iterator[Finding]:
             "images",
             "empty images",
             f"{len(empty):,} of {len(pictures.readable):,} images have one grey value in at least {EMPTY:.0%} of their pixels "
-            f"({_shown(empty)}).",
+            f"({rows_in_words(empty)}).",
             "There is nothing to see in them; the model learns their class from nothing.",
             "Look at those images; leave their image path empty where the export failed.",
         )
@@ -102,7 +133,7 @@ def _text(pictures: Pictures) -> Iterator[Finding]:
             "note",
             "images",
             "burned-in text",
-            f"{len(text):,} of {len(pictures.readable):,} images seem to have words burned in ({_shown(text)}).",
+            f"{len(text):,} of {len(pictures.readable):,} images seem to have words burned in ({rows_in_words(text)}).",
             "Words can name the patient, the ward or the diagnosis; a model reads them too. Wires and implants can look alike.",
             "Look at those images. Remove names before sharing anything, and mask words that only some patients have.",
         )
@@ -174,12 +205,3 @@ def _forms(inspection: Inspection, pictures: Pictures) -> Iterator[Finding]:
     if found:
         _, name, predicts = max(found, key=lambda one: one[0])
         yield by_acquisition(inspection, name, predicts)
-
-
-def _shown(rows: list[int]) -> str:
-    return (
-        ("row " if len(rows) == 1 else "rows ")
-        + ", ".join(map(str, rows[:5]))
-        + (", …" if len(rows) > 5 else "")
-        + ", from 0"
-    )

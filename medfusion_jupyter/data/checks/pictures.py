@@ -14,7 +14,15 @@ from PIL import Image
 
 from medfusion_jupyter.data.checks.burned_in_text import text_tiles
 from medfusion_jupyter.data.checks.perceptual_hash import THUMB, hash_of
-from medfusion_jupyter.data.image_files import UNREADABLE, Header, decode, header_of, is_volume
+from medfusion_jupyter.data.image_files import (
+    UNREADABLE,
+    Header,
+    decode,
+    header_of,
+    is_volume,
+    what_is_wrong,
+    without_names,
+)
 from medfusion_jupyter.data.volumes import middle_slice
 
 if TYPE_CHECKING:
@@ -29,10 +37,11 @@ SIDE = 512
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen in an image: its header, the share of its most frequent grey value, a thumbnail `(THUMB, THUMB)` and its
-    perceptual hash, and the number of places that look like text."""
+    """What was seen in an image: its header, whether it is a volume, the share of its most frequent grey value, a thumbnail
+    `(THUMB, THUMB)` and its perceptual hash, and the number of places that look like text."""
 
     header: Header
+    volume: bool
     one_grey: float
     thumb: NDArray[np.float32]
     hash: NDArray[np.float32]
@@ -41,17 +50,22 @@ class Look:
 
 @dataclass(frozen=True)
 class Pictures:
-    """The images that were looked into. rows: positions in the cohort, one for each file; looks: None where it cannot be read;
-    files: the number of files of the whole cohort."""
+    """The images that were looked into. rows: positions in the cohort, one for each file; looks: where one cannot be read what is
+    wrong with it; files: the number of files of the whole cohort."""
 
     rows: NDArray[np.int64]
-    looks: list[Look | None]
+    looks: list[Look | str]
     files: int
 
     @property
     def readable(self) -> list[tuple[int, Look]]:
         """Row and look of those that could be read."""
-        return [(int(row), look) for row, look in zip(self.rows, self.looks, strict=True) if look is not None]
+        return [(int(row), look) for row, look in zip(self.rows, self.looks, strict=True) if isinstance(look, Look)]
+
+    @property
+    def unreadable(self) -> list[tuple[int, str]]:
+        """Row of those that could not be read, and why."""
+        return [(int(row), look) for row, look in zip(self.rows, self.looks, strict=True) if isinstance(look, str)]
 
 
 def look_at(cohort: Cohort, most: int, seed: int) -> Pictures:
@@ -76,9 +90,10 @@ def look_at(cohort: Cohort, most: int, seed: int) -> Pictures:
     return Pictures(np.asarray([row_of[path] for path in chosen_files], dtype=np.int64), looks, len(files))
 
 
-def _look(path: Path) -> Look | None:
+def _look(path: Path) -> Look | str:
     try:
-        if is_volume(path):
+        volumetric = is_volume(path)
+        if volumetric:
             middle, volume = middle_slice(path)
             size = (middle.shape[0], middle.shape[1])
             header = Header(volume.kind, size, channels=1, deep=True, spacing=volume.spacing)
@@ -87,12 +102,13 @@ def _look(path: Path) -> Look | None:
             header = header_of(path)
             side = min(SIDE, max(header.size))
             stored = decode(path, size=side, channels=1, deep=header.deep)[0]
-    except UNREADABLE:
-        return None
+    except UNREADABLE as error:
+        return without_names(what_is_wrong(path, error), path)
     pixels = _stretched(stored)
     thumb = _thumb(pixels)
     return Look(
         header=header,
+        volume=volumetric,
         one_grey=float(np.bincount(pixels.ravel(), minlength=256).max() / pixels.size),
         thumb=thumb,
         hash=hash_of(thumb),

@@ -27,7 +27,7 @@ def read(path: Path) -> MedicalImage:
         from medfusion_jupyter.data.readers.dicom_series import read_series
 
         return read_series(path)
-    return image_of(path, open_file(path))
+    return image_of(path.name, open_file(path))
 
 
 def is_volume(path: Path) -> bool:
@@ -49,9 +49,7 @@ def plane(path: Path) -> Plane:
             "mf.read_image(path) reads all."
         )
     if "Rows" not in header or "Columns" not in header:
-        raise ImageError(
-            f"{path.name} is DICOM without an image (its modality is {header.get('Modality', 'not given')})."
-        )
+        raise without_image(path.name, header)
     coloured = _is_coloured(header)
     return Plane(
         size=(int(header.Rows), int(header.Columns)),
@@ -62,25 +60,26 @@ def plane(path: Path) -> Plane:
     )
 
 
-def open_file(path: Path, *, pixels: bool = True) -> FileDataset:
-    """The file's elements. Raises ImageError where it is not whole."""
+def open_file(path: Path, *, pixels: bool = True, name: str | None = None) -> FileDataset:
+    """The file's elements. name: what errors call it, by default its own. Raises ImageError where it is not whole."""
     import pydicom
 
+    name = name or path.name
     try:
         return pydicom.dcmread(path, stop_before_pixels=not pixels)
     except pydicom.errors.InvalidDicomError:
-        raise ImageError(f"{path.name} is not DICOM: it lacks the letters DICM after 128 bytes.") from None
+        raise ImageError(f"{name} is not DICOM: it lacks the letters DICM after 128 bytes.") from None
     except OSError as error:
         raise ImageError(
-            f"{path.name} cannot be read: {error.strerror or error}. Copy it anew from where it came."
+            f"{name} cannot be read: {error.strerror or error}. Copy it anew from where it came."
         ) from error
     except Exception as error:  # pydicom raises what its parsing met: KeyError, struct.error, AttributeError, …
-        raise ImageError(f"{path.name} is cut short or damaged ({error}). Copy it anew from where it came.") from error
+        raise ImageError(f"{name} is cut short or damaged ({error}). Copy it anew from where it came.") from error
 
 
-def image_of(path: Path, file: FileDataset) -> MedicalImage:
-    """The image of an opened file, with all its frames."""
-    raw = _stored(path, file)
+def image_of(name: str, file: FileDataset) -> MedicalImage:
+    """The image of an opened file, with all its frames. name: what errors call the file."""
+    raw = _stored(name, file)
     coloured = raw.ndim >= 3 and raw.shape[-1] == 3 and _is_coloured(file)
     if coloured:
         values = np.moveaxis(raw.astype(np.float32), -1, 0)
@@ -90,17 +89,29 @@ def image_of(path: Path, file: FileDataset) -> MedicalImage:
     return MedicalImage(values[None], _spatial(file, values[None]), None, unit_of(file), window, kind_of(file))
 
 
-def _stored(path: Path, file: FileDataset) -> NDArray[Any]:
+def is_of_image(file: FileDataset) -> bool:
+    """Whether the file says that it holds an image, whatever is left of it: a report or a presentation state holds none."""
+    from pydicom.uid import UID
+
+    return "Image Storage" in UID(str(file.file_meta.get("MediaStorageSOPClassUID", ""))).name
+
+
+def without_image(name: str, file: FileDataset) -> ImageError:
+    """What is wrong with a file that ends before its image, or has none."""
+    if is_of_image(file):
+        return ImageError(f"{name} is cut short: it ends before its image. Copy it anew from where it came.")
+    return ImageError(f"{name} is DICOM without an image (its modality is {file.get('Modality', 'not given')}).")
+
+
+def _stored(name: str, file: FileDataset) -> NDArray[Any]:
     """The stored values, decompressed; colours as red, green, blue."""
     import pydicom.pixels
 
     syntax = getattr(file.file_meta, "TransferSyntaxUID", None)
     if syntax is None:
-        raise ImageError(f"{path.name} does not say how its pixels are stored (transfer syntax). Export it anew.")
+        raise ImageError(f"{name} does not say how its pixels are stored (transfer syntax). Export it anew.")
     if "PixelData" not in file and "FloatPixelData" not in file:
-        raise ImageError(
-            f"{path.name} is DICOM without an image (its modality is {file.get('Modality', 'not given')})."
-        )
+        raise without_image(name, file)
     if syntax.is_compressed:
         try:
             there = pydicom.pixels.get_decoder(syntax).is_available
@@ -108,7 +119,7 @@ def _stored(path: Path, file: FileDataset) -> NDArray[Any]:
             there = False
         if not there:
             raise ImageError(
-                f"{path.name} is compressed as {syntax.name} ({syntax}), and no decoder for it is installed: {DECODERS}."
+                f"{name} is compressed as {syntax.name} ({syntax}), and no decoder for it is installed: {DECODERS}."
             )
     try:
         with warnings.catch_warnings():
@@ -119,7 +130,8 @@ def _stored(path: Path, file: FileDataset) -> NDArray[Any]:
         return values
     except Exception as error:  # a decoder raises what it met
         raise ImageError(
-            f"The pixels of {path.name} ({syntax.name}) are cut short or damaged: {error} Copy it anew from where it came."
+            f"The pixels of {name} ({syntax.name}) are cut short or damaged: {str(error).rstrip('.')}. Copy it anew from where "
+            "it came."
         ) from error
 
 

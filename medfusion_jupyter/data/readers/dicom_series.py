@@ -41,7 +41,7 @@ def read_series(folder: Path) -> MedicalImage:
     along = np.asarray([position @ normal for position in positions])
     order = np.argsort(along, kind="stable")
     gap = _gap(folder, along[order])
-    images = [dicom.image_of(folder / slices[k][0], slices[k][1]) for k in order]
+    images = [dicom.image_of(*slices[k]) for k in order]
     within = dicom.spacing_of(slices[0][1])
     if within is None:
         raise ImageError(f"The slices in {folder.name} do not say how far apart their pixels are (PixelSpacing).")
@@ -58,12 +58,16 @@ def read_series(folder: Path) -> MedicalImage:
 
 
 def _one_series(folder: Path) -> list[tuple[str, FileDataset]]:
+    """The slices, each with the name that errors call it by."""
     series: dict[str, list[tuple[str, FileDataset]]] = defaultdict(list)
     for path in sorted(folder.iterdir()):
         if path.is_file() and not path.name.startswith(".") and path.name.upper() != "DICOMDIR" and _is_dicom(path):
-            file = dicom.open_file(path)
+            name = f"{folder.name}/{path.name}"
+            file = dicom.open_file(path, name=name)
             if "Rows" in file:
-                series[str(file.get("SeriesInstanceUID", ""))].append((path.name, file))
+                series[str(file.get("SeriesInstanceUID", ""))].append((name, file))
+            elif dicom.is_of_image(file):
+                raise dicom.without_image(name, file)
     if not series:
         raise ImageError(f"There is no DICOM image in the folder {folder.name}.")
     if len(series) > 1:
@@ -79,8 +83,11 @@ def _one_series(folder: Path) -> list[tuple[str, FileDataset]]:
 
 
 def _is_dicom(path: Path) -> bool:
+    suffix = path.suffix.lower()
     with path.open("rb") as file:
-        return path.suffix.lower() in (".dcm", ".dicom", ".ima") or file.read(132)[128:] == b"DICM"
+        head = file.read(132)
+    # a copy that failed leaves a file of no bytes: a slice all the same
+    return suffix in (".dcm", ".dicom", ".ima") or head[128:] == b"DICM" or not (head or suffix)
 
 
 def _position(name: str, file: FileDataset) -> NDArray[np.float64]:
