@@ -435,11 +435,11 @@ class Cohort:
     def preprocess_images(self, *, window: str | tuple[float, float] | None = None, **settings: Any) -> Cohort:
         """The cohort with images that go through these steps before a model sees them; what is not named stays as it was.
 
-        crop: `foreground` (the box of what is not black), the share of each side to keep around the centre, or (left, top, right,
-        bottom) as shares of width and height. window: of CT, as of Cohort. clahe: limit of the contrast in each of 8 x 8 tiles,
-        1 to 40; True is 2. resize: `stretch`, or `pad` with black, which keeps the proportions. normalise: by the mean and
-        standard deviation of the training part (`training`), of each image (`image`), of ImageNet (`imagenet`), or (mean,
-        standard deviation) as shares of the full range.
+        crop: `foreground` (the box of what is not as dark as its darkest, which is black or air), the share of each side to keep
+        around the centre, or (left, top, right, bottom) as shares of width and height. window: of CT, as of Cohort. clahe: limit
+        of the contrast in each of 8 x 8 tiles, 1 to 40; True is 2. resize: `stretch`, or `pad` with black, which keeps the
+        proportions. normalise: by the mean and standard deviation of the training part (`training`), of each image (`image`), of
+        ImageNet (`imagenet`), or (mean, standard deviation) as shares of the full range.
 
         A model keeps the steps for what it predicts, masks and boxes are cropped and resized as their images are. Of volumes the
         crop (to the foreground or a share), the window and normalise are possible. Raises CohortError for what is not allowed

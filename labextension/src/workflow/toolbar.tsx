@@ -3,7 +3,9 @@ import * as React from 'react';
 
 import { useEditor, useModel, useWords } from './context';
 import { endedNodes, isActive } from './execution';
+import { FIT } from './flowNodes';
 import { Icon, IconName } from './icons';
+import { stepFocus } from './stepFocus';
 
 interface IToolbarProps {
   palette: boolean;
@@ -94,9 +96,7 @@ export function Toolbar(props: IToolbarProps): React.JSX.Element {
         disabled={empty}
         onClick={() => {
           model.arrange();
-          window.setTimeout(
-            () => void flow.fitView({ padding: 0.15, maxZoom: 1 })
-          );
+          window.setTimeout(() => void flow.fitView(FIT));
         }}
       />
       <Templates />
@@ -176,6 +176,7 @@ function Templates(): React.JSX.Element | null {
   const trans = useWords();
   const templates = useEditor(state => state.templates);
   const [open, setOpen] = React.useState(false);
+  const box = React.useRef<HTMLDivElement>(null);
   if (templates.length === 0) {
     return null;
   }
@@ -187,6 +188,16 @@ function Templates(): React.JSX.Element | null {
           setOpen(false);
         }
       }}
+      onKeyDown={event => {
+        if (event.key === 'Escape' && open) {
+          event.stopPropagation();
+          setOpen(false);
+          box.current?.querySelector('button')?.focus();
+        } else {
+          stepFocus(event, open ? box.current : null);
+        }
+      }}
+      ref={box}
     >
       <Tool
         icon="template"
