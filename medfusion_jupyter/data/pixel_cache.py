@@ -32,7 +32,7 @@ from medfusion_jupyter.data.stored_arrays import alone, read_array, write_array
 from medfusion_jupyter.data.volumes import decode_volume
 from medfusion_jupyter.settings.preprocessing import ImagePreprocessing
 
-FORMAT = 5
+FORMAT = 6
 STATISTICS_FROM = 2000
 """Mean and standard deviation are taken from so many images at most; their error is then far below a percent."""
 DECODED_BYTES = 32 * 2**20
