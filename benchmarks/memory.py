@@ -29,6 +29,7 @@ def held(what):
 """
 COHORT = f"import medfusion as mf\ncohort = mf.synthetic_cohort({IMAGES}, image_size={SIDE})\n"
 MEDFUSION = f"""
+import alembic.command, ipywidgets, torchvision  # what training loads
 import medfusion_jupyter.training
 before = held("VmRSS")
 mf.train(

@@ -54,6 +54,33 @@ def drag(page, element, steps=90):
     page.mouse.up()
 
 
+def zoom(page):
+    """Turn the wheel over the canvas, in and out again."""
+    page.mouse.move(700, 500)
+    for step in range(60):
+        page.mouse.wheel(0, -40 if step < 30 else 40)
+
+
+def connect(page, edges=10):
+    """Draw edges between studies side by side, each in place of the one that the input had."""
+    sources, targets = (
+        page.locator(f"[data-port='split'] .react-flow__handle.{side}") for side in ("source", "target")
+    )
+    for k in range(edges):
+        ends = [one.bounding_box() for one in (sources.nth(k), targets.nth(k + 1))]
+        (x, y), (to_x, to_y) = ((end["x"] + end["width"] / 2, end["y"] + end["height"] / 2) for end in ends)
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(to_x, to_y, steps=10)
+        page.mouse.up()
+
+
+def undo(page, times=10):
+    """Take back what was done last, and do it again."""
+    for keys in ["Control+z"] * times + ["Control+Shift+z"] * times:
+        page.keyboard.press(keys)
+
+
 if __name__ == "__main__":
     folder = Path(tempfile.mkdtemp())
     lab = Lab(folder)
@@ -85,6 +112,11 @@ if __name__ == "__main__":
             port = page.locator(".react-flow__handle.source").nth(90)
             measured(page, "draw an edge", lambda: drag(page, port))
             page.keyboard.press("Escape")
+            measured(page, "connect", lambda: connect(page))
+            measured(page, "undo and redo", lambda: undo(page))
+            measured(page, "zoom", lambda: zoom(page))
+            page.keyboard.press("f")
+            page.wait_for_timeout(500)
             page.locator(".mf-flow-node").nth(40).click()
             field = page.locator(".mf-flow-inspector [data-setting] input").first
             measured(page, "type a setting", lambda: field.press_sequentially("1234567890" * 3, delay=20))

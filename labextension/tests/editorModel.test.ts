@@ -273,7 +273,7 @@ test('nodes that were changed since their run say so until they are run again', 
   assert.deepEqual([...model.state.changed], ['synthetic', 'split']);
   model.undo();
   assert.deepEqual([...model.state.changed], []);
-  model.move(new Map([['synthetic', { x: 8, y: 8 }]]));
+  model.move(new Map([['synthetic', { x: 8, y: 8 }]]), 'mouse');
   assert.deepEqual([...model.state.changed], []);
 
   model.changeSetting('synthetic', 'n', 500);

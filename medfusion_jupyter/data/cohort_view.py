@@ -63,6 +63,8 @@ def html_of(cohort: Cohort) -> str:
         for what, steps in (("Images", cohort.image_preprocessing), ("Table", cohort.table_preprocessing))
         if steps.to_json()
     ]
+    if cohort.window is not None:
+        notes.append(f"CT is seen from {cohort.window[0]:,g} (black) to {cohort.window[1]:,g} HU (white).")
     if cohort.patient is not None and cohort.num_patients < len(cohort):
         most = int(np.bincount(cohort.patient_codes).max())
         notes.append(f"Patients have up to {most} rows: a split keeps each on one side.")

@@ -26,7 +26,7 @@ LUMA = np.asarray([0.299, 0.587, 0.114], dtype=np.float32)
 """Shares of red, green and blue in grey (ITU-R BT.601), as Pillow takes them."""
 
 BLACK = 0.05
-"""What is at most so bright, of 0 to 1, is background."""
+"""What is brighter than the darkest by at most so much, of 0 to 1, is background: air is not black in a window for lungs."""
 FEW = 0.01
 """A row, column or slice with at most this share of bright pixels is background."""
 TILES = 8
@@ -65,7 +65,8 @@ def crop_of(planes: Planes, crop: str | float | Box | None) -> tuple[slice, ...]
     if crop is None:
         return tuple(slice(0, side) for side in sides)
     if crop == "foreground":
-        bright = planes.max(axis=0) > BLACK
+        brightest = planes.max(axis=0)
+        bright = brightest > brightest.min() + BLACK
         return tuple(_bright_part(bright, axis) for axis in range(bright.ndim))
     if isinstance(crop, tuple):
         left, top, right, bottom = crop

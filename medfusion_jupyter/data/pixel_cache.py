@@ -32,7 +32,7 @@ from medfusion_jupyter.data.stored_arrays import alone, read_array, write_array
 from medfusion_jupyter.data.volumes import decode_volume
 from medfusion_jupyter.settings.preprocessing import ImagePreprocessing
 
-FORMAT = 5
+FORMAT = 6
 STATISTICS_FROM = 2000
 """Mean and standard deviation are taken from so many images at most; their error is then far below a percent."""
 DECODED_BYTES = 32 * 2**20
@@ -53,14 +53,14 @@ class PixelCache:
 
     pixels: `(S, C, size, size)` uint8 or uint16, `(S, C, D, H, W)` uint16 for volumes; slots: of the shape of the paths that were
     asked for, for each its index in `pixels`, -1 where there is no readable image. key: tells these pixels from others.
-    checksums: `(S,)`, of each image; why: what is wrong with the first file that cannot be decoded, without its name.
+    checksums: `(S,)`, of each image; unreadable: how many files cannot be decoded, in which rows and why, in words without names.
     """
 
     pixels: NDArray[np.uint8] | NDArray[np.uint16]
     slots: NDArray[np.int64]
     key: str
     checksums: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
-    why: str = ""
+    unreadable: str = ""
 
     @classmethod
     def open(
@@ -116,18 +116,18 @@ class PixelCache:
         slot_of: dict[File | None, int] = {file: slot for slot, file in enumerate(files)}
         slot_of |= {None: -1} | {files[slot]: -1 for slot in unreadable}
         slots = np.asarray([slot_of[file] for file in places], dtype=np.int64).reshape(asked.shape)
-        why = about["why"][0] if unreadable else ""
+        said = ""
         if unreadable:
             lost = (slots < 0) & (asked != np.asarray(None))
             rows = np.unique(np.nonzero(lost)[1 if asked.ndim > 1 else 0]).tolist()
-            warnings.warn(
+            said = (
                 f"{len(unreadable)} of {len(files)} {'mask' if how.masks else 'image'} files cannot be decoded and count as "
-                f"absent ({rows_in_words(rows)}). Of the first it is said: {why}",
-                stacklevel=2,
+                f"absent ({rows_in_words(rows)}). Of the first it is said: {about['why'][0]}"
             )
+            warnings.warn(said, stacklevel=2)
         if about["spacings"] and spacing is None:
             _warn_of_mixed_spacing(about["spacings"])
-        return cls(pixels, slots, key, np.asarray(about["checksums"], dtype=np.uint32), why)
+        return cls(pixels, slots, key, np.asarray(about["checksums"], dtype=np.uint32), said)
 
     @property
     def channels(self) -> int:

@@ -61,7 +61,8 @@ def cox_efron_loss(log_hazard: Tensor, time: Tensor, event: Tensor) -> Tensor:
     tied = torch.zeros(n, device=eta.device).index_add(0, last, hazard)
     log_tied = (tied.clamp_min(torch.finfo(eta.dtype).tiny).log() + shift)[last]
     # the l-th of d tied events counts l/d of their hazards as gone already
-    before = event.float().cumsum(0) - event.float()
+    # of whole numbers: a sum of floats on the way has no deterministic form on a GPU
+    before = (event.long().cumsum(0) - event.long()).float()
     begins = torch.searchsorted(-time, -time)
     rank = before - before[begins]
     share = (rank / count[last].clamp_min(1)).masked_fill(~event, 0.0)
@@ -209,11 +210,18 @@ class DiscreteHazard(SurvivalHead):
         return losses.sum() / len(losses)
 
     def predict(self, outputs: Tensor) -> Tensor:
-        return functional.logsigmoid(-outputs.float()).cumsum(dim=1).exp()
+        return self._log_survival(outputs).exp()
+
+    def _log_survival(self, outputs: Tensor) -> Tensor:
+        """`(B, K) -> (B, K)`: at the end of each interval, the sum over those up to it."""
+        lived = functional.logsigmoid(-outputs.float())
+        up_to = torch.ones(lived.shape[1], lived.shape[1], device=lived.device).tril()
+        # not cumsum, which has no deterministic form for floats on a GPU
+        return (lived.unsqueeze(1) * up_to).sum(dim=2)
 
     def survival(self, outputs: Tensor, times: Tensor) -> Tensor:
         """Within an interval the hazard stays the same."""
-        log_survival = functional.logsigmoid(-outputs.float()).cumsum(dim=1)
+        log_survival = self._log_survival(outputs)
         log_survival = torch.cat([torch.zeros_like(log_survival[:, :1]), log_survival], dim=1)
         times = times.to(self.edges)
         after = torch.searchsorted(self.edges, times).clamp(1, len(self.edges) - 1)

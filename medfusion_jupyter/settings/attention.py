@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, Field
 
 
 class AttentionSettings(BaseModel):
     """The supervision of attention by what somebody marked in the images."""
+
+    heading: ClassVar[str] = "Loss and regularisation"
 
     attention_supervision: Annotated[
         float,

@@ -13,7 +13,13 @@ class ComputationSettings(BaseModel):
     heading: ClassVar[str] = "Computation"
 
     batch_size: Annotated[
-        int, Field(ge=2, le=65_536, description="rows a batch, 2 or more", json_schema_extra={"unit": "rows"})
+        int,
+        Field(
+            ge=2,
+            le=65_536,
+            description="rows a batch, 2 or more",
+            json_schema_extra={"unit": "rows", "usual": True},
+        ),
     ] = 32
     on_out_of_memory: Annotated[
         Literal["fail", "smaller_batch"],

@@ -15,7 +15,13 @@ class LimitSettings(BaseModel):
     heading: ClassVar[str] = "Length and validation"
 
     epochs: Annotated[
-        int, Field(ge=1, le=100_000, description="passes over the training part", json_schema_extra={"unit": "epochs"})
+        int,
+        Field(
+            ge=1,
+            le=100_000,
+            description="passes over the training part",
+            json_schema_extra={"unit": "epochs", "usual": True},
+        ),
     ] = 20
     watch: Annotated[
         str,

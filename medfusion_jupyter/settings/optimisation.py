@@ -18,7 +18,10 @@ class OptimisationSettings(BaseModel):
         Literal["adamw", "adam", "sgd", "nadam", "radam", "adafactor"],
         Field(description="optimiser of torch.optim; fused where torch has it so"),
     ] = "adamw"
-    lr: Annotated[float, Field(gt=0, le=10, description="peak learning rate, above 0 and at most 10")] = 3e-4
+    lr: Annotated[
+        float,
+        Field(gt=0, le=10, description="peak learning rate, above 0 and at most 10", json_schema_extra={"usual": True}),
+    ] = 3e-4
     encoder_lr: Annotated[
         float | None,
         Field(

@@ -49,7 +49,7 @@ class PreprocessingSettings(BaseModel):
 
 
 class ImagePreprocessing(PreprocessingSettings):
-    """What becomes of an image as it is measured, in this order: crop, window (which the cohort has), CLAHE, resize, normalise.
+    """What becomes of an image as it is measured, in this order: window (which the cohort has), crop, CLAHE, resize, normalise.
 
     CLAHE: contrast limited adaptive histogram equalisation (Zuiderveld, Graphics Gems IV, 1994), in 8 x 8 tiles.
     """
@@ -57,8 +57,9 @@ class ImagePreprocessing(PreprocessingSettings):
     crop: Annotated[
         Literal["foreground"] | Annotated[float, Field(gt=0, le=1)] | tuple[Share, Share, Share, Share] | None,
         Field(
-            description="what is kept of an image: foreground (the box of what is not black), the share of each side around the "
-            "centre, such as 0.8, or [left, top, right, bottom] as shares of the width and height; None keeps all",
+            description="what is kept of an image: foreground (the box of what is not as dark as its darkest, which is black or "
+            "air), the share of each side around the centre, such as 0.8, or [left, top, right, bottom] as shares of the width "
+            "and height; None keeps all",
             json_schema_extra={"unit": "share of the side"},
         ),
     ] = None

@@ -71,9 +71,22 @@ class TrainingSettings(
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     name: Annotated[
-        str | None, Field(min_length=1, max_length=200, description="the job's name, and that of its model")
+        str | None,
+        Field(
+            min_length=1,
+            max_length=200,
+            description="the job's name, and that of its model",
+            json_schema_extra={"group": "Name and description"},
+        ),
     ] = None
-    description: Annotated[str, Field(max_length=10_000, description="free text kept with the job")] = ""
+    description: Annotated[
+        str,
+        Field(
+            max_length=10_000,
+            description="free text kept with the job",
+            json_schema_extra={"group": "Name and description"},
+        ),
+    ] = ""
     image_encoder: Annotated[str | None, Field(description="registered image encoder; None leaves the images out")] = (
         "resnet18"
     )

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from medfusion_jupyter.store import events
 from medfusion_jupyter.store.errors import BadValue, IllegalTransition, InUse
 from medfusion_jupyter.store.job_moves import add_job, count, find_job, folds_of
-from medfusion_jupyter.store.job_record import Job
+from medfusion_jupyter.store.job_record import Job, public_id
 from medfusion_jupyter.store.job_runs import JobRuns, keep_latest
 from medfusion_jupyter.store.location import home
 from medfusion_jupyter.store.status import ACTIVE, ASKABLE, FINISHED, JobStatus
@@ -74,6 +74,15 @@ def add_folds(session: Session, whole: JobRow, plans: Sequence[FoldPlan]) -> Non
             workflow_execution_id=whole.workflow_execution_id,
             fold=number,
             created_by=whole.created_by,
+        )
+
+
+def refuse_change_of_fold(row: JobRow) -> None:
+    """Raise BadValue where a job is a fold of a cross-validation: its settings are those of all of them."""
+    if row.fold is not None and row.parent_job_id is not None:
+        raise BadValue(
+            f"{row.job_id} is fold {row.fold} of the cross-validation {public_id(row.parent_job_id)}: its folds are compared, so "
+            "they are trained with the same settings. A fork of it can have others."
         )
 
 

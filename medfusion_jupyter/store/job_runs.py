@@ -205,6 +205,11 @@ class JobRuns:
             forgotten = delete(CheckpointRow).where(CheckpointRow.job_id == job.id, later)
             return list(session.scalars(forgotten.returning(CheckpointRow.checkpoint_path)))
 
+    def take_commands(self, job_id: str, *, run_token: str) -> list[Command]:
+        """Those that no run has taken, of a job whose run has ended: they came too late for it."""
+        with self._store.writing() as session:
+            return self.take_commands_in(session, owned_job(session, job_id, run_token).id, run_token)
+
     def take_commands_in(self, session: Session, pk: int, run_token: str) -> list[Command]:
         """The commands that wait for this run, oldest first, within a transaction; they are taken by it."""
         rows = session.scalars(

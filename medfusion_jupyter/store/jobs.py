@@ -12,7 +12,13 @@ from sqlalchemy.orm import Session
 
 from medfusion_jupyter.store import events
 from medfusion_jupyter.store.errors import BadValue, Conflict, IllegalTransition, InUse
-from medfusion_jupyter.store.job_folds import FoldPlan, add_folds, delete_with_folds, folds_to_ask
+from medfusion_jupyter.store.job_folds import (
+    FoldPlan,
+    add_folds,
+    delete_with_folds,
+    folds_to_ask,
+    refuse_change_of_fold,
+)
 from medfusion_jupyter.store.job_forks import JobForks
 from medfusion_jupyter.store.job_list import counts_of_jobs, jobs_at_work, page_of_jobs
 from medfusion_jupyter.store.job_moves import add_job, count, find_job, move, set_epochs
@@ -211,7 +217,7 @@ class Jobs(JobForks):
         It obeys when the step of the optimiser under way is done.
 
         A pending job that no run has taken is stopped here. What is asked of a cross-validation is asked of those of its folds
-        whose status allows it; their settings cannot be changed. Raises IllegalTransition where the job's status does not
+        whose status allows it; the settings of folds cannot be changed. Raises IllegalTransition where the job's status does not
         allow it, NotYours for another person's job, and BadValue for an unknown command.
         """
         by = by or current_person()
@@ -223,6 +229,8 @@ class Jobs(JobForks):
         with self._store.writing() as session:
             row = find_job(session, job_id, lock=True)
             self._store.refuse_stranger(row.created_by, by, row.job_id)
+            if command == "set":
+                refuse_change_of_fold(row)
             if JobStatus(row.status) not in ASKABLE[command]:
                 allowed = sorted(ASKABLE[command])
                 raise IllegalTransition(row.job_id, current=row.status, wanted=command, allowed=allowed)
@@ -240,6 +248,7 @@ class Jobs(JobForks):
         with self._store.writing() as session:
             row = find_job(session, job_id, lock=True)
             self._store.refuse_stranger(row.created_by, by, row.job_id)
+            refuse_change_of_fold(row)
             if JobStatus(row.status) not in FINISHED or row.num_folds is not None:
                 raise IllegalTransition(row.job_id, current=row.status, wanted="extend", allowed=sorted(FINISHED))
             set_epochs(row, _valid_epochs(epochs))

@@ -25,6 +25,7 @@ class Control:
         self._ending: type[Exception] | None = None
         self._changes: dict[str, Any] = {}
         self._checkpoint = False
+        self._unheard: list[tuple[str, dict[str, Any]]] = []
 
     def deliver(self, command: str, arguments: Mapping[str, Any] | None = None) -> None:
         """Take a command (`pause`, `resume`, `stop`, `checkpoint`, or `set` with settings) from any thread."""
@@ -43,6 +44,7 @@ class Control:
                 raise ValueError(
                     f"A run knows no command {command!r}; it knows pause, resume, stop, checkpoint and set."
                 )
+            self._unheard.append((command, dict(arguments or {})))
             self._tell()
 
     def abandon(self) -> None:
@@ -61,6 +63,7 @@ class Control:
         with self._changed:
             # cleared first: what is delivered from here on raises it again
             self.attention = False
+            self._hear()
             self.raise_if_ending()
             if not self._paused:
                 return
@@ -68,6 +71,7 @@ class Control:
         with self._changed:
             while self._paused and self._ending is None:
                 self._wait_for_word()
+            self._hear()
             self.attention = self._paused or self._ending is not None
         self.raise_if_ending()
         on_resume()
@@ -76,6 +80,7 @@ class Control:
         """The settings that were changed since the last call."""
         with self._changed:
             changes, self._changes = self._changes, {}
+            self._unheard = [asked for asked in self._unheard if asked[0] != "set"]
             return changes
 
     def take_checkpoint(self) -> bool:
@@ -83,6 +88,15 @@ class Control:
         with self._changed:
             wanted, self._checkpoint = self._checkpoint, False
             return wanted
+
+    def unheard(self) -> list[tuple[str, dict[str, Any]]]:
+        """What was asked for when the run had looked for the last time, in order, with its arguments."""
+        with self._changed:
+            return list(self._unheard)
+
+    def _hear(self) -> None:
+        # settings are taken over later, where the run goes on
+        self._unheard = [asked for asked in self._unheard if asked[0] == "set"]
 
     def _wait_for_word(self) -> None:
         self._changed.wait()

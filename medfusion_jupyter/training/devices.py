@@ -46,11 +46,11 @@ def choose_kind(wanted: str, devices: int) -> str:
 
 
 def autocast(device: str, precision: str) -> AbstractContextManager[Any]:
-    """Autocast to bfloat16 or float16 where asked for, or to bfloat16 by `auto` on a GPU that computes in it."""
+    """Autocast to bfloat16 or float16 where asked for, or to bfloat16 by `auto` on a GPU that does not only imitate it."""
     kind = device.split(":")[0]
     if precision == "fp16":
         return torch.autocast(kind, dtype=torch.float16)
-    wanted = precision == "bf16" or (precision == "auto" and kind == "cuda" and torch.cuda.is_bf16_supported())
+    wanted = precision == "bf16" or (precision == "auto" and kind == "cuda" and torch.cuda.is_bf16_supported(False))
     return torch.autocast(kind, dtype=torch.bfloat16) if wanted else nullcontext()
 
 
@@ -63,7 +63,8 @@ def gradient_scaler(device: str, precision: str) -> torch.amp.GradScaler | None:
 def computing(device: str, *, precision: str, deterministic: bool) -> Iterator[None]:
     """torch's switches of float32 precision and determinism, which are of the whole process, as long as a run goes on.
 
-    Raises ConfigError for tf32 on a CPU.
+    `device` is this thread's current one meanwhile: the one whose generator dropout draws from, and a checkpoint holds. Raises
+    ConfigError for tf32 on a CPU.
     """
     if precision == "tf32" and not device.startswith("cuda"):
         raise ConfigError("precision='tf32' is of GPUs; this run computes on the CPU. Use 'fp32' or 'auto'.")
@@ -72,16 +73,18 @@ def computing(device: str, *, precision: str, deterministic: bool) -> Iterator[N
     was_deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     benchmark = torch.backends.cudnn.benchmark
+    if device.startswith("cuda"):
+        # read once, at the first product on a GPU: a later run of this process may have to be deterministic
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
         if precision in ("fp32", "tf32"):
             torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
             torch.backends.cudnn.allow_tf32 = precision == "tf32"
         if deterministic:
-            # cuBLAS reads it when it is first used
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True)
             torch.backends.cudnn.benchmark = False
-        yield
+        with torch.cuda.device(device) if torch.cuda.is_available() and device.startswith("cuda") else nullcontext():
+            yield
     finally:
         torch.set_float32_matmul_precision(matmul)
         torch.backends.cudnn.allow_tf32 = convolutions

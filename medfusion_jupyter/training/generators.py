@@ -33,7 +33,7 @@ def generator_tensors() -> dict[str, Tensor]:
         "numpy_gauss": torch.tensor(mersenne["gauss"], dtype=torch.float64),
         "torch": torch.get_rng_state(),
     }
-    if torch.cuda.is_available():
+    if _gpu_in_use():  # to ask a GPU that nobody uses would take memory of it
         tensors["cuda"] = torch.cuda.get_rng_state()
     return tensors
 
@@ -49,14 +49,14 @@ def load_generator_tensors(tensors: Mapping[str, Tensor]) -> None:
         np.random.set_state(("MT19937", np.asarray(keys, dtype=np.uint32), position, has_gauss, cached))
     if "torch" in tensors:
         torch.set_rng_state(tensors["torch"])
-    if "cuda" in tensors and torch.cuda.is_available():
+    if "cuda" in tensors and _gpu_in_use():
         torch.cuda.set_rng_state(tensors["cuda"])
 
 
 def generators_as_they_are() -> Callable[[], None]:
     """What puts the generators back to where they are now; in a few microseconds, within this process."""
     python, of_numpy, of_torch = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    of_gpu = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+    of_gpu = torch.cuda.get_rng_state() if _gpu_in_use() else None
 
     def put_back() -> None:
         random.setstate(python)
@@ -64,6 +64,8 @@ def generators_as_they_are() -> Callable[[], None]:
         torch.set_rng_state(of_torch)
         if of_gpu is not None:
             torch.cuda.set_rng_state(of_gpu)
+        elif _gpu_in_use():  # meanwhile: as torch.manual_seed would have left it
+            torch.cuda.manual_seed_all(torch.initial_seed())
 
     return put_back
 
@@ -76,3 +78,7 @@ def generators_kept() -> Iterator[None]:
         yield
     finally:
         put_back()
+
+
+def _gpu_in_use() -> bool:
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]

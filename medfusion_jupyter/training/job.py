@@ -20,6 +20,7 @@ from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.fitting import fitted
 from medfusion_jupyter.training.forking import plan_fork, store_fork
 from medfusion_jupyter.training.model import Model
+from medfusion_jupyter.training.run import instead_of_change
 from medfusion_jupyter.training.starting import (
     RUNS,
     JobFailed,
@@ -133,7 +134,7 @@ class Job:
                 current=status,
                 wanted="set",
                 allowed=sorted(ASKABLE["set"]),
-                instead=self._instead_of(changes),
+                instead=instead_of_change(self.job_id, changes),
             )
         self._request("set", live_changes(self.record.training_config, changes))
 
@@ -234,11 +235,6 @@ class Job:
         if best is None:
             raise CheckpointError(f"{self.job_id} has no model yet: no epoch has finished. It is {job.status}.")
         return Model.from_checkpoint(Path(best.checkpoint_path), name=job.name)
-
-    def _instead_of(self, changes: dict[str, Any]) -> str:
-        if changes.keys() == {"epochs"}:
-            return f"mf.resume({self.job_id!r}, epochs={changes['epochs']}) goes on with it for more epochs."
-        return f"mf.load_job({self.job_id!r}).fork({', '.join(f'{k}={v!r}' for k, v in changes.items())}) begins a new one."
 
     def _request(self, command: str, arguments: dict[str, Any] | None = None) -> None:
         self._store.jobs.request(self.job_id, command, arguments)

@@ -340,11 +340,13 @@ class Loop:
         if self.state.batch:  # after an epoch there is one
             # a pause may last, its process may not, and the device may have no room later: nothing is lost
             self.notify("checkpoint_wanted")
+        self._batches = iter(())  # the last one would stay on the device
         self.parking.leave()
         self.notify("paused")
 
     def _go_on(self) -> None:
         self.parking.come_back()
+        self._lay_out_batches()
         self.notify("resumed")
 
     def _change(self, changes: dict[str, Any]) -> None:

@@ -263,7 +263,7 @@ def _fit(split: Split, config: TrainingConfig, modalities: tuple[str, ...], pixe
                 raise ConfigError(
                     f"No image{'' if view == 'image' else f' {view!r}'} of the training part can be read; a model of it cannot "
                     "be trained. Mend the files, make the cohort without that column, or set image_encoder=None. "
-                    f"({pixels.why})"
+                    f"({pixels.unreadable})"
                 )
         known = mean_and_std_of(split.cohort.image_preprocessing, pixels.channels)
         mean_and_std = known if known is not None else [each.tolist() for each in pixels.statistics(slots)]

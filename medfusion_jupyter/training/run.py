@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from medfusion_jupyter.data import Cohort, Split
+from medfusion_jupyter.data.errors import rows_in_words
 from medfusion_jupyter.store import JobStatus, RunReplaced, Store, StoreError, home
 from medfusion_jupyter.store.insistent import insist, insistent
 from medfusion_jupyter.training.assembly import build_loop, build_state, callbacks_of
@@ -31,6 +32,7 @@ from medfusion_jupyter.training.generators import seed_all
 from medfusion_jupyter.training.model import Model
 from medfusion_jupyter.training.preparation import Prepared, prepare
 from medfusion_jupyter.training.recorder import Recorder
+from medfusion_jupyter.training.same_images import changed_rows
 from medfusion_jupyter.training.state import LoopState
 from medfusion_jupyter.training.turns import turns
 from medfusion_jupyter.training.validation import outputs_of
@@ -132,6 +134,7 @@ class Run:
             cache_dir=home() / "cache" / "pixels",
             spec=None if checkpoint is None else input_of(checkpoint, config),
         )
+        self._tell_of_images(prepared, begins=checkpoint is None)
         self.control.raise_if_ending()
         state = build_state(prepared, config, device, restored=checkpoint is not None)
         recorder = Recorder(self.store, self._pk, self.job_id, self._token, device, config.devices)
@@ -192,6 +195,30 @@ class Run:
         description["config"] = self.config.model_dump(mode="json")
         self._jobs.note_event(self.job_id, "out_of_memory", {**smaller, "error": said}, run_token=self._token)
         return smaller
+
+    def _tell_of_images(self, prepared: Prepared, *, begins: bool) -> None:
+        """Events of the job for images that cannot be read, and for those that are others than it was started with."""
+        images = prepared.train.pixel_cache
+        if images is None:
+            return
+        if images.unreadable and begins:
+            self._jobs.note_event(self.job_id, "images_unreadable", {"error": images.unreadable}, run_token=self._token)
+        changed = changed_rows(self._folders(), images)
+        if changed:
+            said = (
+                f"{len(changed)} of {len(prepared.targets)} rows have other images than the run was "
+                f"started with ({rows_in_words(changed)})."
+            )
+            log.warning("%s: %s It goes on with them as they are now.", self.job_id, said)
+            self._jobs.note_event(self.job_id, "images_changed", {"error": said}, run_token=self._token)
+
+    def _folders(self) -> list[Path]:
+        """Of the job, then of the fork's parent or the whole cross-validation, and so on."""
+        folders, job_id = [self.folder], self._jobs.get(self.job_id).parent_job_id
+        while job_id is not None:
+            folders.append(home() / "jobs" / job_id)
+            job_id = self._jobs.get(job_id).parent_job_id
+        return folders
 
     def _last_good_checkpoint(self) -> Checkpoint | None:
         """The newest checkpoint that can be read; a damaged one is passed over, with a warning and an event of the job."""
@@ -287,10 +314,27 @@ class Run:
         self.store.writer.wake()
         try:
             insist(write, patience)
+            self._answer_late_commands(status)
         except RunReplaced:
             return
         except StoreError as refused:
             log.error("%s ended as %s, but the store did not take it: %s", self.job_id, status, refused)
+
+    def _answer_late_commands(self, status: JobStatus) -> None:
+        """Say what was asked for and not done any more. From here on the store refuses commands: the job has ended."""
+        if status == JobStatus.INTERRUPTED:
+            return
+        taken = self.store.jobs.take_commands(self.job_id, run_token=self._token)
+        late = self.control.unheard() + [(one.command, one.arguments or {}) for one in taken]
+        for command, arguments in late:
+            if status == JobStatus.STOPPED and command != "set":
+                continue  # it rests, and is saved
+            asked = in_words(arguments) or command
+            said = f"{asked} came when the last step was done: the job is {status} without it."
+            if arguments:
+                said += f" {instead_of_change(self.job_id, arguments)}"
+            event = {"command": command, "arguments": arguments, "error": said}
+            self.store.jobs.note_event(self.job_id, "command_late", event, run_token=self._token)
 
     def _beat(self, session: Session) -> None:
         """Called by the writer thread: heartbeat and progress out, commands in."""
@@ -339,6 +383,13 @@ def reason_in_words(error: Exception, config: TrainingConfig) -> str:
 def in_words(settings: Mapping[str, Any]) -> str:
     """As keywords of `mf.train`."""
     return ", ".join(f"{name}={value!r}" for name, value in settings.items())
+
+
+def instead_of_change(job_id: str, changes: Mapping[str, Any]) -> str:
+    """What to do in place of changing the settings of a job that has ended."""
+    if changes.keys() == {"epochs"}:
+        return f"mf.resume({job_id!r}, {in_words(changes)}) goes on with it for more epochs."
+    return f"mf.load_job({job_id!r}).fork({in_words(changes)}) begins a new one."
 
 
 def kernel_id() -> str | None:

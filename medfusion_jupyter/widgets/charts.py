@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +26,7 @@ MARGIN = {"top": 8, "bottom": 34, "left": 54, "right": 30}
 def _picture(marks: list[Any], scales: dict[str, Any], label: str) -> tuple[bqplot.Figure, VBox]:
     axes = [
         bqplot.Axis(scale=scales["x"], label="epoch", grid_lines="none", tick_format=".0f"),
-        bqplot.Axis(scale=scales["y"], side="left", grid_lines="none", num_ticks=5, tick_format=".3~g"),
+        bqplot.Axis(scale=scales["y"], side="left", grid_lines="none", tick_format=".4~g"),
     ]
     figure = bqplot.Figure(
         marks=marks,
@@ -94,7 +96,7 @@ class Charts(HBox):  # type: ignore[misc]
         if self._x.max != end:
             self._x.max = float(end)
             for figure in (self.loss_figure, self.metric_figure):
-                figure.axes[0].tick_values = ticks(end)
+                figure.axes[0].tick_values = round_values(0, end, at_most=7, apart=1)
         for marks in (self.of_loss, self.of_metric):
             marks.show(annotations, end)
         _set(self.train, *curves["train"].arrays(steps_per_epoch))
@@ -104,6 +106,8 @@ class Charts(HBox):  # type: ignore[misc]
         low, high = (curves[name].arrays(steps_per_epoch)[1] for name in ("low", "high"))
         if len(low) == len(high) == len(x):
             _set(self.band, x, np.stack([low, high]) if len(x) else np.zeros((2, 0), dtype=np.float32))
+        _mark_values(self.loss_figure, self.train.y, self.validation.y)
+        _mark_values(self.metric_figure, y, low, high)
         words = self._name
         if len(low):
             words += " <span class='mf-quiet'>with 95 % interval</span>"
@@ -117,12 +121,25 @@ class Charts(HBox):  # type: ignore[misc]
             self._title.value = words
 
 
-def ticks(end: int) -> NDArray[np.float64]:
-    """Whole numbers from 0 to `end`, seven at most, at distances of 1, 2 or 5 times a power of ten."""
-    distance = next(
-        factor * 10**power for power in range(20) for factor in (1, 2, 5) if end // (factor * 10**power) <= 6
-    )
-    return np.arange(0, end + 1, distance, dtype=np.float64)
+def round_values(low: float, high: float, *, at_most: int, apart: float = 0.0) -> NDArray[np.float64]:
+    """What a person would mark on an axis from `low` to `high`: multiples of 1, 2 or 5 times a power of ten.
+
+    apart: their least distance. Where `low` is `high`, that is the value.
+    """
+    if low == high:
+        return np.array([low])
+    power = math.floor(math.log10((high - low) / at_most))
+    distances = (factor * 10.0**k for k in itertools.count(power) for factor in (1, 2, 5))
+    distance = next(d for d in distances if d >= apart and math.floor(high / d) - math.ceil(low / d) < at_most)
+    return distance * np.arange(math.ceil(low / distance), math.floor(high / distance) + 1, dtype=np.float64)
+
+
+def _mark_values(figure: bqplot.Figure, *curves: NDArray[np.float32]) -> None:
+    shown = np.concatenate(curves)
+    shown = shown[np.isfinite(shown)]
+    values = round_values(shown.min(), shown.max(), at_most=6) if len(shown) else EMPTY
+    if not np.array_equal(figure.axes[1].tick_values, values):
+        figure.axes[1].tick_values = values
 
 
 def _set(mark: Any, x: NDArray[np.float32], y: NDArray[np.float32]) -> None:

@@ -120,7 +120,10 @@ TROUBLES = {
     "checkpoint_failed": "A checkpoint could not be written. The training goes on, and it is tried again.",
     "checkpoint_damaged": "A checkpoint was damaged.",
     "callback_failed": "A callback failed.",
+    "images_unreadable": "Not all images can be read.",
+    "images_changed": "Images have changed.",
     "change_refused": "A change was refused.",
+    "command_late": "A command came too late.",
     "out_of_memory": "The memory ran out. It goes on with smaller batches of the same steps.",
 }
 """Events of a job that a person should know of although it goes on."""

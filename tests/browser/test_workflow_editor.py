@@ -99,6 +99,10 @@ class Editor:
         self.node(node_id).click()
         self.box.locator(f"[data-node-id='{node_id}'][data-selected]").wait_for()
 
+    def place(self, node_id: str) -> str:
+        """Where a node stands on the canvas, as CSS."""
+        return self.box.locator(f".react-flow__node[data-id='{node_id}']").evaluate("node => node.style.transform")
+
     def checked(self) -> None:
         """What was edited has been checked, and is kept as the draft."""
         self.box.locator(".mf-flow-status[aria-busy='false']").wait_for()
@@ -338,6 +342,25 @@ def test_a_node_of_ones_own_runs_and_nothing_of_its_html_acts(tab, lab):
     for keys, count in (("Control+z", 4), ("Control+z", 3), ("Control+Shift+z", 4), ("Control+z", 3), ("Control+z", 2)):
         page.keyboard.press(keys)
         page.wait_for_function(f"() => document.querySelectorAll('.mf-flow-node').length === {count}")
+
+    # a node that is moved with the keys stays there, and both views of a widget show the same
+    editor.select("by_code")
+    before = editor.place("by_code")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    editor.box.get_by_role("button", name="Undo (Ctrl Z)").click()
+    page.wait_for_function(
+        "([node, place]) => document.querySelector(`.react-flow__node[data-id='${node}']`).style.transform === place",
+        arg=["by_code", before],
+    )
+    tab.command("notebook:create-output-view")
+    page.wait_for_function("() => document.querySelectorAll('.mf-flow-node').length === 4")
+    editor.select("by_code")
+    page.keyboard.press("Control+d")
+    page.wait_for_function("() => document.querySelectorAll('.mf-flow-node').length === 6")
+    page.keyboard.press("Delete")
+    page.wait_for_function("() => document.querySelectorAll('.mf-flow-node').length === 4")
+    tab.shot("workflow-two-views")
     editor.press_run()
     editor.node("words", "completed").wait_for()
     editor.node("words").click()

@@ -5,12 +5,13 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from dicom_files import write_dicom
+from dicom_files import write_dicom, write_series
 from PIL import Image
 
 import medfusion as mf
 from medfusion_jupyter.data import Cohort, CohortError, PixelCache, TableEncoder
 from medfusion_jupyter.data.batches import BatchSource
+from medfusion_jupyter.data.readers.medical_image import ends_of
 from medfusion_jupyter.settings.preprocessing import ImagePreprocessing
 
 BOX = (0.25, 0.125, 0.75, 0.5)
@@ -66,6 +67,16 @@ def test_a_crop_keeps_the_part_and_nothing_else(pixels, dtype, crop):
     found = pixels(picture(dtype), crop=crop)
     assert found.dtype == dtype
     assert (found == np.iinfo(dtype).max // 2).all()
+
+
+def test_air_is_no_foreground_in_a_window_in_which_it_is_not_black(tmp_path):
+    slice_of_ct = np.full((1, 32, 64), -1000)
+    slice_of_ct[0, 4:16, 16:48] = 40
+    write_series(tmp_path, slice_of_ct)
+    how = {"size": 16, "preprocessing": ImagePreprocessing(crop="foreground"), "cache_dir": tmp_path / "cache"}
+    for window in (None, "lung"):
+        found = PixelCache.open([tmp_path / "IM0000"], window=window and ends_of(window), **how).pixels
+        assert found.min() == found.max() > 0
 
 
 def test_a_share_is_kept_around_the_centre(pixels):

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from light_models import TARGETS, all_finite, build, everything, rows
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from medfusion_jupyter.nn import Task, heads
 from medfusion_jupyter.nn.heads import Head
@@ -55,6 +56,32 @@ def test_the_loss_is_the_mean_of_the_rows_losses(name):
     smooth = head.row_losses(outputs, target, label_smoothing=0.3)
     every = torch.stack([head.row_losses(outputs, torch.full((8,), k)) for k in range(3)]).mean(0)
     assert torch.allclose(smooth, 0.7 * head.row_losses(outputs, target) + 0.3 * every, atol=1e-6)
+
+
+WITHOUT_DETERMINISTIC_FORM = {"cumsum", "cumsum_", "bincount", "histc", "put_", "kthvalue", "median"}
+"""Operations of floats for which a GPU has none: torch refuses them in a run with deterministic=True."""
+
+
+@pytest.mark.parametrize("name", list(heads))
+def test_each_can_be_had_with_deterministic_true_on_a_gpu(name):
+    class Used(TorchDispatchMode):
+        def __torch_dispatch__(self, call, types, given=(), more=None):
+            if given and isinstance(given[0], torch.Tensor) and given[0].is_floating_point():
+                used.add(call.overloadpacket.__name__)
+            return call(*given, **(more or {}))
+
+    used = set()
+    classes, target = TARGETS[name]
+    head = heads(name)(6, classes)
+    head.fit(target)
+    with Used():
+        outputs = head(torch.randn(8, 6))
+        head.loss(outputs, target).backward()
+        head.predict(outputs)
+        if hasattr(head, "risk"):
+            head.risk(outputs)
+    assert {"mm", "addmm"} & used
+    assert not used & WITHOUT_DETERMINISTIC_FORM
 
 
 def test_focal_loss_is_cross_entropy_weighted_by_the_squared_miss():

@@ -81,6 +81,8 @@ def test_workflow(medfusion_home):
 def test_data_and_models(medfusion_home):
     shown = _text(_run("04-data-and-models.ipynb"))
     assert "<MedicalImage DICOM CT series: 1 x 12 x 64 x 64, spacing 2.5 x 0.8 x 0.8 mm" in shown
+    assert "Images preprocessed: crop foreground, clahe 2.0, resize pad" in shown
+    assert "nodule AUROC" in shown
     assert "survival v1</b> on test: 240 rows" in shown
     assert "C index" in shown
     assert "without the event" in shown  # the survival of each group

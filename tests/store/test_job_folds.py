@@ -139,6 +139,17 @@ def test_what_is_asked_of_it_is_asked_of_the_folds_that_can(store, whole, run):
         store.jobs.request(whole.job_id, "set", {"lr": 0.1})
 
 
+def test_a_fold_keeps_the_settings_of_its_cross_validation(store, whole, run):
+    one = store.jobs.folds(whole.job_id)[0]
+    run(one, *WORKING)
+    said = f"{one.job_id} is fold 1 of the cross-validation {whole.job_id}: .* with the same settings. A fork of it can"
+    with pytest.raises(BadValue, match=said):
+        store.jobs.request(one.job_id, "set", {"lr": 0.1})
+    run(one, "completed")
+    with pytest.raises(BadValue, match=said):
+        store.jobs.extend(one.job_id, 40)
+
+
 def test_it_has_no_run_of_its_own_and_its_folds_are_queued(store, whole, run, here):
     with pytest.raises(BadValue, match="its folds are run"):
         store.jobs.claim(whole.job_id, run_token="t", **here)

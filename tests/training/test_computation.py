@@ -2,13 +2,17 @@
 
 import dataclasses
 import os
+import random
+from contextlib import contextmanager
 
+import numpy as np
 import pytest
 import torch
 
 from medfusion_jupyter.nn import image_encoders
 from medfusion_jupyter.training import Callback, ConfigError, JobFailed, TrainingConfig
-from medfusion_jupyter.training.devices import computing
+from medfusion_jupyter.training.devices import autocast, computing
+from medfusion_jupyter.training.generators import generators_as_they_are
 
 
 def first_outputs(loop):
@@ -64,6 +68,44 @@ def test_switches_of_the_process_hold_for_the_run_alone(monkeypatch):
     assert torch.get_float32_matmul_precision() == before
     assert torch.backends.cudnn.allow_tf32
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_the_gpu_of_a_run_is_the_current_one_for_its_generator_is_that_of_a_checkpoint(monkeypatch):
+    """As on a machine with two GPUs, of which the second was chosen."""
+    now = [None]
+
+    @contextmanager
+    def current(device):
+        now.append(device)
+        yield
+        now.pop()
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device", current)
+    with computing("cuda:1", precision="auto", deterministic=False):
+        assert now == [None, "cuda:1"]
+        # a later run of this process may be deterministic, and cuBLAS is asked for it once
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert now == [None]
+    with computing("cpu", precision="auto", deterministic=False):
+        assert now == [None]
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_auto_takes_bf16_where_a_gpu_computes_in_it_and_not_where_it_only_imitates_it(monkeypatch, native):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: native or including_emulation)
+    assert isinstance(autocast("cuda:0", "auto"), torch.autocast) == native
+
+
+def test_generators_go_back_to_where_they_were():
+    put_back = generators_as_they_are()
+    first = [draw() for draw in DRAWS]
+    assert [draw() for draw in DRAWS] != first
+    put_back()
+    assert [draw() for draw in DRAWS] == first
+
+
+DRAWS = [lambda: float(torch.rand(())), random.random, lambda: random.gauss(0, 1), np.random.random, np.random.normal]
 
 
 def test_a_deterministic_job_is_one(train):

@@ -11,7 +11,7 @@ from medfusion_jupyter.widgets.display import register
 def test_it_follows_the_variants_until_each_has_its_result(medfusion_home):
     cohort = mf.synthetic_cohort(n=80, seed=0, image_size=16)
     small = {"image_encoder": "light_cnn", "image_size": 16, "epochs": 1, "device": "cpu"}
-    ablation = mf.ablation(cohort, ["concat", "gated"], folds=2, **small)
+    ablation = mf.ablation(cohort, {"concat": {"fusion": "concat"}, "gated": {}}, folds=2, **small)
     view = AblationMonitor(ablation)
     assert "pending" in view.value
     ablation.wait()

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medfusion_jupyter.widgets.charts import ticks
+from medfusion_jupyter.widgets.charts import round_values
 from medfusion_jupyter.widgets.curve import Curve
 
 
@@ -34,13 +34,22 @@ def test_gaps_are_left_out():
 
 
 @given(st.integers(1, 10**9))
-def test_ticks_are_few_round_and_within_the_axis(end):
-    marks = ticks(end)
+def test_epochs_are_marked_at_a_few_whole_numbers_within_the_axis(end):
+    marks = round_values(0, end, at_most=7, apart=1)
     assert 2 <= len(marks) <= 7
     assert marks[0] == 0
     assert marks[-1] <= end
     distance = int(marks[1])
     assert distance == 1 or str(distance).rstrip("0") in ("1", "2", "5")
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-5, 1e6))
+def test_values_are_marked_at_a_few_round_numbers_within_the_axis(low, length):
+    marks = round_values(low, low + length, at_most=6)
+    assert 1 <= len(marks) <= 6
+    assert low - 1e-9 <= marks[0] <= marks[-1] <= low + length + 1e-9
+    for distance in np.diff(marks):
+        assert f"{distance:.0e}"[0] in "125"
 
 
 def test_points_stand_for_stretches_of_the_same_length():

@@ -55,7 +55,7 @@ export function insertBelow(graph: IGraph, json: IGraphJson): IInserted {
 
 function places(graph: IGraph): Map<string, IPoint> {
   const drawing = new Graph();
-  drawing.setGraph({ rankdir: 'LR', nodesep: 20, ranksep: 60 });
+  drawing.setGraph({ rankdir: 'LR', nodesep: 20, ranksep: 48 });
   drawing.setDefaultEdgeLabel(() => ({}));
   for (const node of graph.nodes) {
     drawing.setNode(node.id, { width: NODE_WIDTH, height: NODE_HEIGHT });

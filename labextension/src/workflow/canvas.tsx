@@ -21,13 +21,12 @@ import { NODE_HEIGHT, NODE_WIDTH } from './arrange';
 import { INodeType } from './catalogue';
 import { useEditor, useModel, useWords } from './context';
 import { EmptyCanvas } from './emptyCanvas';
-import { FlowNode, flowEdges, flowNodes } from './flowNodes';
+import { FIT, FlowNode, flowEdges, flowNodes } from './flowNodes';
 import { IEdge, INode, IPoint } from './graph';
 import { NodeCard } from './nodeCard';
 import { DRAGGED } from './palette';
 
 const NODE_TYPES = { card: NodeCard };
-const FIT = { padding: 0.15, maxZoom: 1 };
 const GRID: [number, number] = [8, 8];
 /** Below this zoom cards are drawn with less, larger. */
 const FAR = 0.66;
@@ -41,16 +40,9 @@ export function Canvas(props: { active: boolean }): React.JSX.Element {
   const flow = useReactFlow<FlowNode>();
   const box = React.useRef<HTMLDivElement>(null);
   const empty = useEditor(state => state.graph.nodes.length === 0);
-  // a change of a node alone draws no edge anew
-  const graphEdges = useEditor(state => state.graph.edges);
-  const issues = useEditor(state => state.issues);
-  const selectedEdges = useEditor(state => state.edges);
   const [nodes, changeNodes] = useFlowNodes();
-  const zoom = useStore(state => Math.round(state.transform[2] * 20) / 20);
-  const edges = React.useMemo(
-    () => flowEdges(graphEdges, selectedEdges, issues),
-    [graphEdges, selectedEdges, issues]
-  );
+  const edges = useFlowEdges();
+  const zoom = useStore(state => drawnZoom(state.transform[2]));
   // a canvas that was empty stays where it is when the first node is put on it
   const [begunWithNodes] = React.useState(!empty);
   const [addition, setAddition] = React.useState<IAddition | null>(null);
@@ -113,6 +105,7 @@ export function Canvas(props: { active: boolean }): React.JSX.Element {
   return (
     <div
       className={zoom < FAR ? 'mf-flow-canvas mf-flow-far' : 'mf-flow-canvas'}
+      data-empty={empty || undefined}
       style={{ '--mf-flow-zoom': zoom } as React.CSSProperties}
       ref={box}
       onDrop={onDrop}
@@ -135,8 +128,6 @@ export function Canvas(props: { active: boolean }): React.JSX.Element {
         nodeTypes={NODE_TYPES}
         onNodesChange={changeNodes}
         onEdgesChange={onEdgesChange}
-        onNodeDragStop={(_, __, dragged) => model.move(positionsOf(dragged))}
-        onSelectionDragStop={(_, dragged) => model.move(positionsOf(dragged))}
         onConnect={connection => model.connect(edgeOf(connection))}
         onConnectEnd={onConnectEnd}
         isValidConnection={connection =>
@@ -185,6 +176,14 @@ export function Canvas(props: { active: boolean }): React.JSX.Element {
       )}
     </div>
   );
+}
+
+/**
+ * The zoom that cards are drawn for. It has few steps: each lays all of them out anew. From near they are all the same, and
+ * from far letters grow no more.
+ */
+function drawnZoom(zoom: number): number {
+  return zoom < FAR ? Math.max(0.45, Math.round(zoom * 10) / 10) : 1;
 }
 
 /** Add a node where it is seen: after the selected one and connected to it, else in the middle of the canvas. */
@@ -254,8 +253,41 @@ function useFlowNodes(): [
     if (others.length > 0) {
       setNodes(before => applyNodeChanges(others, before));
     }
+    const moved = changes.filter(
+      one => one.type === 'position' && one.position && one.dragging === false
+    ) as { id: string; position: IPoint }[];
+    if (moved.length > 0) {
+      const dragged = nodes.some(one => one.dragging);
+      model.move(
+        new Map(moved.map(one => [one.id, one.position])),
+        dragged ? 'mouse' : 'keys'
+      );
+    }
   };
   return [nodes, change];
+}
+
+/** The edges of the canvas. A change of a node alone draws none anew, one of an edge that edge alone. */
+function useFlowEdges(): Edge[] {
+  const edges = useEditor(state => state.graph.edges);
+  const selected = useEditor(state => state.edges);
+  const issues = useEditor(state => state.issues);
+  const [drawn, setDrawn] = React.useState(() => ({
+    edges,
+    selected,
+    issues,
+    flow: flowEdges(edges, selected, issues, [])
+  }));
+  if (
+    drawn.edges === edges &&
+    drawn.selected === selected &&
+    drawn.issues === issues
+  ) {
+    return drawn.flow;
+  }
+  const flow = flowEdges(edges, selected, issues, drawn.flow);
+  setDrawn({ edges, selected, issues, flow });
+  return flow;
 }
 
 function toggle(ids: Set<string>, id: string, on: boolean): void {
@@ -264,10 +296,6 @@ function toggle(ids: Set<string>, id: string, on: boolean): void {
   } else {
     ids.delete(id);
   }
-}
-
-function positionsOf(nodes: readonly FlowNode[]): Map<string, IPoint> {
-  return new Map(nodes.map(node => [node.id, node.position]));
 }
 
 function edgeOf(connection: Connection | Edge): IEdge {

@@ -11,6 +11,7 @@ import {
   WordsContext
 } from './context';
 import { EditorModel } from './editorModel';
+import { FIT } from './flowNodes';
 import { Inspector } from './inspector';
 import { useKeptFocus } from './keptFocus';
 import { Palette } from './palette';
@@ -166,7 +167,7 @@ function useKeys(): (event: React.KeyboardEvent) => void {
     delete: () => model.removeSelected(),
     backspace: () => model.removeSelected(),
     escape: () => model.select(new Set(), new Set()),
-    f: () => void flow.fitView({ padding: 0.15, maxZoom: 1, duration: 200 }),
+    f: () => void flow.fitView({ ...FIT, duration: 200 }),
     l: () => model.arrange()
   };
   const control: { [key: string]: () => void } = {

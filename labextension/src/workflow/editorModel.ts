@@ -99,8 +99,10 @@ export class EditorModel {
     }
   }
 
-  move(positions: ReadonlyMap<string, IPoint>): void {
-    this._commit(edit.moveNodes(this._state.graph, positions));
+  /** Put nodes elsewhere. What is done with the keys, step by step, is undone together. */
+  move(positions: ReadonlyMap<string, IPoint>, by: 'mouse' | 'keys'): void {
+    const kind = by === 'keys' ? 'move' : undefined;
+    this._commit(edit.moveNodes(this._state.graph, positions), undefined, kind);
   }
 
   /** Give a setting a value; undefined gives it its default. */

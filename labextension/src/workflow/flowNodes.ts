@@ -16,6 +16,9 @@ export type FlowNode = Node<
   'card'
 >;
 
+/** How the whole graph is shown. */
+export const FIT = { padding: 0.08, maxZoom: 1 };
+
 /** JupyterLab gives keys to the notebook's commands (`d d` deletes a cell) unless the element under the focus says this. */
 const SUPPRESS = { 'data-lm-suppress-shortcuts': 'true' } as const;
 
@@ -62,20 +65,28 @@ export function flowNodes(
           position: node.position ?? { x: 0, y: 0 },
           selected: selected.has(node.id),
           data: { node, inputs, outputs, connected },
+          ariaLabel: `${catalogue.get(node.type)?.title ?? node.type}, ${node.id}`,
           domAttributes: SUPPRESS as FlowNode['domAttributes']
         };
   });
 }
 
-/** The edges of the canvas. */
+/** The edges of the canvas; those that did not change are the ones there were, and all of them where none did. */
 export function flowEdges(
   edges: readonly IEdge[],
   selected: ReadonlySet<string>,
-  issues: readonly IIssue[]
+  issues: readonly IIssue[],
+  before: Edge[]
 ): Edge[] {
+  const known = new Map(before.map(edge => [edge.id, edge]));
   const wrong = new Set(issues.map(issue => issue.edge));
-  return edges.map((edge, place) => {
+  const drawn = edges.map((edge, place) => {
     const id = edgeKey(edge);
+    const className = wrong.has(place) ? 'mf-flow-edge-wrong' : undefined;
+    const old = known.get(id);
+    if (old?.selected === selected.has(id) && old.className === className) {
+      return old;
+    }
     return {
       id,
       source: edge.source,
@@ -83,10 +94,11 @@ export function flowEdges(
       target: edge.target,
       targetHandle: edge.target_port,
       selected: selected.has(id),
-      className: wrong.has(place) ? 'mf-flow-edge-wrong' : undefined,
+      className,
       domAttributes: SUPPRESS as Edge['domAttributes']
     };
   });
+  return sameItems(drawn, before) ? before : drawn;
 }
 
 function sameItems(

@@ -29,7 +29,12 @@ export function Inspector(): React.JSX.Element {
     state.graph.nodes.find(one => one.id === only)
   );
   return (
-    <aside className="mf-flow-inspector" aria-label={trans.__('Inspector')}>
+    <aside
+      className="mf-flow-inspector"
+      aria-label={trans.__('Inspector')}
+      // another node is read from its top
+      key={selected.size === 1 ? only : ''}
+    >
       {selected.size > 1 ? (
         <Several count={selected.size} />
       ) : node ? (

@@ -14,6 +14,7 @@ import {
   progressOf,
   runLine
 } from './execution';
+import { EditorModel } from './editorModel';
 import { FlowNode } from './flowNodes';
 import { familyIcon, Icon } from './icons';
 import { summary } from './settingsSchema';
@@ -171,7 +172,7 @@ function Port(props: {
 }): React.JSX.Element {
   const trans = useWords();
   const { place, port, issue } = props;
-  const fit = useFit(place);
+  const fit = useFit(place, port.type);
   const input = place.side === 'inputs';
   const unknown = port.type === UNKNOWN_PORT;
   const type = unknown ? trans.__('not known here') : port.type;
@@ -204,8 +205,16 @@ function Port(props: {
   );
 }
 
+function portOf(model: EditorModel, end: IPortPlace): IPort | undefined {
+  const { graph, catalogue } = model.state;
+  return catalogue.port(graph, end.node, end.side, end.port);
+}
+
 /** While an edge is drawn: whether it may lead to this port; undefined where none is drawn. */
-function useFit(place: IPortPlace): 'from' | 'yes' | 'no' | undefined {
+function useFit(
+  place: IPortPlace,
+  type: string
+): 'from' | 'yes' | 'no' | undefined {
   const model = useModel();
   // as text, so that a card is drawn anew only when an edge begins and ends, not at each move of the mouse
   const from = useConnection(({ fromHandle }) =>
@@ -226,7 +235,10 @@ function useFit(place: IPortPlace): 'from' | 'yes' | 'no' | undefined {
     if (end.node === node && end.port === port && end.side === side) {
       return 'from';
     }
+    if (portOf(model, end)?.type !== type) {
+      return 'no';
+    }
     const edge = edgeBetween(end, { node, port, side });
     return edge && model.connectionProblem(edge) === null ? 'yes' : 'no';
-  }, [from, model, node, port, side]);
+  }, [from, model, node, port, side, type]);
 }

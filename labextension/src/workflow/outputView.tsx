@@ -23,7 +23,7 @@ export function OutputView(props: {
     <div className="mf-flow-output">
       <Preview bundle={preview} />
       {Object.keys(facts).length > 0 && (
-        <details>
+        <details open={typeof preview['text/html'] !== 'string' || undefined}>
           <summary>{trans.__('What it noted')}</summary>
           <Facts facts={facts} />
         </details>

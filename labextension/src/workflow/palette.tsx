@@ -3,6 +3,7 @@ import * as React from 'react';
 import { INodeType } from './catalogue';
 import { useEditor, useWords } from './context';
 import { familyIcon, Icon } from './icons';
+import { stepFocus } from './stepFocus';
 
 /** What a node type that is dragged from the palette is called on the way. */
 export const DRAGGED = 'application/x-medfusion-node-type';
@@ -17,7 +18,12 @@ export function Palette(props: {
   const families = catalogue.families(search);
   const first = families[0]?.[1][0];
   return (
-    <div className="mf-flow-palette" aria-label={trans.__('Node types')}>
+    <div
+      className="mf-flow-palette"
+      role="group"
+      aria-label={trans.__('Node types')}
+      onKeyDown={event => stepFocus(event, event.currentTarget)}
+    >
       <input
         type="search"
         className="mf-flow-search"

@@ -165,6 +165,7 @@ function Choice(
 /** Settings within a setting; where it may be nothing, a switch takes them all away. */
 function Group(props: IInputProps): React.JSX.Element {
   const { id, field, value, change } = props;
+  const trans = useWords();
   const values = (value ?? {}) as { [name: string]: unknown };
   const on = value !== null && value !== undefined;
   return (
@@ -180,23 +181,26 @@ function Group(props: IInputProps): React.JSX.Element {
         />
       )}
       {on && (
-        <div className="mf-flow-subfields">
-          {field.fields.map(one => (
-            <Field
-              key={one.name}
-              field={one}
-              value={values[one.name]}
-              issues={[]}
-              change={next => {
-                const changed = { ...values, [one.name]: next };
-                if (next === undefined) {
-                  delete changed[one.name];
-                }
-                change(changed);
-              }}
-            />
-          ))}
-        </div>
+        <details open={value !== field.default || undefined}>
+          <summary>{trans.__('%1 settings', field.fields.length)}</summary>
+          <div className="mf-flow-subfields">
+            {field.fields.map(one => (
+              <Field
+                key={one.name}
+                field={one}
+                value={values[one.name]}
+                issues={[]}
+                change={next => {
+                  const changed = { ...values, [one.name]: next };
+                  if (next === undefined) {
+                    delete changed[one.name];
+                  }
+                  change(changed);
+                }}
+              />
+            ))}
+          </div>
+        </details>
       )}
     </>
   );

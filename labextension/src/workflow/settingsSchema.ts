@@ -22,7 +22,7 @@ export interface ISchema {
   readonly exclusiveMaximum?: number;
   readonly unit?: string;
   readonly group?: string;
-  /** Whether a short form shows it. */
+  /** Whether it is among the first of a form, whatever its group. */
   readonly usual?: boolean;
 }
 
@@ -43,7 +43,7 @@ export interface IField {
   readonly kind: FieldKind;
   readonly help: string;
   readonly unit: string;
-  /** Heading that it stands under; empty for none. */
+  /** Heading that it stands under; empty for none, and of what is set most often. */
   readonly group: string;
   readonly required: boolean;
   /** Whether it may be nothing (null). */
@@ -125,7 +125,7 @@ function fieldOf(
     kind,
     help: property.description ?? one?.description ?? '',
     unit: property.unit ?? one?.unit ?? '',
-    group: property.group ?? '',
+    group: property.usual ? '' : (property.group ?? ''),
     required,
     nullable: real.length < options.length,
     default: property.default,

@@ -3,7 +3,9 @@ import * as React from 'react';
 
 import { useEditor, useModel, useWords } from './context';
 import { endedNodes, isActive } from './execution';
+import { FIT } from './flowNodes';
 import { Icon, IconName } from './icons';
+import { stepFocus } from './stepFocus';
 
 interface IToolbarProps {
   palette: boolean;
@@ -127,10 +129,7 @@ export function Toolbar(props: IToolbarProps): React.JSX.Element {
 /** Have the whole graph in sight, once what was changed of it is drawn. */
 function useShowAll(): () => void {
   const flow = useReactFlow();
-  return () =>
-    void window.setTimeout(
-      () => void flow.fitView({ padding: 0.15, maxZoom: 1 })
-    );
+  return () => void window.setTimeout(() => void flow.fitView(FIT));
 }
 
 /** How things stand, in few words: the run, the problems, what is saved. */
@@ -184,6 +183,7 @@ function Templates(): React.JSX.Element | null {
   const showAll = useShowAll();
   const templates = useEditor(state => state.templates);
   const [open, setOpen] = React.useState(false);
+  const box = React.useRef<HTMLDivElement>(null);
   if (templates.length === 0) {
     return null;
   }
@@ -195,6 +195,16 @@ function Templates(): React.JSX.Element | null {
           setOpen(false);
         }
       }}
+      onKeyDown={event => {
+        if (event.key === 'Escape' && open) {
+          event.stopPropagation();
+          setOpen(false);
+          box.current?.querySelector('button')?.focus();
+        } else {
+          stepFocus(event, open ? box.current : null);
+        }
+      }}
+      ref={box}
     >
       <Tool
         icon="template"

@@ -2,6 +2,7 @@ import * as React from 'react';
 
 import { ago } from '../format';
 import { useEditor, useModel, useNow, useWords } from './context';
+import { readGraph } from './graph';
 import { Icon } from './icons';
 import { shown } from './settingsSchema';
 import { IDifference, IVersion, IVersions } from './transport';
@@ -28,6 +29,12 @@ export function VersionsPanel(props: {
   React.useEffect(() => {
     versions.list().then(setSaves, tell);
   }, [versions, newest, tell]);
+  // what was compared was compared with another newest
+  const [comparedWith, setComparedWith] = React.useState(newest);
+  if (comparedWith !== newest) {
+    setComparedWith(newest);
+    setCompared(null);
+  }
   const compare = (version: number) => {
     setCompared(version);
     setDifference(null);
@@ -82,7 +89,7 @@ export function VersionsPanel(props: {
               )}
             </div>
             {compared === one.version && difference && (
-              <Difference difference={difference} />
+              <Difference difference={difference} version={one} />
             )}
           </li>
         ))}
@@ -91,9 +98,22 @@ export function VersionsPanel(props: {
   );
 }
 
-function Difference(props: { difference: IDifference }): React.JSX.Element {
+function Difference(props: {
+  difference: IDifference;
+  version: IVersion;
+}): React.JSX.Element {
   const trans = useWords();
-  const { difference } = props;
+  const { difference, version } = props;
+  const catalogue = useEditor(state => state.catalogue);
+  const types = new Map(
+    readGraph(version).nodes.map(node => [node.id, node.type])
+  );
+  /** A value as it is shown: of a setting that is not set, its default. */
+  const told = (id: unknown, name: string, value: unknown) => {
+    const fields = catalogue.fields(types.get(String(id)) ?? '');
+    const field = fields.find(one => `settings.${one.name}` === name);
+    return shown(value ?? field?.default);
+  };
   const lines = [
     ...difference.nodes_added.map(node => `+ ${String(node.id)}`),
     ...difference.nodes_removed.map(node => `− ${String(node.id)}`),
@@ -102,7 +122,7 @@ function Difference(props: { difference: IDifference }): React.JSX.Element {
         .filter(change => change.name !== 'position')
         .map(
           change =>
-            `${String(node.id)}: ${change.name.replace('settings.', '')} ${shown(change.before)} → ${shown(change.after)}`
+            `${String(node.id)}: ${change.name.replace('settings.', '')} ${told(node.id, change.name, change.before)} → ${told(node.id, change.name, change.after)}`
         )
     )
   ];

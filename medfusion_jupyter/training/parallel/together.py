@@ -33,6 +33,11 @@ class SharedControl(Control):
     def abandon(self) -> None:
         self.deliver("abandon")
 
+    def unheard(self) -> list[tuple[str, dict[str, Any]]]:
+        with self._mail:
+            left = [(command, dict(arguments or {})) for command, arguments in self._heard if command != "abandon"]
+        return super().unheard() + left
+
     def relay(self, finish_early: bool) -> bool:
         """Called by every rank at the same place: delivers the first one's commands, and gives its `finish_early`."""
         with self._mail:
