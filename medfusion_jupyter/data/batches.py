@@ -39,8 +39,8 @@ class Batch:
     each view `(B, 1 + T, D)` float32, what an image encoder made of the images earlier, its vector and its T tokens, in place of
     `images`; of no meaning where absent. mask `(B, 1, H, W)` float32: 1 where the image was marked, changed as the image was.
 
-    instances: where rows have bags, `(B, N)` bool, which places of each bag have an image; `images` are then these alone, one
-    after the other, `(I, C, H, W)`.
+    instances: where rows have bags, of each view `(B, N)` bool, which places of each bag have an image; `images` are then these
+    alone, one after the other, `(I, C, H, W)`.
 
     Where several processes share each batch, inputs are those of this one's rows alone (`rows_of_share`); target and rows are
     always of the whole batch."""
@@ -52,7 +52,7 @@ class Batch:
     target: Tensor | None
     rows: NDArray[np.int64]
     all_present: bool
-    instances: Tensor | None = None
+    instances: tuple[Tensor, ...] = ()
     features: tuple[Tensor, ...] = ()
     mask: Tensor | None = None
 
@@ -67,7 +67,7 @@ class BatchSource:
     mask's columns; patients: the patient of each row of the cohort, kept for those of the source. balanced: an epoch in an order
     draws as many rows as there are with replacement, each class as often, instead of taking each row once.
 
-    The slots of the cache are `(R,)` for one image a row of the cohort, `(V, R)` for V views and `(1, R, N)` for bags of at most
+    The slots of the cache are `(R,)` for one image a row of the cohort, `(V, R)` for V views and `(V, R, N)` for bags of at most
     N images. max_images: so many of a bag are in a batch of an epoch in an order, drawn anew each time; None takes all.
 
     share: where several processes share each batch, the number of this one, from 0, and how many they are.
@@ -98,7 +98,7 @@ class BatchSource:
         self.device = device
         self._on_gpu = device.startswith("cuda")
         slots = None if cache is None else np.atleast_2d(cache.slots)
-        self._bags = slots[0] if slots is not None and slots.ndim == 3 else None
+        self._bags = slots if slots is not None and slots.ndim == 3 else None
         self._max_images = max_images
         presence = (
             [] if slots is None else [of_view.any(axis=1) if of_view.ndim == 2 else of_view for of_view in slots >= 0]
@@ -138,7 +138,7 @@ class BatchSource:
         """The rows of each batch: a function of order, (seed, epoch), alone; None keeps the order of the rows."""
         rows = self.rows
         if order is None and self._bags is not None:
-            return _limited((self._bags[rows] >= 0).sum(axis=1), rows, self.batch_size)
+            return _limited((self._bags[:, rows] >= 0).sum(axis=(0, 2)), rows, self.batch_size)
         if order is not None:
             rng = np.random.default_rng(order)
             rows = rng.permutation(rows) if self._chances is None else rng.choice(rows, len(rows), p=self._chances)
@@ -268,10 +268,21 @@ class BatchSource:
         augmentation: Augmentation | None,
         generator: torch.Generator | None,
         draw: np.random.Generator | None,
-    ) -> tuple[tuple[Tensor, ...], Tensor]:
-        """The images of the bags and their places, of the rows in `own` where the batch is shared."""
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """The images of the bags of each view and their places, of the rows in `own` where the batch is shared."""
         assert self._bags is not None
-        slots, part = self._bags[rows], None
+        found = [self._of_bag(of_view[rows], own, augmentation, generator, draw) for of_view in self._bags]
+        return tuple(images for images, _ in found), tuple(there for _, there in found)
+
+    def _of_bag(
+        self,
+        slots: NDArray[np.int64],
+        own: slice | None,
+        augmentation: Augmentation | None,
+        generator: torch.Generator | None,
+        draw: np.random.Generator | None,
+    ) -> tuple[Tensor, Tensor]:
+        part = None
         if draw is not None and self._max_images is not None:
             slots = drawn_from_bags(slots, self._max_images, draw)
         if own is not None:
@@ -284,7 +295,7 @@ class BatchSource:
         there, flat = there[:, :width], slots[there]
         on_device = torch.from_numpy(flat).to(self.device)
         image = self._changed(self._chosen(flat, on_device, None), augmentation, generator, part)
-        return (image,), torch.from_numpy(there).to(self.device)
+        return image, torch.from_numpy(there).to(self.device)
 
     def _batch(
         self,
@@ -292,7 +303,7 @@ class BatchSource:
         index: Tensor,
         own: slice | None,
         images: tuple[Tensor, ...],
-        instances: Tensor | None = None,
+        instances: tuple[Tensor, ...] = (),
         features: tuple[Tensor, ...] = (),
     ) -> Batch:
         target = None if self._targets is None else self._targets.index_select(0, index)

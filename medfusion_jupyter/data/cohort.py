@@ -58,7 +58,8 @@ class Cohort:
     `["frontal", "lateral"]`, or `{"frontal": "column", …}` to name them.
     image_root: folder of the images; by default that of the CSV, or the working directory for a DataFrame.
     bag: True where a cell names several images, as a list or with `;` between them; or a column, such as that of the study:
-    the rows with one value of it become one row with all their images, which count together and in no order.
+    the rows with one value of it become one row with all their images, which count together and in no order, of each view
+    by themselves.
     window: of CT images, what is black and white: `lung`, `mediastinum`, `soft tissue`, `liver`, `bone`, `brain`, `stroke`, or
     (low, high) in Hounsfield units; by default -1000 to 1000. A model keeps it for what it predicts.
     mask: column with the path of a picture of what was marked in the image, such as a lesion: 0 is not marked, everything else is
@@ -152,7 +153,7 @@ class Cohort:
             raise CohortError("The table has column names but no rows.")
         if isinstance(bag, str):
             of_row = [*self.target.columns, *([] if patient is None else [patient]), *self.numeric, *self.categorical]
-            self.frame = image_columns.rows_as_bags(self.frame, bag, next(iter(self.views.values())), of_row)
+            self.frame = image_columns.rows_as_bags(self.frame, bag, list(self.views.values()), of_row)
         used = [column for column in (patient, bag, mask) if isinstance(column, str) and column in self.frame]
         self._names = {column: tables.names(self.frame[column]) for column in [*used, *self.categorical]}
         for column in self.views.values():

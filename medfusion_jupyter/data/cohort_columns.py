@@ -82,11 +82,6 @@ def _refuse_unfit_images(cohort: Cohort, image_root: str | os.PathLike[str] | No
             raise CohortError(
                 f"{name}={value!r} is of images, and the cohort has no image column: give image='column', or leave {name} out."
             )
-    if bag is not False and len(cohort.views) > 1:
-        raise CohortError(
-            f"bag={bag!r} is of one image column, and image names {len(cohort.views)}: several columns are views, with one "
-            "image a row each. Put all images into one column, or choose for each view the one that counts."
-        )
     if None not in marks.values():
         raise CohortError(
             f"mask={cohort.mask!r} and boxes={cohort.boxes!r} are two ways to say what was marked: keep one."

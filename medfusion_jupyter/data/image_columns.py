@@ -58,8 +58,8 @@ def cells_of(column: pd.Series, *, bags: bool) -> NDArray[np.object_]:
     return tables.names(pd.Series(joined, dtype=object))
 
 
-def rows_as_bags(frame: pd.DataFrame, bag: str, image: str, used: Sequence[str]) -> pd.DataFrame:
-    """One row for each value of the column `bag`, with the images of its rows in one cell; elsewhere its first value.
+def rows_as_bags(frame: pd.DataFrame, bag: str, images: Sequence[str], used: Sequence[str]) -> pd.DataFrame:
+    """One row for each value of the column `bag`, with the images of its rows in one cell a column; elsewhere its first value.
 
     used: columns that must say the same in all rows of a bag; an empty cell takes the value of the others. Raises CohortError.
     """
@@ -75,7 +75,7 @@ def rows_as_bags(frame: pd.DataFrame, bag: str, image: str, used: Sequence[str])
     groups = frame.groupby(ids, sort=False)
     kept = frame.loc[~pd.Series(ids).duplicated().to_numpy()].copy()
     for column in used:
-        if column in frame and column not in (bag, image):
+        if column in frame and column not in (bag, *images):
             differing = groups[column].nunique()
             if (differing > 1).any():
                 raise CohortError(
@@ -83,8 +83,9 @@ def rows_as_bags(frame: pd.DataFrame, bag: str, image: str, used: Sequence[str])
                     f"of {bag!r}: a bag is one row. Make one value of them first, such as the mean or the first."
                 )
             kept[column] = groups[column].first().to_numpy()
-    cells = pd.Series(cells_of(frame[image], bags=True), index=frame.index)
-    kept[image] = cells.groupby(ids, sort=False).agg(lambda names: SEPARATOR.join(names.dropna())).to_numpy()
+    for image in images:
+        cells = pd.Series(cells_of(frame[image], bags=True), index=frame.index)
+        kept[image] = cells.groupby(ids, sort=False).agg(lambda names: SEPARATOR.join(names.dropna())).to_numpy()
     return kept
 
 

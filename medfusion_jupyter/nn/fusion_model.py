@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from os import PathLike
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from medfusion_jupyter.nn.bags import aggregators
+from medfusion_jupyter.nn.bags import Aggregator, aggregators
 from medfusion_jupyter.nn.encoded import Encoded
 from medfusion_jupyter.nn.fusions import fusions
 from medfusion_jupyter.nn.heads import Head, heads
@@ -28,8 +29,8 @@ class Architecture:
 
     image_size: pixels a side, or those of (D, H, W) for volumes. views: names of the images of a row, each a modality, in an
     order that means something; none is one image, the modality `image`. shared_encoder: whether the views pass through one image
-    encoder or each through its own. aggregator: where the one image of a row is a bag of several, in no order, what makes one
-    vector of theirs. modality_dropout: in training, the chance that a row with several modalities loses one of them, 0 to
+    encoder (and aggregator) or each through its own. aggregator: where each is a bag of several images, in no order, what makes
+    one vector of theirs. modality_dropout: in training, the chance that a row with several modalities loses one of them, 0 to
     below 1. tasks: several heads in place of `head`, which is then "multi_task".
     """
 
@@ -53,10 +54,8 @@ class Architecture:
             raise ValueError("A model needs at least one modality: image_encoder and tabular_encoder are both None.")
         if not 0 <= self.modality_dropout < 1:
             raise ValueError(f"modality_dropout={self.modality_dropout} is a chance: give 0 to below 1.")
-        if self.views and (self.aggregator is not None or self.image_encoder is None):
-            raise ValueError(
-                f"views={self.views} go with an image encoder and without an aggregator, which is for the images of a bag."
-            )
+        if self.views and self.image_encoder is None:
+            raise ValueError(f"views={self.views} go with an image encoder.")
         if bool(self.tasks) != (self.head == "multi_task"):
             raise ValueError(
                 f"head={self.head!r} with {len(self.tasks)} tasks: tasks go with head='multi_task', and it with them."
@@ -93,7 +92,7 @@ class FusionModel(nn.Module):
         widths: list[int] = []
         self.image_encoder: ImageEncoder | nn.ModuleDict | None = None
         self.table_encoder = None
-        self.aggregator = None
+        self.aggregator: Aggregator | nn.ModuleDict | None = None
         if architecture.image_encoder is not None:
             if architecture.shared_encoder or not architecture.views:
                 self.image_encoder = self._built_encoder(image_weights)
@@ -103,7 +102,11 @@ class FusionModel(nn.Module):
                 )
             widths += [self.image_encoders[0].out_features] * len(architecture.views or ("image",))
             if architecture.aggregator is not None:
-                self.aggregator = aggregators(architecture.aggregator)(in_features=widths[0])
+                build = partial(aggregators(architecture.aggregator), in_features=widths[0])
+                if isinstance(self.image_encoder, nn.ModuleDict):
+                    self.aggregator = nn.ModuleDict({_key(view): build() for view in architecture.views})
+                else:
+                    self.aggregator = build()
         if architecture.table_encoder is not None:
             self.table_encoder = table_encoders(architecture.table_encoder)(
                 num_features=architecture.num_features, cardinalities=architecture.cardinalities
@@ -143,21 +146,23 @@ class FusionModel(nn.Module):
         codes: Tensor | None,
         present: Tensor,
         all_present: bool = False,
-        instances: Tensor | None = None,
+        instances: Tensor | Sequence[Tensor] = (),
     ) -> Tensor:
         """Outputs of the head, `(B, K)`.
 
         images: `(B, C, H, W)` float, normalised, `(B, C, D, H, W)` for volumes; a sequence of these where there are views; with
-        an aggregator the images of all bags one after the other, `(I, C, H, W)`. Without an aggregator also what the image
-        encoder made of them earlier. numeric: `(B, F)` float; codes: `(B, K)` int64;
+        an aggregator the images of all bags (of a view) one after the other, `(I, C, H, W)`. Without an aggregator also what the
+        image encoder made of them earlier. numeric: `(B, F)` float; codes: `(B, K)` int64;
         each None where the model does not use that modality. present: `(B, M)` bool, columns in the order of
         `architecture.modalities`. all_present: the caller knows that the mask is True everywhere, which saves asking the
-        device. instances: with an aggregator, `(B, N)` bool with I times True: the places of the images in their bags.
+        device. instances: with an aggregator, `(B, N)` bool with I times True: the places of the images in their bags; a sequence
+        of these where there are views.
         """
+        bags = [instances] if isinstance(instances, Tensor) else list(instances)
         if self.aggregator is not None:
-            assert instances is not None
             # a row without any image has none, whatever the mask says
-            present = torch.cat([instances.any(dim=1, keepdim=True), present[:, 1:]], dim=1)
+            there = [of_view.any(dim=1, keepdim=True) for of_view in bags]
+            present = torch.cat([*there, present[:, len(bags) :]], dim=1)
             all_present = False
         kept = present
         if self.training and self.architecture.modality_dropout:
@@ -175,8 +180,7 @@ class FusionModel(nn.Module):
             if not of_views:
                 pass
             elif self.aggregator is not None:
-                assert instances is not None
-                encoded = [self._bags(of_views[0], instances)]
+                encoded = self._bags(of_views, bags)
             else:
                 encoded = self._views(of_views, present, all_present)
         if self.table_encoder is not None:
@@ -240,17 +244,26 @@ class FusionModel(nn.Module):
         vector, found = _laid_out(encoded.vector, rows, len(images)), encoded.tokens
         return Encoded(vector, None if found is None else _laid_out(found, rows, len(images)))
 
-    def _bags(self, images: Tensor, instances: Tensor) -> Encoded:
-        """The images of each row as one vector; they are its tokens."""
-        assert self.aggregator is not None
-        encoder = self.image_encoders[0]
-        if len(images):
-            places = instances.flatten().nonzero().squeeze(1)
-            vectors = _laid_out(encode_few(encoder, images).vector, places, instances.numel())
+    def _bags(self, images: list[Tensor], instances: list[Tensor]) -> list[Encoded]:
+        """The images of each row, of each view, as one vector; they are its tokens."""
+        encoders = self.image_encoders
+        if len(images) == len(encoders):
+            vectors = [_vectors(encoder, of_view) for encoder, of_view in zip(encoders, images, strict=True)]
         else:
-            vectors = images.new_zeros(instances.numel(), encoder.out_features)
-        vectors = vectors.view(*instances.shape, -1)
-        return Encoded(self.aggregator(vectors, instances), vectors, instances)
+            # one pass of all views: batch norm sees them together
+            vectors = list(torch.split(_vectors(encoders[0], torch.cat(images)), [len(of_view) for of_view in images]))
+        found = []
+        for number, (of_view, there) in enumerate(zip(vectors, instances, strict=True)):
+            places = there.flatten().nonzero().squeeze(1)
+            laid_out = _laid_out(of_view, places, there.numel()).view(*there.shape, -1)
+            found.append(Encoded(self._aggregators[number % len(encoders)](laid_out, there), laid_out, there))
+        return found
+
+    @property
+    def _aggregators(self) -> list[Aggregator]:
+        """One for each image encoder."""
+        of_views = self.aggregator.values() if isinstance(self.aggregator, nn.ModuleDict) else [self.aggregator]
+        return cast(list[Aggregator], list(of_views))
 
     def _check_shapes(self, images: list[Tensor]) -> None:
         dimensions = 2 + self.image_encoders[0].dimensions
@@ -265,6 +278,11 @@ class FusionModel(nn.Module):
 def _key(modality: str) -> str:
     """The name of what a modality has of its own: a view may be named as an attribute of a module is."""
     return modality if modality in ("image", "table") else f"view_{modality}"
+
+
+def _vectors(encoder: ImageEncoder, images: Tensor) -> Tensor:
+    """`(I, C, H, W) -> (I, D)`, of no image too."""
+    return encode_few(encoder, images).vector if len(images) else images.new_zeros(0, encoder.out_features)
 
 
 def _laid_out(encoded: Tensor, rows: Tensor, count: int) -> Tensor:

@@ -73,7 +73,7 @@ class Model:
         if parts.image_encoder is None:
             return None
         views = f" of {', '.join(parts.views)}" if parts.views else ""
-        return parts.image_encoder + views + (f" of bags ({parts.aggregator})" if self.spec.has_bags else "")
+        return parts.image_encoder + (f" of bags{views} ({parts.aggregator})" if self.spec.has_bags else views)
 
     @property
     def classes(self) -> tuple[str, ...]:

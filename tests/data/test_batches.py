@@ -217,7 +217,7 @@ def _several(kind, n=24, share=None, **more):
 def test_each_view_has_its_images_and_its_column_of_the_mask():
     source, slots = _several("views")
     for batch in source.epoch((0, 1), None, None):
-        assert batch.instances is None
+        assert batch.instances == ()
         for view, image in enumerate(batch.images):
             there = slots[view, batch.rows] >= 0
             assert batch.present[:, view].tolist() == there.tolist()
@@ -231,13 +231,13 @@ def test_a_batch_of_bags_has_the_images_that_are_there_and_their_places(most):
     for epoch in range(3):
         for batch in source.epoch((0, epoch), None, None):
             (images,) = batch.images
-            assert len(images) == int(batch.instances.sum())
-            rows = np.repeat(batch.rows, batch.instances.sum(dim=1).numpy())
+            assert len(images) == int(batch.instances[0].sum())
+            rows = np.repeat(batch.rows, batch.instances[0].sum(dim=1).numpy())
             shown = images[:, 0, 0, 0].round().numpy().astype(int)
             assert (shown // 4 == rows).all()  # each image is of its row
             drawn += [(epoch, image) for image in shown.tolist()]
             counts = (slots[0, batch.rows] >= 0).sum(axis=1)
-            assert batch.instances.sum(dim=1).tolist() == counts.clip(0, most or 4).tolist()
+            assert batch.instances[0].sum(dim=1).tolist() == counts.clip(0, most or 4).tolist()
             assert batch.present[:, 0].tolist() == (counts > 0).tolist()
         seen.append([batch.images[0][:, 0, 0, 0].tolist() for batch in source.epoch((0, epoch), None, None)])
     of_epochs = [{image for one, image in drawn if one == epoch} for epoch in range(3)]
@@ -271,5 +271,5 @@ def test_processes_that_share_a_batch_have_all_its_images_changed_alike(kind):
         assert torch.equal(torch.cat([one.present for one in own]), batch.present)
         assert all(torch.equal(one.target, batch.target) for one in own)
         if kind == "bags":
-            counts = torch.cat([one.instances.sum(dim=1) for one in own])
-            assert torch.equal(counts, batch.instances.sum(dim=1))
+            counts = torch.cat([one.instances[0].sum(dim=1) for one in own])
+            assert torch.equal(counts, batch.instances[0].sum(dim=1))

@@ -227,7 +227,7 @@ def test_images_of_the_wrong_number_of_dimensions_are_refused():
     [
         ({"image_encoder": None, "table_encoder": None}, "at least one modality"),
         ({"modality_dropout": 1.0}, "modality_dropout=1.0 is a chance"),
-        ({"views": ("a", "b"), "aggregator": "mean"}, "without an aggregator, which is for the images of a bag"),
+        ({"views": ("a", "b"), "image_encoder": None}, "go with an image encoder"),
         ({"head": "multi_task"}, "with 0 tasks"),
         ({"tasks": (Task("a", "cox", 1),)}, "head='classification' with 1 tasks"),
     ],

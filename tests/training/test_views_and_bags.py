@@ -135,6 +135,49 @@ def test_bags_train_and_predict_the_same_in_any_order_and_without_any_image(bags
     assert not np.allclose(one.loc[3], whole.loc[3])
 
 
+@pytest.mark.parametrize(("shared", "fusion"), [(True, "gated"), (False, "transformer")])
+def test_views_may_each_be_bags(bags, drawn, shared, fusion):
+    folder, frame = drawn
+    several = frame.assign(
+        front=[[f"r{k}-{i}" for i in range(k % 3 + 1)] for k in range(ROWS)],
+        side=[[f"r{k}-{i}" for i in range(3, 3 - k % 2, -1)] for k in range(ROWS)],
+    )
+    cohort = bags(several, image=["front", "side"])
+    assert cohort.images.shape == (2, ROWS, 3)
+    assert "front: 96 images in bags of up to 3, side: 24 images in bags of up to 1, 24 rows without" in repr(cohort)
+    settings = {"fusion": fusion, "shared_encoder": shared, "max_images": 2, "epochs": 2, "modality_dropout": 0.2}
+    job = trained(cohort, **settings)
+    cut = mf.train(cohort, callbacks=[FailsInItsSecondEpoch()], **{**TINY, **settings})
+    with pytest.raises(JobFailed, match="cut off"):
+        cut.wait()
+    assert mf.resume(cut.job_id).wait().history["train/loss"].tolist() == job.history["train/loss"].tolist()
+    model = job.model
+    assert f"light_cnn of bags of front, side ({model.module.architecture.aggregator})" in repr(model)
+    own = [name for name, _ in model.module.named_parameters() if name.startswith("aggregator.view_side")]
+    assert bool(own) is not shared
+    whole, table = model.predict(cohort), several.drop(columns="ill")
+    turned = table.assign(front=[cell[::-1] for cell in table["front"]])
+    assert np.array_equal(model.predict(turned, image_root=folder), whole)
+    swapped = model.predict(table.rename(columns={"front": "side", "side": "front"}), image_root=folder)
+    assert not np.allclose(swapped, whole)
+    one = model.predict(table.assign(side=None), image_root=folder)
+    without = np.arange(ROWS) % 2 == 0  # had no lateral image before
+    assert np.allclose(one[without], whole[without], atol=1e-6)
+    assert not np.isclose(one, whole).all(axis=1)[~without].any()
+
+
+def test_rows_of_a_study_become_a_bag_of_each_view(bags, drawn):
+    folder, frame = drawn
+    several = pd.DataFrame({"study": np.repeat(np.arange(ROWS), 2), "ill": np.repeat(frame["ill"], 2)}).reset_index()
+    several["front"] = [f"r{k}-{i}" for k in range(ROWS) for i in range(2)]
+    several["side"] = [f"r{k}-2" if i else None for k in range(ROWS) for i in range(2)]
+    made = mf.Cohort(several, target="ill", image=["front", "side"], image_root=folder, bag="study")
+    assert made.images.shape == (2, ROWS, 2)
+    assert [path.name for path in made.images[0, 5]] == ["r5-0.png", "r5-1.png"]
+    assert made.images[1, 5].tolist() == [folder / "r5-2.png", None]
+    assert trained(made).job_id
+
+
 def test_an_image_that_is_absent_from_a_bag_counts_for_nothing(bags, drawn):
     cohort = bags()
     model = trained(cohort).model
@@ -232,7 +275,6 @@ def test_image_columns_that_make_no_sense_are_refused(views, bags):
         (lambda: views({"table": "front"}), "view cannot be named 'table'"),
         (lambda: views({"a.b": "front"}), r"view cannot be named 'a\.b'"),
         (lambda: views(["front", "sid"]), "no column 'sid' .image.. Did you mean 'side'"),
-        (lambda: views(bag=True), "bag=True is of one image column, and image names 2"),
         (lambda: bags(bag="studdy"), "no column 'studdy' .bag."),
     ):
         with pytest.raises(CohortError, match=words):
