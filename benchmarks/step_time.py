@@ -111,7 +111,7 @@ def ours():
     store.jobs.claim(record.job_id, run_token="t", host="here", pid=os.getpid(), process_started=0.0, kernel_id=None)
     torch.manual_seed(1)
     spec = InputSpec({}, ("no", "yes"), ("image", "table"), SIDE, 1, (0.5,), (0.25,), None)
-    prepared = Prepared(spec, model().architecture, source(), source(), TARGET, None)
+    prepared = Prepared(spec, model().architecture, source(), source(), TARGET, {})
     state = build_state(prepared, CONFIG, "cpu")
     recorder = Recorder(store, record.pk, record.job_id, "t", "cpu")
     store.writer.attach(lambda session: store.jobs.beat_in(session, record.pk, "t", recorder.progress()))

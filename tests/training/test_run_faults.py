@@ -49,6 +49,14 @@ def test_a_small_training_part_trains(train, cohort, rows, batch_size, settings)
     assert all(torch.isfinite(value).all() for value in job.model.module.state_dict().values())
 
 
+@pytest.mark.parametrize(("rows", "sizes"), [(33, [16, 17]), (34, [16, 16, 2]), (17, [17]), (16, [16])])
+def test_a_last_batch_of_one_row_joins_the_one_before_it(loop_of, cohort, rows, sizes):
+    """Batch norm cannot learn from one row."""
+    train = loop_of(data=split_with(cohort, (rows // 2, rows - rows // 2))).train
+    assert [len(batch) for batch in train.rows_of_epoch((0, 0))] == sizes
+    assert len(train) == len(sizes)
+
+
 def test_a_training_part_of_one_row_is_refused(cohort):
     with pytest.raises(ConfigError, match="The training part has 1 row; at least 2 are needed"):
         mf.train(split_with(cohort, (1, 0)), image_encoder=None)
