@@ -152,7 +152,7 @@ function words(job: IJob, now: number, trans: TranslationBundle): string {
       parts.push(ago(job.completed_at, now));
       break;
     case 'pending':
-      parts.push(...wordsOfTurn(job, now, trans));
+      return wordsOfTurn(job, now, trans).join(' · ');
   }
   return parts.filter(part => part !== '').join(' · ');
 }

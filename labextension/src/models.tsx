@@ -66,9 +66,10 @@ function Row(props: IModelsProps & { one: IModel }): React.JSX.Element {
       title={ago(one.created_at, model.now)}
     >
       <div className="jp-MedFusion-line">
-        <span className="jp-MedFusion-words" title={one.name}>
-          <strong>{one.name}</strong> v{one.version}
+        <span className="jp-MedFusion-name" title={one.name}>
+          {one.name}
         </span>
+        <span className="jp-MedFusion-quiet">v{one.version}</span>
         <RowButton
           command="menu"
           icon={ellipsesIcon}
@@ -78,7 +79,7 @@ function Row(props: IModelsProps & { one: IModel }): React.JSX.Element {
         />
       </div>
       <div className="jp-MedFusion-line">
-        <span className="jp-MedFusion-words">
+        <span className="jp-MedFusion-words jp-MedFusion-long">
           {metricName(metric)} {withInterval(one.metrics, metric)}
         </span>
         <span className="jp-MedFusion-quiet">{one.training_job_id}</span>

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from medfusion_jupyter.data import Cohort, target_of
@@ -17,8 +14,8 @@ from medfusion_jupyter.store import FINISHED, BadValue, JobStatus
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.cross_validation import CrossValidation, cross_validate
 from medfusion_jupyter.training.fitting import fitted
-from medfusion_jupyter.training.job import LOOK_SECONDS
 from medfusion_jupyter.training.starting import JobFailed
+from medfusion_jupyter.training.waiting import Awaited, Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,10 +28,11 @@ BESIDE = ("low", "high", "above", "above_low", "above_high")
 """The numbers of a variant beside its metric."""
 
 
-class Ablation:
+class Ablation(Awaited):
     """Cross-validations of variants of a model, over the same folds. In a notebook it shows its table.
 
-    Everything is read from the store, so `mf.load_ablation` gives it back in another process, from its ids.
+    Everything is read from the store, so `mf.load_ablation` gives it back in another process, from its ids. `wait` raises
+    JobFailed where a variant failed or was interrupted.
     """
 
     def __init__(self, variants: Mapping[str, CrossValidation]) -> None:
@@ -85,41 +83,22 @@ class Ablation:
             .astype(dict.fromkeys((metric, *BESIDE), float) | {"folds": int})
         )
 
-    def wait(self) -> Ablation:
-        """Return when nothing is left at work, showing the progress; interrupting the wait leaves it running.
-
-        Raises JobFailed where a variant failed or was interrupted.
-        """
-        for pause in self._until_it_ends():
-            time.sleep(pause)
-        return self
-
-    def __await__(self) -> Generator[Any, None, Ablation]:
-        """As `wait`, without keeping the kernel's loop busy."""
-
-        async def waited() -> Ablation:
-            for pause in self._until_it_ends():
-                await asyncio.sleep(pause)
-            return self
-
-        return waited().__await__()
-
-    def _until_it_ends(self) -> Iterator[float]:
-        """Show the progress of all in one line; gives the seconds to wait before each further look."""
-        from tqdm import tqdm
-
-        with tqdm(total=100.0, file=sys.stdout, bar_format="{percentage:3.0f}%|{bar:24}| {desc}") as bar:
-            while True:
-                records = {name: one.record for name, one in self.variants.items()}
-                ended = [record.status in FINISHED for record in records.values()]
-                bar.n = round(100 * sum(record.progress for record in records.values()) / len(records), 1)
-                bar.set_description_str(f"{sum(ended)} of {len(ended)} variants ended")
-                if all(ended):
-                    break
-                yield LOOK_SECONDS
-        for name, record in records.items():
-            if record.status in (JobStatus.FAILED, JobStatus.INTERRUPTED):
-                raise JobFailed(f"{name!r} ({record.job_id}) {record.status}: {record.error or 'see its folds'}")
+    def _progress(self) -> Progress:
+        records = {name: one.record for name, one in self.variants.items()}
+        ended = sum(record.status in FINISHED for record in records.values())
+        failures = [
+            f"{name!r} ({record.job_id}) {record.status}: {record.error or 'see its folds'}"
+            for name, record in records.items()
+            if record.status in (JobStatus.FAILED, JobStatus.INTERRUPTED)
+        ]
+        words = f"{ended} of {len(records)} variants ended"
+        return Progress(
+            share=sum(record.progress for record in records.values()) / len(records),
+            words=words,
+            state=words,
+            ended=ended == len(records),
+            failed=JobFailed("\n".join(failures)) if failures else None,
+        )
 
     def stop(self) -> None:
         """End what is at work and begin nothing more; completed folds stay as they are."""

@@ -36,7 +36,7 @@ def html_of(table: pd.DataFrame, name: str) -> str:
     rows = "".join(_row(label, row, scale, first, metric.words) for label, row in table.iterrows())
     lower = "Lower is better. " if metric.best == "min" else ""
     return (
-        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        f"<table style='margin-left:0'><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
         f"<small>{lower}Mean over {int(table['folds'].max())} trainings each, over the same folds; intervals of the corrected "
         "resampled t-test, differences paired by fold.</small>"
     )

@@ -55,12 +55,21 @@ def names_of(tasks: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(name for _, name in sorted(found, key=lambda one: one[0] > 0))
 
 
+def parted(name: str) -> tuple[str, str]:
+    """The part of the target that a metric is of, empty where it has one alone, and the metric: `icu`, `auroc` of `icu_auroc`.
+
+    The metric is empty where it is none of a target.
+    """
+    known = name if name in METRICS else next((one for one in METRICS if name.endswith(f"_{one}")), "")
+    return name.removesuffix(known)[:-1], known
+
+
 def metric_of(name: str) -> Metric | None:
     """What `auroc`, or `icu_auroc` of the part `icu`, is; None where it is no metric of a target."""
-    known = name if name in METRICS else next((one for one in METRICS if name.endswith(f"_{one}")), None)
-    if known is None:
+    part, known = parted(name)
+    if not known:
         return None
-    return replace(METRICS[known], words=f"{name.removesuffix(known)[:-1]} {METRICS[known].words}".strip())
+    return replace(METRICS[known], words=f"{part} {METRICS[known].words}".strip())
 
 
 def best_of(watch: str) -> Literal["max", "min"] | None:

@@ -9,14 +9,33 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from medfusion_jupyter.nn import FusionModel
+from medfusion_jupyter.nn.image_encoders import build_image_encoder
 from medfusion_jupyter.training.callbacks import Callback
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
+from medfusion_jupyter.training.generators import generators_kept
 
 if TYPE_CHECKING:
     from medfusion_jupyter.training.state import LoopState
 
 
-def module_of(model: FusionModel, part: str, setting: str = "freeze") -> nn.Module:
+def refuse_unknown_parts(config: TrainingConfig, names: Sequence[str], setting: str) -> None:
+    """Raise ConfigError, with the closest name, where `setting` names a module that the image encoder does not have.
+
+    It is built for that, and only where there is a name within it. What the other parts are made of depends on the cohort: a name
+    within them is looked up when the run has its model.
+    """
+    within = [name for name in names if name.startswith("image_encoder.")]
+    if not within or config.image_encoder is None or not config.shared_encoder:
+        return
+    with generators_kept():
+        part = nn.ModuleDict(
+            {"image_encoder": build_image_encoder(config.image_encoder, channels=1, size=config.image_size)}
+        )
+    for name in within:
+        module_of(part, name, setting)
+
+
+def module_of(model: nn.Module, part: str, setting: str = "freeze") -> nn.Module:
     """The module that `setting` names so. Raises ConfigError where the model has none, with the closest name."""
     name = part.replace("tabular_encoder", "table_encoder", 1)
     try:
@@ -68,7 +87,7 @@ class Freezing(Callback):
         try:
             self.parts = self._parts(state.model, state.changes["unfreeze"])
         except ConfigError as unknown:
-            # nobody could know before: the model's own modules are named
+            # who asked did not have the model: its own modules are named
             state.refused["unfreeze"] = str(unknown)
             del state.changes["unfreeze"]
             return

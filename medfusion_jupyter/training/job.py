@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
-import sys
-import time
-from collections.abc import Generator, Iterator, Sequence
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +17,7 @@ from medfusion_jupyter.training.checkpoints import CheckpointError
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.fitting import fitted
 from medfusion_jupyter.training.forking import plan_fork, store_fork
+from medfusion_jupyter.training.freezing import refuse_unknown_parts
 from medfusion_jupyter.training.model import Model
 from medfusion_jupyter.training.run import instead_of_change
 from medfusion_jupyter.training.starting import (
@@ -34,17 +33,18 @@ from medfusion_jupyter.training.starting import (
     store_job,
     versions,
 )
+from medfusion_jupyter.training.waiting import Awaited, Progress
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from medfusion_jupyter.store import Job as JobRecord
 
-LOOK_SECONDS = 0.25
 
-
-class Job:
+class Job(Awaited):
     """A training job, in this process or any other. In a notebook it shows itself as a live monitor.
+
+    `wait` raises JobFailed where the job failed or was interrupted.
 
     Everything is read from the store, so a handle is right in a second notebook and after the kernel that trained died.
     """
@@ -122,7 +122,8 @@ class Job:
         """Change lr, encoder_lr, epochs, patience, min_delta or unfreeze of a job at work: from its next step on, and for good.
 
         unfreeze: parts of what is frozen that shall learn, such as ["image_encoder.stem"], or "all". A change is an event of the
-        job; a part that its model does not have is refused in one.
+        job. A module that the image encoder does not have is refused here; one of another part, which depends on the cohort, by
+        an event.
 
         Raises ConfigError for another setting or a value out of range, IllegalTransition where the job is not at work: one that
         has ended is given more epochs by `mf.resume`, and other settings by `fork`.
@@ -136,7 +137,10 @@ class Job:
                 allowed=sorted(ASKABLE["set"]),
                 instead=instead_of_change(self.job_id, changes),
             )
-        self._request("set", live_changes(self.record.training_config, changes))
+        settings = self.record.training_config
+        taken = live_changes(settings, changes)
+        refuse_unknown_parts(TrainingConfig.of(settings), taken.get("unfreeze", ()), "unfreeze")
+        self._request("set", taken)
 
     def fork(
         self,
@@ -171,54 +175,23 @@ class Job:
         go_on(store, made, callbacks)
         return Job(made.job_id, store)
 
-    def wait(self, timeout: float | None = None) -> Job:
-        """Return when the job has ended, showing its progress; interrupting the wait leaves the job running.
-
-        timeout: seconds; TimeoutError after it. Raises JobFailed where the job failed or was interrupted. In a notebook
-        `await job` waits as well, and the monitor's buttons answer meanwhile.
-        """
-        run = RUNS.get(self.job_id)
-        for pause in self._until_it_ends(timeout):
-            if run is not None:
-                run.ended.wait(pause)
-            else:
-                time.sleep(pause)
-        return self
-
-    def __await__(self) -> Generator[Any, None, Job]:
-        """As `wait`, without keeping the kernel's loop busy: a kernel serves no click on a widget while a cell blocks."""
-
-        async def waited() -> Job:
-            for pause in self._until_it_ends(None):
-                await asyncio.sleep(pause)
-            return self
-
-        return waited().__await__()
-
-    def _until_it_ends(self, timeout: float | None) -> Iterator[float]:
-        """Show the progress; gives the seconds to wait before each further look."""
-        from tqdm import tqdm
-
-        until = None if timeout is None else time.monotonic() + timeout
-        # standard output: a notebook paints the error stream red
-        with tqdm(total=100.0, file=sys.stdout, bar_format="{percentage:3.0f}%|{bar:24}| {desc}") as bar:
-            while True:
-                job = self.record
-                bar.n = round(100 * job.progress, 1)
-                bar.set_description_str(f"{self.job_id} {_in_one_line(job)}")
-                run = RUNS.get(self.job_id)
-                if job.status in FINISHED and (run is None or run.ended.is_set()):
-                    break
-                left = None if until is None else until - time.monotonic()
-                if left is not None and left <= 0:
-                    raise TimeoutError(
-                        f"{self.job_id} is {job.status} after {timeout} s; it goes on in the background."
-                    )
-                yield LOOK_SECONDS if left is None else min(LOOK_SECONDS, left)
+    def _progress(self) -> Progress:
+        job, run = self.record, RUNS.get(self.job_id)
+        failed = None
         if job.status in (JobStatus.FAILED, JobStatus.INTERRUPTED):
-            raise JobFailed(
-                f"{self.job_id} {job.status} at epoch {job.current_epoch}: {job.error or 'its process is gone'}"
-            )
+            said = job.error or "its process is gone"
+            failed = JobFailed(f"{self.job_id} {job.status} at epoch {job.current_epoch}: {said}")
+        return Progress(
+            share=job.progress,
+            words=f"{self.job_id} {_in_one_line(job)}",
+            state=f"{self.job_id} is {job.status}",
+            ended=job.status in FINISHED and (run is None or run.ended.is_set()),
+            failed=failed,
+        )
+
+    def _end(self) -> threading.Event | None:
+        run = RUNS.get(self.job_id)
+        return None if run is None else run.ended
 
     @property
     def model(self) -> Model:

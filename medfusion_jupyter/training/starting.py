@@ -16,6 +16,7 @@ from medfusion_jupyter.training.callbacks import check_callbacks
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
 from medfusion_jupyter.training.devices import choose_kind
 from medfusion_jupyter.training.fitting import fitted, refuse_unseen
+from medfusion_jupyter.training.freezing import refuse_unknown_parts
 from medfusion_jupyter.training.parallel.runs import start_run
 from medfusion_jupyter.training.preparation import class_weights, modalities_of, refuse_absent
 from medfusion_jupyter.training.run import Run, saved_split
@@ -119,6 +120,9 @@ def plan_of(split: Split, config: TrainingConfig) -> dict[str, dict[str, Any]]:
     refuse_absent(split, used)
     class_weights(split, config)
     check_image_weights(config.image_encoder if used[0] != TABLE else None, config.image_weights)
+    if used[0] != TABLE:
+        refuse_unknown_parts(config, config.freeze, "freeze")
+        refuse_unknown_parts(config, config.unfreeze, "unfreeze")
     return {
         "model_config": {
             **config.parts(),

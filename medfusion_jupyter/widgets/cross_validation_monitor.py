@@ -47,7 +47,7 @@ class CrossValidationMonitor(HTML):  # type: ignore[misc]
             whole = self._store.jobs.get(self.job_id)
             self._show(shown(whole, self._store.jobs.folds(self.job_id)))
             # an interrupted one may be resumed at any moment
-            return whole.status not in FINISHED or whole.status == JobStatus.INTERRUPTED or _result_comes(whole)
+            return whole.status not in FINISHED or whole.status == JobStatus.INTERRUPTED or result_comes(whole)
 
     def show_problem(self, problem: Exception) -> None:
         """Say that the store could not be read; the next refresh tries again."""
@@ -98,7 +98,7 @@ def _result(whole: Job) -> list[str]:
     return found
 
 
-def _result_comes(whole: Job) -> bool:
+def result_comes(whole: Job) -> bool:
     """The last fold predicts its test part after it has ended."""
     if whole.status != JobStatus.COMPLETED or whole.best_value is not None or whole.completed_at is None:
         return False

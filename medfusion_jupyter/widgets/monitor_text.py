@@ -8,9 +8,10 @@ import math
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from medfusion_jupyter.settings.watched import recorded, words_of
+from medfusion_jupyter.settings.watched import METRICS, parted, recorded, words_of
 from medfusion_jupyter.store import ACTIVE, JobStatus
 from medfusion_jupyter.widgets import lost_kernel
 
@@ -44,8 +45,11 @@ STYLE = """<style>
 .mf-monitor .mf-fill { height: 100%; background: var(--jp-brand-color1, #1976d2); }
 .mf-monitor .mf-facts span { display: inline-block; margin-right: 18px; font-variant-numeric: tabular-nums; }
 .mf-monitor table { border-collapse: collapse; }
-.mf-monitor th, .mf-monitor td { text-align: right; padding: 1px 16px 1px 0; font-variant-numeric: tabular-nums; }
+.mf-monitor th, .mf-monitor td { text-align: right; padding: 1px 16px 1px 0; white-space: nowrap; }
+.mf-monitor td { font-variant-numeric: tabular-nums; }
+.mf-monitor .mf-epochs .widget-html-content { overflow-x: auto; }
 .mf-monitor th { font-weight: 500; color: var(--jp-ui-font-color2, #666); }
+.mf-monitor th.mf-target { max-width: 0; overflow: hidden; text-overflow: ellipsis; color: var(--jp-ui-font-color1, inherit); }
 .mf-monitor tr.mf-best td { font-weight: 600; }
 .mf-monitor .mf-error { border-left: 3px solid var(--jp-error-color1, #c62828); padding: 4px 10px; white-space: pre-wrap; }
 .mf-monitor .mf-note { border-left: 3px solid var(--jp-warn-color1, #ef6c00); padding: 4px 10px; }
@@ -170,24 +174,20 @@ def _age_of_news(job: Job) -> str:
 
 
 def epochs(job: Job, history: Sequence[dict[str, Any]]) -> str:
-    """The last epochs as a table, the best among them in bold: losses, and the metrics that the target has."""
+    """The best epoch and the last ones as a table: losses, and the metrics that the target has, those of several side by side."""
     if not history:
         return ""
     there = recorded(name for row in history for name in row)
     first = there[0] if there else job.watched_metric
     others = [name for name in dict.fromkeys([*there, job.watched_metric]) if name not in (first, "val/loss")]
-    head = (
-        f"<th>epoch</th><th>train loss</th><th>val loss</th><th>val {html.escape(words_of(first))} [95 %]</th>"
-        + "".join(f"<th>{html.escape(words_of(name))}</th>" for name in others)
-        + "<th>lr</th><th>time</th>"
-    )
+    best = [row for row in history[:-TABLE_ROWS] if row["epoch"] == job.best_epoch]
     body = ""
-    for row in history[-TABLE_ROWS:]:
-        best = row["epoch"] == job.best_epoch
+    for row in [*best, *history[-TABLE_ROWS:]]:
+        is_best = row["epoch"] == job.best_epoch
         value, low, high = (number(row.get(f"{first}{end}")) for end in ("", "_low", "_high"))
         rate = row.get("lr")
         cells = [
-            f"{'★ ' if best else ''}{row['epoch']}",
+            f"{'★ ' if is_best else ''}{row['epoch']}",
             number(row.get("train/loss")),
             number(row.get("val/loss")),
             f"{value} [{low}, {high}]",
@@ -195,8 +195,26 @@ def epochs(job: Job, history: Sequence[dict[str, Any]]) -> str:
             "–" if rate is None else f"{rate:.1e}",
             span(row.get("seconds") or 0.0),
         ]
-        body += f"<tr class='{'mf-best' if best else ''}'>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
-    return f"<table><tr>{head}</tr>{body}</table>"
+        body += f"<tr class='{'mf-best' if is_best else ''}'>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+    return f"<table>{_head(first, others)}{body}</table>"
+
+
+def _head(first: str, others: Sequence[str]) -> str:
+    """The names of the columns; where there are several targets, below the name of each, which may be long."""
+    metrics = {name: parted(name.removeprefix("val/")) for name in (first, *others)}
+    if not any(part for part, _ in metrics.values()):
+        named = [f"val {words_of(first)} [95 %]", *map(words_of, others)]
+        above = ""
+    else:
+        named = [METRICS[metric].words if metric else words_of(name) for name, (_, metric) in metrics.items()]
+        named[0] += " [95 %]"
+        targets = "".join(
+            f"<th class='mf-target' colspan='{len(list(group))}' title='{html.escape(part, quote=True)}'>{html.escape(part)}</th>"
+            for part, group in groupby(part for part, _ in metrics.values())
+        )
+        above = f"<tr><th colspan='3'></th>{targets}<th colspan='2'></th></tr>"
+    columns = ("epoch", "train loss", "val loss", *named, "lr", "time")
+    return f"{above}<tr>" + "".join(f"<th>{html.escape(words)}</th>" for words in columns) + "</tr>"
 
 
 def number(value: float | None) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import html
-import time
-from collections.abc import Generator, Iterator
+import threading
 from typing import TYPE_CHECKING, Any, Self
 
 from medfusion_jupyter.store import ExecutionStatus, NodeRun, NodeStatus, open_store
 from medfusion_jupyter.store.status import EXECUTION_FINISHED
+from medfusion_jupyter.training.waiting import Awaited, Progress
 from medfusion_jupyter.workflows.catalogue import closest
 
 if TYPE_CHECKING:
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
     from medfusion_jupyter.store import Execution
     from medfusion_jupyter.workflows.execution import ExecutionRun
-
-LOOK_SECONDS = 0.2
 
 SIGNS = {
     NodeStatus.PENDING: "○",
@@ -36,8 +33,10 @@ class WorkflowFailed(RuntimeError):
     """A run of a workflow that was waited for did not come to its end."""
 
 
-class WorkflowRun:
+class WorkflowRun(Awaited):
     """A run of a workflow, in this process or any other: its state is read from the store.
+
+    `wait` raises WorkflowFailed, naming each node with its reason, where it failed or was interrupted.
 
     id: of its row; GET /medfusion/api/workflows/executions/{id} gives the same.
     """
@@ -112,36 +111,24 @@ class WorkflowRun:
         self._store.executions.request_stop(self.id)
         self._store.writer.wake()
 
-    def wait(self, timeout: float | None = None) -> Self:
-        """Return when it has ended; interrupting the wait leaves it running.
-
-        timeout: seconds; TimeoutError after it. Raises WorkflowFailed, naming each node with its reason, where it failed or was
-        interrupted. In a notebook `await run` waits too, and leaves the notebook's buttons alive.
-        """
-        for pause in self._until_it_ends(timeout):
-            if self._run is not None:
-                self._run.ended.wait(pause)
-            else:
-                time.sleep(pause)
-        return self
-
-    def __await__(self) -> Generator[Any, None, Self]:
-        async def waited() -> Self:
-            for pause in self._until_it_ends(None):
-                await asyncio.sleep(pause)
-            return self
-
-        return waited().__await__()
-
-    def _until_it_ends(self, timeout: float | None) -> Iterator[float]:
-        until = None if timeout is None else time.monotonic() + timeout
-        while (record := self.record).status not in EXECUTION_FINISHED:
-            if until is not None and time.monotonic() > until:
-                raise TimeoutError(f"Run {self.id} is {record.status} after {timeout} s; it goes on in the background.")
-            yield LOOK_SECONDS
+    def _progress(self) -> Progress:
+        record, runs = self.record, self.node_runs
+        done = sum(run.status not in (NodeStatus.PENDING, NodeStatus.RUNNING) for run in runs)
+        failed = None
         if record.status in (ExecutionStatus.FAILED, ExecutionStatus.INTERRUPTED):
-            failed = [f"{run.node_id}: {run.error}" for run in self.node_runs if run.status == NodeStatus.FAILED]
-            raise WorkflowFailed(f"Run {self.id} {record.status}. " + ("\n".join(failed) or str(record.error)))
+            said = "\n".join(f"{run.node_id}: {run.error}" for run in runs if run.status == NodeStatus.FAILED)
+            failed = WorkflowFailed(f"Run {self.id} {record.status}. {said or record.error}")
+        at_work = ", ".join(run.node_id for run in runs if run.status == NodeStatus.RUNNING)
+        return Progress(
+            share=done / len(runs) if runs else 0.0,
+            words=f"run {self.id} {record.status}, {done} of {len(runs)} nodes done{f', at {at_work}' if at_work else ''}",
+            state=f"Run {self.id} is {record.status}",
+            ended=record.status in EXECUTION_FINISHED,
+            failed=failed,
+        )
+
+    def _end(self) -> threading.Event | None:
+        return None if self._run is None else self._run.ended
 
     def __repr__(self) -> str:
         nodes = "".join(

@@ -45,6 +45,7 @@ class Lab:
         news.parent.mkdir(parents=True)
         news.write_text('{"fetchNews": "false"}')
         command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser"]
+        command += ["--JupyterNotebookApp.expose_app_in_browser=True"]
         command += [f"--port={self.port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}"]
         command += [f"--notebook-dir={self.notebooks}"]
         self.log = folder / "lab.log"

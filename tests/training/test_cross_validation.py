@@ -208,7 +208,10 @@ def test_the_call_returns_at_once_and_stop_ends_all_and_resume_runs_only_what_is
     assert found.status in ("pending", "running")
     wait_for(lambda: found.jobs[0].record.current_epoch >= 2, "the first fold does not train")
     first = found.jobs[0]
-    first.set(epochs=first.record.current_epoch + 30)
+    with pytest.raises(BadValue, match=f"{first.job_id} is fold 1 of the cross-validation {found.job_id}"):
+        first.set(epochs=40)
+    # for the test's sake
+    RUNS[first.job_id].control.deliver("set", {"epochs": first.record.current_epoch + 30})
     wait_for(lambda: found.jobs[1].record.current_epoch >= 2, lambda: repr(found))
     assert (found.status, found.record.folds_done) == ("running", 1)
     with pytest.raises(IllegalTransition, match="'resume' is possible when"):
@@ -249,7 +252,9 @@ def test_a_killed_kernel_leaves_finished_folds_and_another_process_runs_the_rest
         (whole,) = store.jobs.list(folds=False).items
         ids = [fold.job_id for fold in store.jobs.folds(whole.job_id)]
         wait_for(lambda: store.jobs.get(ids[0]).current_epoch >= 1, lambda: store.jobs.get(ids[0]))
-        store.jobs.request(ids[0], "set", {"epochs": 2})
+        # for the test's sake
+        code = f"from medfusion_jupyter.training.starting import RUNS\nRUNS[{ids[0]!r}].control.deliver('set', {{'epochs': 2}})"
+        client.execute_interactive(code, timeout=120, store_history=False)
         wait_for(lambda: len(store.checkpoints.list(ids[1])) >= 1, lambda: store.jobs.get(ids[1]))
         os.kill(store.jobs.get(ids[1]).pid, signal.SIGKILL)
         manager.provisioner.process.wait()

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 import medfusion as mf
 from medfusion_jupyter.data.batches import Batch
 from medfusion_jupyter.nn import Head, heads
+from medfusion_jupyter.store import open_store
 from medfusion_jupyter.training import Callback, ConfigError, TrainingConfig
 from medfusion_jupyter.training.mixing import Mixing, partners
 from medfusion_jupyter.training.objective import compose_loss, mixed_loss, weights_of_classes
@@ -255,6 +256,16 @@ def test_one_epoch_for_all_and_a_module_within_a_part(loop_of):
     assert frozen <= weights.changed(2)
 
 
-def test_a_module_that_is_not_there_is_named_with_the_closest(loop_of):
-    with pytest.raises(ConfigError, match=r"'image_encoder.bodi', which .* Did you mean 'image_encoder.body'"):
-        loop_of(freeze=["image_encoder.bodi"])
+def test_a_module_that_is_not_there_is_named_with_the_closest(loop_of, train):
+    with pytest.raises(ConfigError, match=r"'tabular_encoder.layer', which .* Did you mean 'tabular_encoder.layers'"):
+        loop_of(freeze=["tabular_encoder.layer"])
+    # of the image encoder before anything is stored
+    with pytest.raises(
+        ConfigError, match=r"freeze names 'image_encoder.bodi', which .* Did you mean 'image_encoder.body'"
+    ):
+        train(freeze=["image_encoder.bodi"])
+    with pytest.raises(
+        ConfigError, match=r"unfreeze names 'image_encoder.body.77', .* Did you mean 'image_encoder.body.\d'"
+    ):
+        train(freeze=["image_encoder"], unfreeze=["image_encoder.body.77"])
+    assert open_store().jobs.list().items == []

@@ -179,7 +179,13 @@ def test_a_part_within_a_frozen_one_learns_where_unfreeze_names_it(loop_of):
 def test_a_part_that_the_model_has_not_is_refused_in_an_event_and_the_run_goes_on(train, at_epoch):
     job = train(epochs=400, freeze=["image_encoder"], patience=None)
     at_epoch(job, 1)
-    job.set(unfreeze=["image_encoder.bodi"], epochs=job.record.current_epoch + 2)
+    with pytest.raises(
+        ConfigError, match=r"unfreeze names 'image_encoder.bodi', .* Did you mean 'image_encoder.body'\?"
+    ):
+        job.set(unfreeze=["image_encoder.bodi"])
+    # as a server asks, which has no torch to know it by
+    changes = {"unfreeze": ["image_encoder.bodi"], "epochs": job.record.current_epoch + 2}
+    open_store().jobs.request(job.job_id, "set", changes)
     job.wait()
     assert job.status == "completed"
     (refused,) = events(job, "change_refused")

@@ -12,6 +12,7 @@ from medfusion_jupyter.store import IllegalTransition, UnknownId, open_store
 from medfusion_jupyter.training import CheckpointError, JobFailed
 from medfusion_jupyter.training.headless import run_queued
 from medfusion_jupyter.training.loop import Loop
+from medfusion_jupyter.training.step import Step
 
 
 def test_a_job_runs_to_its_end_and_everything_is_in_the_store(train, cohort):
@@ -171,17 +172,18 @@ def test_only_the_best_and_the_last_checkpoint_are_kept(train, medfusion_home):
 
 
 def test_a_loss_that_is_not_a_number_fails_the_job_and_keeps_the_last_good_checkpoint(train, monkeypatch):
-    step = Loop._step
+    update, updates = Step.update, []
 
     def poisoned(self):
-        if self.state.epoch == 3:
-            next(self.state.model.parameters()).data.fill_(math.nan)
-        step(self)
+        update(self)
+        updates.append(1)
+        if len(updates) == 12:
+            self.parameters[0].data.fill_(math.nan)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Loop, "_step", poisoned)
+        patch.setattr(Step, "update", poisoned)
         job = train(epochs=5, patience=None)
-        with pytest.raises(JobFailed, match=r"The loss is NaN at step \d+ \(epoch 3\)"):
+        with pytest.raises(JobFailed, match=r"The loss is NaN at step 13 \(epoch 3\)"):
             job.wait()
     assert job.status == "failed"
     assert max(c.epoch for c in open_store().checkpoints.list(job.job_id)) == 2

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from itertools import pairwise
+from xml.etree import ElementTree
 
 import ipywidgets
 import numpy as np
@@ -162,6 +163,15 @@ def test_the_thread_refreshes_and_ends_when_there_is_nothing_to_follow(live_run)
     thread.join(20)
     assert not thread.is_alive()
     assert "✓ completed" in _all_text(monitor)
+
+
+def test_the_best_epoch_is_shown_when_it_is_long_ago_too(live_run):
+    run = live_run()
+    for epoch in range(1, 9):
+        run.epoch(epoch)
+    run.store.jobs.set_best(run.job.job_id, run_token="t", epoch=1, value=0.8)
+    _, *rows = ElementTree.fromstring(mf.monitor(run.job.job_id)._epochs.value)
+    assert [row[0].text for row in rows] == ["★ 1", "4", "5", "6", "7", "8"]
 
 
 def test_a_finished_job_is_shown_still(live_run):

@@ -23,7 +23,7 @@ interface IToolbarProps {
 export function Toolbar(props: IToolbarProps): React.JSX.Element {
   const model = useModel();
   const trans = useWords();
-  const flow = useReactFlow();
+  const showAll = useShowAll();
   const active = useEditor(state => isActive(state.execution));
   const empty = useEditor(state => state.graph.nodes.length === 0);
   const issues = useEditor(state => state.issues.length);
@@ -96,7 +96,7 @@ export function Toolbar(props: IToolbarProps): React.JSX.Element {
         disabled={empty}
         onClick={() => {
           model.arrange();
-          window.setTimeout(() => void flow.fitView(FIT));
+          showAll();
         }}
       />
       <Templates />
@@ -124,6 +124,12 @@ export function Toolbar(props: IToolbarProps): React.JSX.Element {
       )}
     </div>
   );
+}
+
+/** Have the whole graph in sight, once what was changed of it is drawn. */
+function useShowAll(): () => void {
+  const flow = useReactFlow();
+  return () => void window.setTimeout(() => void flow.fitView(FIT));
 }
 
 /** How things stand, in few words: the run, the problems, what is saved. */
@@ -174,6 +180,7 @@ function Status(): React.JSX.Element {
 function Templates(): React.JSX.Element | null {
   const model = useModel();
   const trans = useWords();
+  const showAll = useShowAll();
   const templates = useEditor(state => state.templates);
   const [open, setOpen] = React.useState(false);
   const box = React.useRef<HTMLDivElement>(null);
@@ -213,6 +220,7 @@ function Templates(): React.JSX.Element | null {
               role="menuitem"
               onClick={() => {
                 model.insertTemplate(template);
+                showAll();
                 setOpen(false);
               }}
             >
