@@ -220,8 +220,11 @@ export class PanelModel implements IDisposable {
     return made;
   }
 
-  /** Ask the run of a job; throws RefusedError with the server's words. */
+  /** Ask the run of a job; throws RefusedError with the server's words. A second click on its way does nothing. */
   async command(command: Command, jobId: string): Promise<void> {
+    if (this._asked.get(jobId) === command) {
+      return;
+    }
     // a checkpoint changes no status that could be waited for
     if (command !== 'checkpoint') {
       this._asked.set(jobId, command);

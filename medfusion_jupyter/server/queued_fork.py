@@ -10,7 +10,7 @@ from medfusion_jupyter.settings.forking import changes_between, settings_of_fork
 from medfusion_jupyter.settings.training import TrainingSettings
 
 if TYPE_CHECKING:
-    from medfusion_jupyter.store import Job, Store
+    from medfusion_jupyter.store import Checkpoint, Job, Store
 
 
 def queue_fork(
@@ -32,19 +32,26 @@ def queue_fork(
     for a change that is not allowed, naming it, and BadValue where there is no such checkpoint, naming those there are.
     """
     parent = store.jobs.get(job_id)
-    chosen = store.checkpoints.choose(job_id, epoch=epoch, step=step)
-    keywords = settings_of_fork(
-        parent.training_config, changes, epoch=chosen.epoch, within_epoch=not chosen.finishes_epoch, with_model=False
-    )
-    settings = TrainingSettings.of({**keywords, "name": name, "description": description})
-    training_config = settings.model_dump(mode="json")
-    made = store.jobs.fork(
-        job_id,
-        chosen,
-        training_config=training_config,
-        changes=changes_between(parent.training_config, training_config),
-        name=settings.name,
-        description=settings.description,
-        by=by,
-    )
+
+    def fork(chosen: Checkpoint) -> Job:
+        keywords = settings_of_fork(
+            parent.training_config,
+            changes,
+            epoch=chosen.epoch,
+            within_epoch=not chosen.finishes_epoch,
+            with_model=False,
+        )
+        settings = TrainingSettings.of({**keywords, "name": name, "description": description})
+        training_config = settings.model_dump(mode="json")
+        return store.jobs.fork(
+            job_id,
+            chosen,
+            training_config=training_config,
+            changes=changes_between(parent.training_config, training_config),
+            name=settings.name,
+            description=settings.description,
+            by=by,
+        )
+
+    made = store.checkpoints.made_from(job_id, fork, epoch=epoch, step=step)
     return store.queue.add(made.job_id, priority=priority, not_before=not_before, by=by)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 
 class ComputationSettings(BaseModel):
@@ -70,3 +71,10 @@ class ComputationSettings(BaseModel):
     seed: Annotated[
         int, Field(ge=0, lt=2**31, description="of the split, the weights, the order and the augmentation")
     ] = 0
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", value):
+            raise ValueError("give 'auto', 'cpu', 'cuda' or, of several GPUs one by its number from 0, 'cuda:1'")
+        return value

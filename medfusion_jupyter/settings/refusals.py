@@ -91,7 +91,7 @@ def _field(model: type[BaseModel], place: tuple[int | str, ...]) -> FieldInfo | 
 def _model(model: type[BaseModel], place: tuple[int | str, ...]) -> type[BaseModel]:
     """The model within `model` that the last name of a place is one of."""
     found = model.model_fields.get(str(place[0])) if len(place) > 1 else None
-    inner = [one for one in _kinds(found.annotation) if issubclass(one, BaseModel)] if found is not None else []
+    inner = [one for one in kinds_of(found.annotation) if issubclass(one, BaseModel)] if found is not None else []
     return _model(inner[0], place[1:]) if inner else model
 
 
@@ -99,7 +99,7 @@ def _number(kind: str, field: FieldInfo | None, context: Mapping[str, Any]) -> s
     bounds: dict[str, Any] = {name: context[name] for name in ("gt", "ge", "lt", "le") if name in context}
     whole = kind.startswith("int")
     if field is not None:
-        kinds = _kinds(field.annotation)
+        kinds = kinds_of(field.annotation)
         own = {
             name: getattr(one, name)
             for one in field.metadata
@@ -117,12 +117,12 @@ def _number(kind: str, field: FieldInfo | None, context: Mapping[str, Any]) -> s
     return " ".join(["a whole number" if whole else "a number", " and ".join(words)]).strip()
 
 
-def _kinds(annotation: Any) -> list[type]:
+def kinds_of(annotation: Any) -> list[type]:
     """The types that an annotation such as `int | None` names."""
     if isinstance(annotation, type) and not get_args(annotation):
         return [annotation]
     inside = [annotation.__origin__] if hasattr(annotation, "__metadata__") else get_args(annotation)
-    return [kind for one in inside for kind in _kinds(one)]
+    return [kind for one in inside for kind in kinds_of(one)]
 
 
 def _one_of(allowed: Iterable[str]) -> str:

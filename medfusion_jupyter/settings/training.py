@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticKnownError
 
 from medfusion_jupyter.settings.attention import AttentionSettings
 from medfusion_jupyter.settings.augmentation import Augmentation
@@ -14,7 +15,7 @@ from medfusion_jupyter.settings.computation import ComputationSettings
 from medfusion_jupyter.settings.image_encoder import ImageEncoderSettings
 from medfusion_jupyter.settings.limits import LimitSettings
 from medfusion_jupyter.settings.optimisation import MOST_BATCHES_A_STEP, OptimisationSettings
-from medfusion_jupyter.settings.refusals import in_words, reason, shown
+from medfusion_jupyter.settings.refusals import in_words, kinds_of, reason, shown
 from medfusion_jupyter.settings.regularisation import RegularisationSettings
 from medfusion_jupyter.settings.schedule import ScheduleSettings
 from medfusion_jupyter.settings.views_and_volumes import Side, ViewsAndVolumesSettings
@@ -68,7 +69,7 @@ class TrainingSettings(
     That the named parts exist is checked where they are: by `TrainingConfig` in the process that trains.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     name: Annotated[
         str | None,
@@ -131,6 +132,16 @@ class TrainingSettings(
             json_schema_extra={"unit": "share of rows"},
         ),
     ] = 0.2
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """mixup=True is not meant as 1.0."""
+        if isinstance(value, bool) and info.field_name != "augment":
+            kinds = kinds_of(cls.model_fields[info.field_name or ""].annotation)
+            if bool not in kinds and {int, float} & set(kinds):
+                raise PydanticKnownError("float_type")
+        return value
 
     @field_validator("augment", mode="before")
     @classmethod

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import delete, select, update
 
-from medfusion_jupyter.store.errors import BadValue
+from medfusion_jupyter.store.errors import BadValue, CheckpointGone
 from medfusion_jupyter.store.job_moves import find_job, folds_of, owned_job
 from medfusion_jupyter.store.job_record import moment
 from medfusion_jupyter.store.tables import CheckpointRow, JobRow
 
 if TYPE_CHECKING:
     from medfusion_jupyter.store.database import Store
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,27 @@ class Checkpoints:
                     )
             raise BadValue(f"{job_id} has no checkpoint {asked or 'to begin from'}. It has: {known}.")
         return found[-1]
+
+    def made_from(
+        self,
+        job_id: str,
+        make: Callable[[Checkpoint], Made],
+        *,
+        epoch: int | None = None,
+        step: int | None = None,
+    ) -> Made:
+        """What `make` makes of the checkpoint that `choose` gives. A run at work deletes what it keeps no longer: where none was
+        named, the newest one of then is taken.
+
+        Raises BadValue as `choose`, and CheckpointGone where there is no other.
+        """
+        while True:
+            chosen = self.choose(job_id, epoch=epoch, step=step)
+            try:
+                return make(chosen)
+            except CheckpointGone:
+                if self.choose(job_id, epoch=epoch, step=step) == chosen:
+                    raise
 
     def best(self, job_id: str) -> Checkpoint | None:
         """The checkpoint of the best epoch, or of the last one where none was validated yet; None before the first."""

@@ -23,6 +23,10 @@ class BadValue(StoreError, ValueError):
     """Something asked for in a way that cannot be."""
 
 
+class CheckpointGone(BadValue):
+    """A checkpoint whose file is not there: its run may have gone on since, and deleted what it keeps no longer."""
+
+
 class IllegalTransition(StoreError):
     """A move that the job's status does not allow."""
 

@@ -12,7 +12,7 @@ from typing import Any
 from medfusion_jupyter.store import events
 from medfusion_jupyter.store.checkpoints import Checkpoint
 from medfusion_jupyter.store.durable_files import write_durably
-from medfusion_jupyter.store.errors import BadValue
+from medfusion_jupyter.store.errors import CheckpointGone
 from medfusion_jupyter.store.job_folds import JobFolds
 from medfusion_jupyter.store.job_moves import add_job, find_job
 from medfusion_jupyter.store.job_record import Job
@@ -40,7 +40,7 @@ class JobForks(JobFolds):
 
         changes: what differs from the parent's settings, kept with the job and in its event. The file of the checkpoint is the
         fork's own from now on (a second link to it, or a copy), so the parent may delete its own. Raises NotYours, and
-        BadValue for a checkpoint whose file is not there.
+        CheckpointGone for a checkpoint whose file is not there.
         """
         by = by or current_person()
         with self._store.writing() as session:
@@ -94,7 +94,9 @@ def _take_over(checkpoint: Path, parent: str, fork: str) -> Path:
         shutil.rmtree(jobs / fork, ignore_errors=True)
         if not isinstance(error, FileNotFoundError):
             raise
-        raise BadValue(f"{file} of {parent} is not there: fork from another checkpoint, where its files are.") from None
+        raise CheckpointGone(
+            f"{file} of {parent} is not there: fork from another checkpoint, where its files are."
+        ) from None
     return jobs / fork / checkpoint.name
 
 

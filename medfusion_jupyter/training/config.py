@@ -68,7 +68,7 @@ class TrainingConfig(TrainingSettings):
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} is of classes, and none of the targets has a head of classes"
                 )
-        if self.class_weights and self.class_weights != "balanced":
+        if self.class_weights is not None and self.class_weights != "balanced":
             named = self.class_weights if isinstance(self.class_weights, dict) else {}
             if not named or not all(isinstance(value, str | dict | tuple) for value in named.values()):
                 raise ValueError(

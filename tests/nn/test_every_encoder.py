@@ -12,7 +12,7 @@ from medfusion_jupyter.nn.image_encoders import build_image_encoder
 PAIRS = list(itertools.product(fusions, heads))
 SMALL = ("light_cnn", "light_cnn_3d", "resnet18_3x3", "mobilenet_v3_small")
 LARGE = 150e6
-"""Networks of more weights do not learn on a CPU in a time worth waiting for; they are passed through once."""
+"""Networks of more weights learn at a tenth of the rate; the largest, of 640 million, takes 10 GB and two minutes."""
 
 
 def model_of(name, fusion, head):
@@ -65,8 +65,5 @@ def test_every_encoder_goes_with_every_fusion_and_head(name, pairs, monkeypatch)
 def test_every_encoder_learns_eight_rows_by_heart(name, fusion, head):
     model, target = model_of(name, fusion, head)
     inputs = rows_for(model.image_encoder)
-    if sum(p.numel() for p in model.parameters()) <= LARGE:
-        learn_by_heart(model, inputs, target, lr=1e-3)
-        return
-    model.head.loss(model(*inputs, everything(8, model)), target).backward()
-    assert all_finite(p.grad for p in model.parameters())
+    large = sum(p.numel() for p in model.parameters()) > LARGE
+    learn_by_heart(model, inputs, target, lr=1e-4 if large else 1e-3)

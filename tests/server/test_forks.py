@@ -8,6 +8,7 @@ from identities import People
 from medfusion_jupyter.settings.forking import USUAL
 from medfusion_jupyter.settings.training import TrainingSettings
 from medfusion_jupyter.store import home
+from medfusion_jupyter.store.errors import CheckpointGone
 from medfusion_jupyter.store.job_folds import FoldPlan
 
 
@@ -50,6 +51,28 @@ def parent(store, here):
             is_best=bool(metrics),
         )
     return job
+
+
+async def test_a_fork_of_a_run_that_goes_on_begins_from_what_is_newest_by_then(store, parent):
+    folder = home() / "jobs" / parent.job_id
+    tried = []
+
+    def make(chosen):
+        tried.append(chosen.step)
+        if chosen.step == 25:  # the run goes on meanwhile, and keeps the newest alone
+            (folder / "25.safetensors").unlink()
+            (folder / "30.safetensors").write_bytes(b"weights")
+            newest = {"epoch": 3, "step": 30, "metrics": {"val/auroc": 0.9}, "is_best": True, "file_size": 7}
+            store.checkpoints.add(parent.job_id, run_token="t", path=str(folder / "30.safetensors"), **newest)
+        return store.jobs.fork(parent.job_id, chosen, training_config=parent.training_config, changes={}, by="ada")
+
+    made = store.checkpoints.made_from(parent.job_id, make)
+    assert (tried, made.fork["step"]) == ([25, 30], 30)
+    # one that was named, or the newest, is not exchanged for another
+    (folder / "30.safetensors").unlink()
+    for named in ({}, {"epoch": 3}):
+        with pytest.raises(CheckpointGone, match="30.safetensors of job_0001 is not there"):
+            store.checkpoints.made_from(parent.job_id, make, **named)
 
 
 async def test_a_fork_is_queued_with_its_parent_checkpoint_and_changes(ask, store, parent):

@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -102,6 +103,27 @@ def test_a_table_goes_through_sources_filters_and_a_split_to_files(store, tmp_pa
     from medfusion_jupyter.store.model_archive import unpack
 
     assert unpack(tmp_path / "model.zip")["backbone"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "outputs", "settings"),
+    [
+        ((28, 28), 1, {"labels": ["none", "mild", "severe"], "ordinal": True}),
+        ((28, 28), 3, {"labels": ["mass", "nodule", "edema"]}),
+        ((8, 8, 8), 1, {}),
+    ],
+)
+def test_a_file_of_medmnist_is_what_its_function_reads(store, tmp_path, shape, outputs, settings):
+    arrays = {}
+    for part in ("train", "val", "test"):
+        arrays[f"{part}_images"] = np.random.default_rng(0).integers(0, 256, (9, *shape), dtype=np.uint8)
+        classes = (np.arange(9)[:, None] + np.arange(outputs)) % 3
+        arrays[f"{part}_labels"] = classes if outputs == 1 else (classes == 0).astype(np.uint8)
+    np.savez(tmp_path / "some.npz", **arrays)
+    wf = mf.Workflow("read")
+    wf.add("source.medmnist", id="cohort", path=str(tmp_path / "some.npz"), **settings)
+    read, cohort = mf.read_medmnist(tmp_path / "some.npz", **settings), wf.run().wait(60).output("cohort")
+    assert (cohort.target, cohort.dimensions, cohort.fingerprint) == (read.target, read.dimensions, read.fingerprint)
 
 
 def test_a_stored_cohort_is_checked_and_cross_validated(store):
