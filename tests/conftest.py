@@ -67,3 +67,21 @@ def hannover():
     if not (folder / "data.csv").exists():
         pytest.skip(f"the Hannover radiographs are not at {folder}; MEDFUSION_TEST_DATA names another folder")
     return folder
+
+
+@pytest.fixture
+def hannover_cohort(hannover):
+    """The radiographs with their laboratory values; the target is whether the patient came to intensive care."""
+    import pandas as pd
+
+    import medfusion as mf
+
+    table = pd.read_csv(hannover / "data.csv")
+    table["icu"] = table["icu_admission_offset"].notna()
+    laboratory = [column for column in table if column.endswith("_val")]
+
+    def make(numeric=laboratory, **roles):
+        usual = {"image": "image_id", "image_root": hannover / "images", "categorical": ["sex"]}
+        return mf.Cohort(table, target="icu", patient="patient_id", numeric=numeric, **{**usual, **roles})
+
+    return make

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medfusion_jupyter.data.augment import augment
+from medfusion_jupyter.data.batch_rows import BAG_STREAM, chances_of_balanced, drawn_from_bags, limited, rows_of_share
 from medfusion_jupyter.data.boxes import MarkedBoxes
 from medfusion_jupyter.data.pixel_cache import PixelCache
 from medfusion_jupyter.data.table_encoding import TableArrays
@@ -21,14 +22,9 @@ from medfusion_jupyter.settings.augmentation import Augmentation
 DEVICE_SHARE = 0.25
 """Pixels stay on a GPU for the whole run where they take at most this share of its free memory."""
 
-IMAGES_AT_ONCE = 1024
-"""Bags are predicted for in batches of so many images at most, or of one bag where that has more."""
 
 LEAST_SPREAD = 1e-6
 """An image of one colour is centred only: its standard deviation, of the full range, counts as so much at least."""
-
-BAG_STREAM = 2
-"""Tells the draws from bags from those of the order and of mixing, which have the same seed and epoch."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +89,7 @@ class BatchSource:
     ) -> None:
         self.patients = None if patients is None else patients[rows]
         self.rows = np.asarray(rows, dtype=np.int64)
-        self._chances = _chances(targets, self.rows) if balanced else None
+        self._chances = chances_of_balanced(targets, self.rows) if balanced else None
         self.batch_size = batch_size
         self.device = device
         self._on_gpu = device.startswith("cuda")
@@ -138,7 +134,7 @@ class BatchSource:
         """The rows of each batch: a function of order, (seed, epoch), alone; None keeps the order of the rows."""
         rows = self.rows
         if order is None and self._bags is not None:
-            return _limited((self._bags[:, rows] >= 0).sum(axis=(0, 2)), rows, self.batch_size)
+            return limited((self._bags[:, rows] >= 0).sum(axis=(0, 2)), rows, self.batch_size)
         if order is not None:
             rng = np.random.default_rng(order)
             rows = rng.permutation(rows) if self._chances is None else rng.choice(rows, len(rows), p=self._chances)
@@ -372,38 +368,6 @@ class _View:
         self.on_device = torch.from_numpy(self.slots).to(device) if device.startswith("cuda") else None
 
 
-def drawn_from_bags(slots: NDArray[np.int64], most: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """`(B, N) -> (B, min(N, most))`: of each bag at most so many of its images, drawn without replacement, in their order."""
-    if slots.shape[1] <= most:
-        return slots
-    chances = rng.random(slots.shape)
-    chances[slots < 0] = 2
-    chosen = np.sort(np.argsort(chances, axis=1, kind="stable")[:, :most], axis=1)
-    drawn: NDArray[np.int64] = np.take_along_axis(slots, chosen, axis=1)
-    return drawn
-
-
-def _limited(images: NDArray[np.int64], rows: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
-    """The rows in batches of `batch_size` at most, and of IMAGES_AT_ONCE images where one row has not more."""
-    starts, held = [0], 0
-    for place, count in enumerate(images.tolist()):
-        if place > starts[-1] and (place - starts[-1] == batch_size or held + count > IMAGES_AT_ONCE):
-            starts.append(place)
-            held = 0
-        held += count
-    return [rows[start:end] for start, end in zip(starts, [*starts[1:], len(rows)], strict=True)]
-
-
-def rows_of_share(count: int, number: int, shares: int) -> slice:
-    """Which of a batch's `count` rows the process `number` of so many takes: shares that differ by one row at most.
-
-    A batch that has not two rows for each is taken whole by all of them: batch norm cannot learn from one row.
-    """
-    if count < 2 * shares:
-        return slice(0, count)
-    return slice(count * number // shares, count * (number + 1) // shares)
-
-
 _kept_on_device: WeakKeyDictionary[PixelCache, dict[str, Tensor]] = WeakKeyDictionary()
 
 
@@ -417,11 +381,3 @@ def _pixels_on_device(cache: PixelCache, device: str) -> Tensor | None:
         pixels = np.ascontiguousarray(cache.pixels)
         kept[device] = torch.from_numpy(pixels if pixels.dtype == np.uint8 else pixels.view(np.int16)).to(device)
     return kept.get(device)
-
-
-def _chances(targets: NDArray[Any] | None, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    assert targets is not None
-    of_row = targets[rows]
-    chances = 1 / np.bincount(of_row)[of_row]
-    normed: NDArray[np.float64] = chances / chances.sum()
-    return normed

@@ -12,31 +12,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medfusion_jupyter.data import image_columns, tables
-from medfusion_jupyter.data.boxes import (
-    BoxColumns,
-    Places,
-    cells_of,
-    columns_of,
-    from_cells,
-    from_sides,
-    refuse_outside,
-)
-from medfusion_jupyter.data.cohort_columns import (
-    listed,
-    refuse_rows_without_patient,
-    refuse_unfit_columns,
-    warn_of_empty_columns,
-)
+from medfusion_jupyter.data import image_columns
+from medfusion_jupyter.data.boxes import BoxColumns, Places
+from medfusion_jupyter.data.cohort_building import build
 from medfusion_jupyter.data.cohort_folder import fingerprint_of, read_cohort, write_cohort
 from medfusion_jupyter.data.cohort_view import html_of, in_a_line
-from medfusion_jupyter.data.column_types import refuse_text
 from medfusion_jupyter.data.errors import CohortError
 from medfusion_jupyter.data.image_columns import ImageColumns
-from medfusion_jupyter.data.image_files import find_images
 from medfusion_jupyter.data.image_steps import refuse_unfit
 from medfusion_jupyter.data.readers.medical_image import ends_of
-from medfusion_jupyter.data.target_of import target_of
 from medfusion_jupyter.data.targets import Target, Values
 from medfusion_jupyter.settings.preprocessing import ImagePreprocessing, TablePreprocessing
 from medfusion_jupyter.store import home, open_store
@@ -72,6 +56,31 @@ class Cohort:
     Raises CohortError, naming the column, value or file.
     """
 
+    target: Target
+    frame: pd.DataFrame
+    name: str | None
+    patient: str | None
+    numeric: list[str]
+    categorical: list[str]
+    units: dict[str, str | None]
+    image: str | dict[str, str] | None
+    views: dict[str, str]
+    bag: bool | str
+    images: NDArray[np.object_]
+    image_root: Path | None
+    window: tuple[float, float] | None
+    mask: str | None
+    mask_paths: list[Path | None]
+    boxes: str | list[str] | None
+    box_places: list[Places]
+    image_preprocessing: ImagePreprocessing
+    table_preprocessing: TablePreprocessing
+    best_auroc: dict[str, float] | None
+    best_c_index: dict[str, float] | None
+    _target: Values | None
+    _names: dict[str, NDArray[np.object_]]
+    _numbers: dict[str, NDArray[np.float64]]
+
     def __init__(
         self,
         table: str | os.PathLike[str] | pd.DataFrame,
@@ -87,111 +96,21 @@ class Cohort:
         mask: str | None = None,
         boxes: BoxColumns = None,
     ) -> None:
-        self._build(
+        build(
+            self,
             table,
-            target,
-            image,
-            image_root,
-            patient,
-            numeric,
-            categorical,
-            bag,
-            window,
-            mask,
-            boxes,
+            target=target,
+            image=image,
+            image_root=image_root,
+            bag=bag,
+            window=window,
+            patient=patient,
+            numeric=numeric,
+            categorical=categorical,
+            mask=mask,
+            boxes=boxes,
             target_required=True,
         )
-
-    def _build(
-        self,
-        table: str | os.PathLike[str] | pd.DataFrame,
-        target: str | Sequence[str] | Mapping[str, Any] | Target,
-        image: ImageColumns = None,
-        image_root: str | os.PathLike[str] | None = None,
-        patient: str | None = None,
-        numeric: Sequence[str] | None = None,
-        categorical: Sequence[str] | None = None,
-        bag: bool | str = False,
-        window: str | Sequence[float] | None = None,
-        mask: str | None = None,
-        boxes: BoxColumns = None,
-        image_preprocessing: Mapping[str, Any] | None = None,
-        table_preprocessing: Mapping[str, Any] | None = None,
-        *,
-        target_required: bool,
-    ) -> None:
-        self.target = target_of(target)
-        self._target: Values | None = None
-        self.image = image_columns.as_written(image)
-        self.views = image_columns.views_of(image)
-        self.bag = bag
-        self.window = None if window is None else ends_of(window)
-        self.mask = mask
-        self.boxes = boxes if boxes is None or isinstance(boxes, str) else list(boxes)
-        box_columns = columns_of(boxes)
-        self.image_preprocessing = ImagePreprocessing.model_validate(image_preprocessing or {})
-        self.table_preprocessing = TablePreprocessing.model_validate(table_preprocessing or {})
-        self.patient = patient
-        self.numeric = listed(numeric, "numeric")
-        self.categorical = listed(categorical, "categorical")
-        self.name: str | None = None
-        self.best_auroc: dict[str, float] | None = None
-        self.best_c_index: dict[str, float] | None = None
-        of_images = [*self.views.values(), *(c for c in (patient, bag, mask, boxes) if isinstance(c, str))]
-        as_text = {*self.target.text_columns, *self.categorical, *of_images}
-        if isinstance(table, pd.DataFrame):
-            self.frame = table.copy()
-            tables.refuse_repeated(list(self.frame.columns), "The DataFrame")
-            folder = Path.cwd()
-        else:
-            path = Path(table).expanduser()
-            self.frame = tables.read_csv(path, as_text)
-            self.name = path.stem
-            folder = path.parent
-        refuse_unfit_columns(self, image_root=image_root, target_required=target_required)
-        if not len(self.frame):
-            raise CohortError("The table has column names but no rows.")
-        if isinstance(bag, str):
-            of_row = [*self.target.columns, *([] if patient is None else [patient]), *self.numeric, *self.categorical]
-            self.frame = image_columns.rows_as_bags(self.frame, bag, list(self.views.values()), of_row)
-        used = [column for column in (patient, bag, mask) if isinstance(column, str) and column in self.frame]
-        self._names = {column: tables.names(self.frame[column]) for column in [*used, *self.categorical]}
-        for column in self.views.values():
-            self._names[column] = image_columns.cells_of(self.frame[column], bags=bool(bag))
-        self._numbers = {column: tables.numbers(self.frame[column], column) for column in self.numeric}
-        self.units = {column: tables.unit_of(self.frame[column], column) for column in self.numeric}
-        if target_required:
-            for column in self.categorical:
-                refuse_text(column, self._names[column])
-        warn_of_empty_columns(self)
-        if target_required:
-            self.target, self._target = self.target.read(self.frame)
-        if patient in self._names:
-            refuse_rows_without_patient(self)
-        self.image_root: Path | None = None
-        self.images = np.full((0, len(self.frame), 1), None, dtype=object)
-        if self.views:
-            self.image_root = Path(folder if image_root is None else image_root).expanduser().absolute()
-            self.images = image_columns.find(
-                self.views, self._names, self.image_root, bags=bool(bag), required=target_required
-            )
-        self.mask_paths: list[Path | None] = [None] * len(self.frame)
-        if mask in self._names and self.image_root is not None:
-            self.mask_paths = find_images(self.image_root, list(self._names[mask]), mask)
-        self.box_places: list[Places] = [np.empty((0, 4))] * len(self.frame)
-        if self.boxes is not None and set(box_columns) <= set(self.frame.columns):
-            self._read_boxes(box_columns)
-        if self.window is not None and target_required:
-            image_columns.refuse_window(self.window, self.image_paths)
-
-    def _read_boxes(self, columns: list[str]) -> None:
-        if len(columns) == 1:
-            self._names[columns[0]] = cells_of(self.frame[columns[0]])
-            self.box_places = from_cells(self._names[columns[0]], columns[0])
-        else:
-            self._numbers |= {column: tables.numbers(self.frame[column], column) for column in columns}
-            self.box_places = from_sides(np.stack([self._numbers[column] for column in columns], axis=1), columns)
-        refuse_outside(self.box_places, self.image_paths, ", ".join(map(repr, columns)))
 
     @classmethod
     def from_roles(
@@ -205,7 +124,7 @@ class Cohort:
         """A cohort with the column roles of another (`roles()`); with target_required=False one to predict for."""
         given = {**roles, **({} if image_root is None else {"image_root": image_root})}
         cohort = cls.__new__(cls)
-        cohort._build(table, **given, target_required=target_required)
+        build(cohort, table, **given, target_required=target_required)
         return cohort
 
     def __len__(self) -> int:

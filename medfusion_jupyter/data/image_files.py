@@ -129,6 +129,12 @@ def is_volume(path: Path) -> bool:
     return reader is not None and reader.is_volume(path)
 
 
+def channels_of_volume(path: Path) -> int:
+    """How many values each voxel has, by the header. Raises one of UNREADABLE."""
+    reader = reader_of(path)
+    return 1 if reader is None else reader.channels(path)
+
+
 def kind_of(path: Path) -> tuple[int, bool]:
     """(channels, has more than 8 bits) by the file's header. Raises one of UNREADABLE."""
     reader = reader_of(path)
@@ -136,7 +142,6 @@ def kind_of(path: Path) -> tuple[int, bool]:
         plane = reader.plane(path)
         return plane.channels, plane.deep
     with Image.open(path) as image:
-        _refuse_pages(path, image)
         grey = image.mode in ("1", "L", "LA", *DEEP_MODES, "F")
         return 1 if grey else 3, image.mode in (*DEEP_MODES, "F")
 
@@ -185,7 +190,6 @@ def decode(
         return _prepared(planes_of(path, window), size, channels, deep, preprocessing)
     _refuse_window(path, window)
     with _opened(path) as image:
-        _refuse_pages(path, image)
         if image.format == "JPEG":
             image.draft(None, (2 * size, 2 * size))  # decodes at a half, quarter or eighth where that is enough
         upright: Image.Image = ImageOps.exif_transpose(image)
@@ -242,7 +246,6 @@ def planes_of(path: Path, window: Window = None) -> Planes:
         return in_window(reader.read(path), window, path).shown()
     _refuse_window(path, window)
     with _opened(path) as image:
-        _refuse_pages(path, image)
         upright: Image.Image = ImageOps.exif_transpose(image)
         if upright.mode == "F":
             return _float_image(path, np.asarray(upright)).shown()
@@ -279,9 +282,3 @@ def _float_image(path: Path, values: NDArray[np.float32]) -> MedicalImage:
         raise ImageError(f"{path.name} has values that are no numbers (NaN or inf).")
     window = (0.0, 1.0) if values.min() >= 0 and values.max() <= 1 else range_of(values)
     return MedicalImage(values[None], None, None, "stored", window, "TIFF")
-
-
-def _refuse_pages(path: Path, image: Image.Image) -> None:
-    pages = getattr(image, "n_frames", 1)
-    if image.format == "TIFF" and pages > 1:
-        raise ImageError(f"{path.name} has {pages} pages; a 2D image is needed. Save the page that matters by itself.")

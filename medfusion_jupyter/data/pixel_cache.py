@@ -21,7 +21,9 @@ from medfusion_jupyter.data.errors import CohortError, rows_in_words
 from medfusion_jupyter.data.image_files import (
     UNREADABLE,
     Window,
+    channels_of_volume,
     decode,
+    is_volume,
     kind_of,
     planes_of,
     what_is_wrong,
@@ -211,8 +213,12 @@ def _make(files: Sequence[File], array: Path, card: Path, how: How) -> None:
             blank = np.zeros((channels, how.size, how.size), np.uint16 if deep else np.uint8)
             decode_one = partial(_decode, how=how, channels=channels, deep=deep)
         else:
-            blank = np.zeros((1, *how.size), np.uint16)
-            decode_one = partial(_decode_volume, how=how)
+            counts = {
+                count for count in _in_order(pool, files, _channels_of_volume, ahead=len(files)) if count is not None
+            }
+            channels = _channels_of(counts, how.channels, colours=False)
+            blank = np.zeros((channels, *how.size), np.uint16)
+            decode_one = partial(_decode_volume, how=how, channels=channels)
         unreadable: list[int] = []
         checksums: list[int] = []
         reasons: list[str] = []
@@ -249,16 +255,17 @@ def _make(files: Sequence[File], array: Path, card: Path, how: How) -> None:
             ) from error
 
 
-def _channels_of(seen: set[int], wanted: int | None) -> int:
-    """How many channels images are decoded to: grey and coloured ones go together, all others must have as many."""
+def _channels_of(seen: set[int], wanted: int | None, *, colours: bool = True) -> int:
+    """How many channels images are decoded to: where 3 are `colours`, grey and coloured ones go together, all others must have as
+    many."""
     channels = wanted or max(seen, default=1)
-    if (seen <= {1, 3} and channels in (1, 3)) or seen <= {channels}:
+    if (colours and seen <= {1, 3} and channels in (1, 3)) or seen <= {channels}:
         return channels
     found = " and ".join(map(str, sorted(seen)))
     need = "all must have the same number" if wanted is None else f"the model takes {wanted}"
     raise CohortError(
-        f"There are images of {found} channel{'' if seen == {1} else 's'}; {need}. Write arrays (H, W, C) with equal C, or leave "
-        "the others out."
+        f"There are images of {found} channel{'' if seen == {1} else 's'}; {need}. Write all with as many, or leave the others "
+        "out."
     )
 
 
@@ -289,11 +296,12 @@ def _decode(file: File, how: How, channels: int, deep: bool) -> Decoded:
         return _undecoded(file, error)
 
 
-def _decode_volume(file: File, how: How) -> Decoded:
+def _decode_volume(file: File, how: How, channels: int) -> Decoded:
     assert not isinstance(how.size, int)
     try:
+        steps = how.preprocessing
         pixels, spacing = decode_volume(
-            file.path, size=how.size, spacing=how.spacing, window=how.window, preprocessing=how.preprocessing
+            file.path, size=how.size, channels=channels, spacing=how.spacing, window=how.window, preprocessing=steps
         )
         return Decoded(pixels, spacing=spacing, checksum=zlib.crc32(np.ascontiguousarray(pixels).data))
     except UNREADABLE as error:
@@ -302,6 +310,13 @@ def _decode_volume(file: File, how: How) -> Decoded:
 
 def _undecoded(file: File, error: Exception) -> Decoded:
     return Decoded(None, without_names(what_is_wrong(file.path, error), *(path for path in file if path is not None)))
+
+
+def _channels_of_volume(file: File) -> int | None:
+    try:
+        return channels_of_volume(file.path) if is_volume(file.path) else None
+    except UNREADABLE:
+        return None
 
 
 def _kind(file: File) -> tuple[int, bool] | None:

@@ -18,23 +18,24 @@ def decode_volume(
     path: Path,
     *,
     size: tuple[int, int, int],
+    channels: int | None = None,
     spacing: float | tuple[float, float, float] | None = None,
     window: Window = None,
     preprocessing: ImagePreprocessing = AS_IT_IS,
 ) -> tuple[NDArray[np.uint16], tuple[float, ...] | None]:
-    """Voxels `(1, D, H, W)` of that size from 0 to 65535, and the spacing of the file in mm, None where it does not say.
+    """Voxels `(C, D, H, W)` of that size from 0 to 65535, and the spacing of the file in mm, None where it does not say.
 
-    spacing: mm to resample to, one for all axes or one each; what is then larger than `size` is cut around the centre, what is
-    smaller gets black around it. None stretches the volume to `size`. Of `preprocessing` volumes have the crop, which comes
-    before that. Raises one of UNREADABLE.
+    channels: C, where it must be so. spacing: mm to resample to, one for all axes or one each; what is then larger than `size` is
+    cut around the centre, what is smaller gets black around it. None stretches the volume to `size`. Of `preprocessing` volumes
+    have the crop, which comes before that. Raises one of UNREADABLE.
     """
     reader = reader_of(path)
     if reader is None or not reader.is_volume(path):
         raise ImageError(f"{path.name} is an image, and volumes are needed: image_size={size} has three sides.")
     image = in_window(reader.read(path), window, path)
     there = image.spacing
-    if len(image.pixels) != 1:
-        raise ImageError(f"{path.name} is a volume in colours; volumes of one value a voxel are learned from.")
+    if channels not in (None, len(image.pixels)):
+        raise ImageError(f"{path.name} has {len(image.pixels)} channels, and the other volumes have {channels}.")
     if spacing is not None:
         if there is None:
             raise ImageError(
@@ -43,9 +44,9 @@ def decode_volume(
             )
         image = resampled(image, spacing)
     shown = image.shown()
-    voxels = shown[0][crop_of(shown, preprocessing.crop)]
-    voxels = resized(voxels, size) if spacing is None else _cut_or_filled(voxels, size)
-    return np.rint(voxels[None] * 65535).astype(np.uint16), there
+    cropped = shown[(slice(None), *crop_of(shown, preprocessing.crop))]
+    made = np.stack([resized(one, size) if spacing is None else _cut_or_filled(one, size) for one in cropped])
+    return np.rint(made * 65535).astype(np.uint16), there
 
 
 def middle_slice(path: Path, window: Window = None) -> tuple[NDArray[np.float32], MedicalImage]:

@@ -1,11 +1,11 @@
 """What happens beside the steps: the loop announces events, callbacks act on them.
 
 A callback defines the methods it wants; each is given the LoopState. The order of events:
-`fit_start`, then for each epoch `epoch_start`, `before_step` and `step_end` around each step of the optimiser, `batch_end` after
-each batch, `losses` when step losses have been read from the device, `validated` after a validation within the epoch, `epoch_end`
-after that of the epoch; `paused`, `resumed`, `changed` and `checkpoint_wanted` between steps; `fit_end` last, also after a stop.
-Where memory runs out and on_out_of_memory='smaller_batch', the step under way begins anew after `changed`, with a `batch_end`
-for each of its batches.
+`fit_start`, then for each epoch `epoch_start`, `before_optimizer_step` and `step_end` around each step of the optimiser,
+`batch_end` after each batch, `losses` when step losses have been read from the device, `validated` after a validation within
+the epoch, `epoch_end` after that of the epoch; `paused`, `resumed`, `changed` and `checkpoint_wanted` between steps; `fit_end`
+last, also after a stop. Where memory runs out and on_out_of_memory='smaller_batch', the step under way begins anew after
+`changed`, with a `batch_end` for each of its batches.
 
 A callback may have `state_dict()`, of numbers, text, lists, dicts and tensors, and `load_state_dict(state)`: its state is then in
 every checkpoint and given back before `fit_start` where a run goes on.
@@ -44,7 +44,7 @@ class Callback:
     def epoch_start(self, state: LoopState) -> None:
         """Before the first step of state.epoch, or where a run goes on within it; the model is in training mode."""
 
-    def before_step(self, state: LoopState) -> None:
+    def before_optimizer_step(self, state: LoopState) -> None:
         """Before the optimiser's step, with the gradients of all its batches (scaled, with precision='fp16'). Called often."""
 
     def batch_end(self, state: LoopState) -> None:

@@ -69,7 +69,7 @@ class Checkpointer(Callback):
         self._saved_step = state.step
         self._leave_lost_best(state)
 
-    def before_step(self, state: LoopState) -> None:
+    def before_optimizer_step(self, state: LoopState) -> None:
         self.writer.let_change()
 
     def batch_end(self, state: LoopState) -> None:

@@ -104,7 +104,7 @@ class Loop:
         self._unread: list[tuple[int, Tensor, float]] = []
         self._read_at = 0.0
         self._at_batch_end = callbacks.calls("batch_end")
-        self._at_before_step = callbacks.calls("before_step")
+        self._before_optimizer_step = callbacks.calls("before_optimizer_step")
         self._at_step_end = callbacks.calls("step_end")
 
     def run(self) -> None:
@@ -201,7 +201,7 @@ class Loop:
         groups = state.optimizer.param_groups
         for group in groups:
             group["lr"] = group["peak"] * rate_share
-        for call in self._at_before_step:
+        for call in self._before_optimizer_step:
             call(state)
         self.step.update()
         state.step += 1

@@ -7,7 +7,6 @@ fork and the next fold of a cross-validation decode what the files hold then.
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -47,9 +46,11 @@ def _remembered(folder: Path) -> dict[str, Any] | None:
 
 
 def _by_row(images: PixelCache) -> NDArray[np.int64]:
-    """`(R,)`: a checksum of the images of each row, which are of one view, of several or in bags."""
+    """`(R,)`: a checksum of the images of each row, of one view or several, alone or in bags, whose order does not count."""
     slots = np.atleast_2d(images.slots)
-    slots = slots[:, :, None] if slots.ndim == 2 else slots
-    checksums = images.checksums
-    of_rows = [[checksums[view[view >= 0]].tolist() for view in row] for row in slots.transpose(1, 0, 2)]
-    return np.asarray([zlib.crc32(json.dumps(row).encode()) for row in of_rows], dtype=np.int64)
+    slots = slots.reshape(*slots.shape[:2], -1)
+    checksums = np.where(slots >= 0, images.checksums.astype(np.int64)[slots] + 1, 0)
+    # weighed, so that views that change places are others
+    weights = np.arange(1, len(slots) + 1)[:, None, None]
+    summed: NDArray[np.int64] = (checksums * weights).sum(axis=(0, 2))
+    return summed

@@ -6,8 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medfusion_jupyter.data import PixelCache, TableArrays
-from medfusion_jupyter.data import batches as batches_module
+from medfusion_jupyter.data import PixelCache, TableArrays, batch_rows
 from medfusion_jupyter.data.augment import _affine_grid, augment
 from medfusion_jupyter.data.batches import BatchSource
 from medfusion_jupyter.settings.augmentation import Augmentation
@@ -104,7 +103,7 @@ def test_batches_that_are_left_out_are_not_made():
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("share", [0.25, 0.0])  # pixels kept on the GPU, and read from the host
 def test_a_gpu_gets_the_batches_that_the_processor_gets(dtype, share, monkeypatch):
-    monkeypatch.setattr(batches_module, "DEVICE_SHARE", share)
+    monkeypatch.setattr(batch_rows, "DEVICE_SHARE", share)
     on_gpu = _source(11, 4, absent=[3], dtype=dtype, device="cuda").epoch((0, 1), None, None)
     on_cpu = _source(11, 4, absent=[3], dtype=dtype).epoch((0, 1), None, None)
     for one, two in zip(on_gpu, on_cpu, strict=True):
@@ -249,7 +248,7 @@ def test_a_batch_of_bags_has_the_images_that_are_there_and_their_places(most):
 
 
 def test_bags_are_predicted_for_in_batches_of_not_too_many_images(monkeypatch):
-    monkeypatch.setattr(batches_module, "IMAGES_AT_ONCE", 7)
+    monkeypatch.setattr(batch_rows, "IMAGES_AT_ONCE", 7)
     source, _ = _several("bags")
     batches = list(source.epoch(None, None, None))
     assert np.concatenate([batch.rows for batch in batches]).tolist() == list(range(24))

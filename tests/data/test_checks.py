@@ -69,18 +69,9 @@ def test_a_sound_cohort_gives_no_error_and_no_warning(films):
     assert [one for one in checked if one.check != "counts"] == []
 
 
-def test_the_real_cohort_has_the_traps_that_its_authors_warn_of(hannover):
-    frame = pd.read_csv(hannover / "data.csv")
-    frame["icu"] = frame["icu_admission_offset"].notna()
-    checked = mf.Cohort(
-        frame,
-        target="icu",
-        image="image_id",
-        image_root=hannover / "images",
-        patient="patient_id",
-        numeric=[column for column in frame if column.endswith("_val")],
-        categorical=["sex"],
-    ).check()
+def test_the_real_cohort_has_the_traps_that_its_authors_warn_of(hannover_cohort):
+    real = hannover_cohort()
+    checked = real.check()
     assert "37 of 71 patients have more than one row" in found(checked, "patients", "patient_id")[0].what
     (projection,) = found(checked, "shortcuts", "projection")
     assert projection.severity == "warning"
@@ -95,14 +86,13 @@ def test_the_real_cohort_has_the_traps_that_its_authors_warn_of(hannover):
     assert found(checked, "images", "burned-in text")
     assert not checked.of("duplicates") + checked.of("near-duplicates")
     shown = repr(checked) + checked._repr_html_() + checked.to_frame().to_csv()
-    for secret in {*frame["patient_id"], *frame["image_id"]}:
+    for secret in {*real.frame["patient_id"], *real.frame["image_id"]}:
         assert secret not in shown
 
 
-def test_an_outcome_that_is_learned_from_is_an_error(hannover):
-    frame = pd.read_csv(hannover / "data.csv")
-    frame["icu"] = frame["icu_admission_offset"].notna()
-    checked = mf.Cohort(frame, target="icu", patient="patient_id", numeric=["icu_release_offset", "crp_val"]).check()
+def test_an_outcome_that_is_learned_from_is_an_error(hannover_cohort):
+    table_alone = {"image": None, "image_root": None, "categorical": None}
+    checked = hannover_cohort(numeric=["icu_release_offset", "crp_val"], **table_alone).check()
     assert [one.where for one in checked.errors] == ["icu_release_offset"]
 
 

@@ -5,6 +5,7 @@ import warnings
 import nibabel
 import numpy as np
 import pytest
+import tifffile
 from dicom_files import write_dicom, write_series
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from pydicom.uid import JPEG2000Lossless
 
 import medfusion as mf
 from medfusion_jupyter.data import ImageError
-from medfusion_jupyter.data.image_files import decode, header_of, kind_of
+from medfusion_jupyter.data.image_files import decode, header_of, is_volume, kind_of
 from medfusion_jupyter.data.readers.geometry import canonical, resampled
 from medfusion_jupyter.data.readers.medical_image import MedicalImage
 
@@ -264,7 +265,10 @@ def test_resampling_without_spacing_or_to_nonsense_is_refused(tmp_path):
     ("make", "words"),
     [
         (lambda p: nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4), np.int16), None), p), "has no affine"),
-        (lambda p: nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4, 7), np.int16), np.eye(4)), p), "a time series"),
+        (
+            lambda p: nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4, 7), np.int16), np.eye(4)), p),
+            "fourth dimension is time",
+        ),
         (
             lambda p: nibabel.save(nibabel.Nifti1Image(np.full((4, 4, 4), np.nan, np.float32), np.eye(4)), p),
             "64 values that",
@@ -333,11 +337,74 @@ def test_a_float_tiff_and_a_deep_one_are_not_clipped(tmp_path):
         assert decode(tmp_path / name, size=4, channels=1, deep=True)[0, 0, 0] == pytest.approx(value, abs=1)
 
 
-def test_a_tiff_of_several_pages_is_refused(tmp_path):
+PAGES = np.arange(4 * 6 * 5, dtype=np.uint16).reshape(4, 6, 5)
+
+
+@pytest.mark.parametrize("how", [{"ome": True}, {"imagej": True}, {}], ids=["OME", "ImageJ", "tifffile"])
+def test_pages_of_a_tiff_are_the_slices_or_the_channels_that_it_says(tmp_path, how):
+    how |= {"photometric": "minisblack"}
+    tifffile.imwrite(tmp_path / "z.tif", PAGES, metadata={"axes": "ZYX"}, **how)
+    tifffile.imwrite(tmp_path / "c.tif", PAGES, metadata={"axes": "CYX"}, **how)
+    tifffile.imwrite(tmp_path / "zc.tif", np.stack([PAGES, PAGES + 1], axis=1), metadata={"axes": "ZCYX"}, **how)
+    slices, channels, both = (mf.read_image(tmp_path / f"{name}.tif") for name in ("z", "c", "zc"))
+    assert np.array_equal(slices.pixels, PAGES[None])
+    assert np.array_equal(channels.pixels, PAGES)
+    assert np.array_equal(both.pixels, [PAGES, PAGES + 1])
+    assert slices.window == (0, 65535)
+    assert kind_of(tmp_path / "c.tif") == (4, True)
+    assert is_volume(tmp_path / "z.tif")
+    assert not is_volume(tmp_path / "c.tif")
+    with pytest.raises(ImageError, match=r"z\.tif is a volume of 4 slices; a 2D image is needed"):
+        kind_of(tmp_path / "z.tif")
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_samples_of_a_tiff_are_its_channels(tmp_path, planar, dtype):
+    values = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (3, 6, 5)).astype(dtype)
+    stored = values if planar == "separate" else np.moveaxis(values, 0, -1)
+    tifffile.imwrite(tmp_path / "rgb.tif", np.ascontiguousarray(stored), photometric="rgb", planarconfig=planar)
+    image = mf.read_image(tmp_path / "rgb.tif")
+    assert np.array_equal(image.pixels, values)
+    assert image.window == (0, np.iinfo(dtype).max)
+    assert kind_of(tmp_path / "rgb.tif") == (3, dtype == np.uint16)
+
+
+def test_pages_of_a_tiff_that_does_not_say_what_they_are_are_refused_with_what_to_do(tmp_path):
     page = Image.fromarray(np.zeros((8, 8), np.uint8))
     page.save(tmp_path / "p.tif", save_all=True, append_images=[page, page])
-    with pytest.raises(ImageError, match="3 pages"):
-        kind_of(tmp_path / "p.tif")
+    grey = {"photometric": "minisblack"}
+    tifffile.imwrite(tmp_path / "q.tif", PAGES, **grey)
+    tifffile.imwrite(tmp_path / "t.tif", PAGES, metadata={"axes": "TYX"}, **grey)
+    tifffile.imwrite(tmp_path / "cut.tif", PAGES, metadata={"axes": "ZYX"}, **grey)
+    page.save(tmp_path / "two.tif", save_all=True, append_images=[page.resize((9, 3))])
+    for name, words in (
+        ("p", r"p\.tif has 3 pages, and does not say whether they are slices or channels.*'ZYX'.*'CYX'"),
+        ("q", r"q\.tif has 4 pages, and does not say"),
+        ("two", r"two\.tif has 2 images that are not alike"),
+        ("t", r"t\.tif has the axes TYX of 4 x 6 x 5; an image has Y and X"),
+    ):
+        with pytest.raises(ImageError, match=words):
+            mf.read_image(tmp_path / f"{name}.tif")
+    content = (tmp_path / "cut.tif").read_bytes()
+    for keep in (len(content) // 2, 200):
+        (tmp_path / "cut.tif").write_bytes(content[:keep])
+        with pytest.raises(ImageError, match=r"cut\.tif"):
+            mf.read_image(tmp_path / "cut.tif")
+
+
+def test_the_fifth_dimension_of_a_nifti_holds_channels(tmp_path):
+    values = np.random.default_rng(0).integers(0, 99, (5, 6, 4, 1, 3)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(values, np.diag([-1.0, -1.0, 1.0, 1.0])), tmp_path / "v.nii.gz")
+    image = mf.read_image(tmp_path / "v.nii.gz")
+    assert image.pixels.shape == (3, 4, 6, 5)
+    for channel in range(3):
+        alone = nibabel.Nifti1Image(values[..., 0, channel], np.diag([-1.0, -1.0, 1.0, 1.0]))
+        nibabel.save(alone, tmp_path / "alone.nii.gz")
+        assert np.array_equal(mf.read_image(tmp_path / "alone.nii.gz").pixels[0], image.pixels[channel])
+    nibabel.save(nibabel.Nifti1Image(values[:, :, :1], np.eye(4)), tmp_path / "flat.nii.gz")
+    assert mf.read_image(tmp_path / "flat.nii.gz").pixels.shape == (3, 6, 5)
+    assert kind_of(tmp_path / "flat.nii.gz") == (3, True)
 
 
 def test_what_is_not_there_is_named(tmp_path):

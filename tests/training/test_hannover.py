@@ -1,23 +1,12 @@
 """The real cohort: 243 films of 71 patients, with laboratory values that are missing or beyond a detection limit."""
 
 import numpy as np
-import pandas as pd
 
 import medfusion as mf
 
 
-def test_a_fused_run_of_20_epochs_on_real_patients(hannover):
-    table = pd.read_csv(hannover / "data.csv")
-    table["icu"] = table["icu_admission_offset"].notna()
-    cohort = mf.Cohort(
-        table,
-        target="icu",
-        image="image_id",
-        image_root=hannover / "images",
-        patient="patient_id",
-        numeric=[column for column in table if column.endswith("_val")],
-        categorical=["sex"],
-    )
+def test_a_fused_run_of_20_epochs_on_real_patients(hannover_cohort):
+    cohort = hannover_cohort()
     assert (len(cohort), cohort.num_patients, cohort.classes) == (243, 71, ("False", "True"))
     split = cohort.split(test=0.2, val=0.2, seed=0)
     assert set.isdisjoint(set(split.train.frame["patient_id"]), split.val.frame["patient_id"])

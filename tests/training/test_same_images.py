@@ -8,7 +8,9 @@ from acting import At
 from PIL import Image
 
 import medfusion as mf
+from medfusion_jupyter.data import PixelCache
 from medfusion_jupyter.store import home, open_store
+from medfusion_jupyter.training.same_images import changed_rows
 
 STEPS = 6
 
@@ -96,3 +98,16 @@ def test_images_that_cannot_be_read_are_an_event_of_the_job(own, train):
     (said,) = told(job, "images_unreadable")
     assert "1 of 120 image files cannot be decoded and count as absent (row 3, from 0)" in said
     assert own.image_paths[3].name not in said
+
+
+def test_every_image_of_a_row_counts_in_its_view(tmp_path):
+    def seen(slots):
+        checksums = np.asarray([11, 4_000_000_000, 7], dtype=np.uint32)
+        return PixelCache(np.zeros((3, 1, 8, 8), np.uint8), np.asarray(slots), "k", checksums)
+
+    before = [[[0, 1], [2, -1], [-1, -1]], [[2, -1], [-1, -1], [0, -1]]]  # two views of three bags
+    assert changed_rows([tmp_path], seen(before)) == []
+    assert changed_rows([tmp_path], seen([[[1, 0], [2, -1], [-1, -1]], before[1]])) == []  # a bag has no order
+    assert changed_rows([tmp_path], seen([[[0], [2], [-1]], [[2], [-1], [0]]])) == [0]  # one is gone
+    assert changed_rows([tmp_path], seen([before[1], before[0]])) == [0, 1, 2]  # views that changed places
+    assert changed_rows([tmp_path], seen(before)) == []

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import distributed, multiprocessing, nn
 
 import medfusion as mf
-from medfusion_jupyter.data.batches import rows_of_share
+from medfusion_jupyter.data.batch_rows import rows_of_share
 from medfusion_jupyter.training import Callback
 from medfusion_jupyter.training.assembly import build_loop, build_state, callbacks_of
 from medfusion_jupyter.training.callbacks import Callbacks

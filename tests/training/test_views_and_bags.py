@@ -10,7 +10,7 @@ from PIL import Image
 
 import medfusion as mf
 from medfusion_jupyter.data import CohortError
-from medfusion_jupyter.data.batches import drawn_from_bags
+from medfusion_jupyter.data.batch_rows import drawn_from_bags
 from medfusion_jupyter.store.dataset_files import analyzed
 from medfusion_jupyter.training import ConfigError, JobFailed
 

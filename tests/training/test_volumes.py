@@ -6,6 +6,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 import torch
 from dicom_files import write_dicom, write_series
 
@@ -162,6 +163,36 @@ def test_a_series_of_slices_is_the_volume_that_its_nifti_is(tmp_path):
     one, other = decode_volume(tmp_path / "ct", **how), decode_volume(tmp_path / "ct.nii.gz", **how)
     assert np.array_equal(one[0], other[0])
     assert np.allclose(one[1], other[1])
+
+
+@pytest.mark.parametrize("kind", ["NIfTI", "TIFF"])
+def test_volumes_of_several_channels_train_and_predict(tmp_path, medfusion_home, kind):
+    rng = np.random.default_rng(0)
+    suffix = ".nii.gz" if kind == "NIfTI" else ".tif"
+
+    def write(name, channels=3):
+        values = rng.integers(0, 255, (9, 8, 7, 1, channels)).astype(np.uint8)
+        if kind == "NIfTI":
+            nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / (name + suffix))
+        else:
+            slices = np.ascontiguousarray(values[:, :, :, 0].transpose(2, 3, 1, 0))
+            tifffile.imwrite(tmp_path / (name + suffix), slices, metadata={"axes": "ZCYX"}, photometric="minisblack")
+
+    for row in range(ROWS):
+        write(f"s{row}")
+    frame = pd.DataFrame({"ill": np.arange(ROWS) % 2, "scan": [f"s{k}" for k in range(ROWS)]})
+    cohort = mf.Cohort(frame, target="ill", image="scan", image_root=tmp_path)
+    assert cohort.dimensions == 3
+    assert not cohort.check().of("images")
+    model = mf.train(cohort, **TINY).wait().model
+    assert model.spec.channels == 3
+    assert len(model.spec.mean) == 3
+    assert np.isfinite(model.predict(cohort).to_numpy()).all()
+    write("s2", channels=2)
+    (found,) = [one for one in cohort.check().of("images") if one.where == "channels"]
+    assert "2 (as row 2) and 3 (as row 0)" in found.what
+    with pytest.raises(CohortError, match="There are images of 2 and 3 channels; the model takes 3"):
+        model.predict(cohort)
 
 
 def test_mixed_spacing_is_said_unless_it_is_made_alike(tmp_path):

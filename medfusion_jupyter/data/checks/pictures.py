@@ -96,7 +96,7 @@ def _look(path: Path) -> Look | str:
         if volumetric:
             middle, volume = middle_slice(path)
             size = (middle.shape[0], middle.shape[1])
-            header = Header(volume.kind, size, channels=1, deep=True, spacing=volume.spacing)
+            header = Header(volume.kind, size, len(volume.pixels), deep=True, spacing=volume.spacing)
             stored = np.rint(middle * 65535).astype(np.uint16)
         else:
             header = header_of(path)

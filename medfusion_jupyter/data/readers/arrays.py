@@ -25,7 +25,7 @@ def read(path: Path) -> MedicalImage:
         )
     values = array.astype(np.float32)
     values = np.moveaxis(values, -1, 0) if array.ndim == 3 and not _is_volume(array) else values[None]
-    return MedicalImage(values, None, None, "stored", _window(array, values), "NumPy")
+    return MedicalImage(values, None, None, "stored", window_of(array, values), "NumPy")
 
 
 def is_volume(path: Path) -> bool:
@@ -45,7 +45,13 @@ def plane(path: Path) -> Plane:
     return Plane((array.shape[0], array.shape[1]), channels, array.dtype != np.uint8, None, "NumPy")
 
 
-def _window(array: NDArray[Any], values: NDArray[np.float32]) -> tuple[float, float]:
+def channels(path: Path) -> int:
+    """How many values each place has: one of a volume."""
+    return 1 if is_volume(path) else plane(path).channels
+
+
+def window_of(array: NDArray[Any], values: NDArray[np.float32]) -> tuple[float, float]:
+    """Black and white by the type of what is stored, and by its values as floats."""
     if array.dtype == bool:
         return 0.0, 1.0
     if array.dtype in (np.uint8, np.uint16):

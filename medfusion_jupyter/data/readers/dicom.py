@@ -35,6 +35,11 @@ def is_volume(path: Path) -> bool:
     return path.is_dir() or int(open_file(path, pixels=False).get("NumberOfFrames") or 1) > 1
 
 
+def channels(path: Path) -> int:
+    """How many values each place has: 3 of colours."""
+    return 1 if path.is_dir() else 3 if _is_coloured(open_file(path, pixels=False)) else 1
+
+
 def plane(path: Path) -> Plane:
     """The header of a file with one frame."""
     if path.is_dir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -25,8 +26,8 @@ class Plane(NamedTuple):
 @dataclass(frozen=True)
 class Reader:
     """A format. suffixes: in lower case; starts: whether a file with these first 132 bytes is one; module: of this package, with
-    `read(path) -> MedicalImage`, `is_volume(path) -> bool` and `plane(path) -> Plane`, all raising ImageError; folders:
-    whether a folder is one image."""
+    `read(path) -> MedicalImage`, `is_volume(path) -> bool`, `channels(path) -> int` and `plane(path) -> Plane`, all raising
+    ImageError; folders: whether a folder is one image."""
 
     name: str
     suffixes: tuple[str, ...]
@@ -44,6 +45,11 @@ class Reader:
         volume: bool = import_module(f"{__package__}.{self.module}").is_volume(path)
         return volume
 
+    def channels(self, path: Path) -> int:
+        """How many values each place of an image or a volume has, by its header. Raises ImageError."""
+        count: int = import_module(f"{__package__}.{self.module}").channels(path)
+        return count
+
     def plane(self, path: Path) -> Plane:
         """The header of a 2D image. Raises ImageError, for a volume too."""
         header: Plane = import_module(f"{__package__}.{self.module}").plane(path)
@@ -55,6 +61,12 @@ READERS = (
     Reader("NIfTI", (".nii", ".nii.gz"), lambda head: False, "nifti"),
     Reader("NumPy", (".npy", ".npz"), lambda head: head.startswith(b"\x93NUMPY"), "arrays"),
 )
+
+TIFF_PAGES = Reader("TIFF", (".tif", ".tiff"), lambda head: False, "tiff_pages")
+"""For TIFF files of several pages, and the like; Pillow reads the others, as it reads PNG."""
+
+SEVERAL_PAGES = re.compile(r'"shape": \[(\d+, ){2}|images=(?!1\b)\d|Size[ZCT]="(?!1")\d')
+"""In the description of a TIFF by tifffile, ImageJ or OME."""
 
 PILLOWS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 """Suffixes of files that Pillow reads."""
@@ -75,6 +87,8 @@ def stem_of(name: str) -> str | None:
 def reader_of(path: Path) -> Reader | None:
     """The reader of a file or folder; None where it is Pillow's, or nobody's."""
     name = path.name.lower()
+    if name.endswith(TIFF_PAGES.suffixes) and _beyond_pillow(path):
+        return TIFF_PAGES
     if name.endswith(PILLOWS):
         return None
     for reader in READERS:
@@ -88,3 +102,22 @@ def reader_of(path: Path) -> Reader | None:
     except OSError:
         return None
     return next((reader for reader in READERS if reader.starts(head)), None)
+
+
+def _beyond_pillow(path: Path) -> bool:
+    """Whether a TIFF has several pages, or samples that Pillow takes for others: of 16 bits, or a plane each."""
+    from PIL import Image, TiffTags, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            tags = {TiffTags.lookup(tag).name: value for tag, value in getattr(image, "tag_v2", {}).items()}
+            several = int(tags.get("SamplesPerPixel", 1)) > 1
+            if several and (max(tags["BitsPerSample"]) > 8 or tags.get("PlanarConfiguration") == 2):
+                return True
+            # a file that was cut short may have lost its other pages, which its description tells of
+            told = not several and SEVERAL_PAGES.search(str(tags.get("ImageDescription", ""))) is not None
+            return told or getattr(image, "n_frames", 1) > 1
+    except UnidentifiedImageError:
+        return True
+    except Exception:  # whoever decodes it says what is wrong
+        return False

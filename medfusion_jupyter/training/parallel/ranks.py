@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from medfusion_jupyter.data.batches import rows_of_share
+from medfusion_jupyter.data.batch_rows import rows_of_share
 
 DEVICE_PATIENCE = dt.timedelta(hours=1)
 """How long GPUs wait for one another: for the slowest validation, not for a pause, in which they have nothing under way."""

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from medfusion_jupyter.data.batches import Batch, BatchSource, rows_of_share
+from medfusion_jupyter.data.batch_rows import rows_of_share
+from medfusion_jupyter.data.batches import Batch, BatchSource
 from medfusion_jupyter.nn import FusionModel
 from medfusion_jupyter.training.loop import Loop
 from medfusion_jupyter.training.parallel.ranks import Ranks
