@@ -1,5 +1,7 @@
 """Every kind of target is trained, resumed, predicted, evaluated and cross-validated, each in its own words."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -108,7 +110,7 @@ def test_it_is_trained_resumed_predicted_and_evaluated(task, frame):
     loaded = mf.load_model("study").predict(frame)
     pd.testing.assert_frame_equal(loaded, predicted)
     shown = monitor(job.job_id)
-    assert shown._epochs.value.count("<tr") == 3
+    assert len(re.findall("<tr[^>]*><td", shown._epochs.value)) == 2
 
 
 @pytest.mark.parametrize("task", TARGETS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -81,4 +82,9 @@ def follow(ranks: Ranks, plan: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    code = main(*sys.argv[1:])
+    if os.environ["RANK"] != "0":
+        # nothing is left to do, and threads of collectives, whose other ends go too, can abort an interpreter that is torn down:
+        # the first rank, which has the last word, would be ended with this one
+        os._exit(code)
+    sys.exit(code)
