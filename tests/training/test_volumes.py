@@ -188,10 +188,10 @@ def test_volumes_of_several_channels_train_and_predict(tmp_path, medfusion_home,
     assert model.spec.channels == 3
     assert len(model.spec.mean) == 3
     assert np.isfinite(model.predict(cohort).to_numpy()).all()
-    write("s2", channels=2)
+    write("s2", channels=1)
     (found,) = [one for one in cohort.check().of("images") if one.where == "channels"]
-    assert "2 (as row 2) and 3 (as row 0)" in found.what
-    with pytest.raises(CohortError, match="There are images of 2 and 3 channels; the model takes 3"):
+    assert "1 (as row 2) and 3 (as row 0)" in found.what
+    with pytest.raises(CohortError, match="There are images of 1 and 3 channels; the model takes 3"):
         model.predict(cohort)
 
 

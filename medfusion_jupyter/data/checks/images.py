@@ -100,15 +100,15 @@ def _kinds(pictures: Pictures) -> Iterator[Finding]:
             "Keep one kind: save the slice that matters of a volume as an image, or leave the path of the others empty.",
         )
     channels = {look.header.channels: row for row, look in reversed(pictures.readable)}
-    if len(channels) > 1 and not set(channels) <= {1, 3}:
+    if len(channels) > 1 and (volumes or not set(channels) <= {1, 3}):
         yield Finding(
             "error",
             "images",
             "channels",
             "They have different numbers of channels: "
             f"{' and '.join(f'{count} (as row {row})' for count, row in sorted(channels.items()))}, from 0.",
-            "All must have the same number, only grey (1) and colours (3) go together: training would not begin.",
-            "Write arrays (H, W, C) with equal C, or leave the path of the others empty.",
+            "All must have the same number, only flat images in grey (1) and colours (3) go together: training would not begin.",
+            "Write all with as many, or leave the path of the others empty.",
         )
 
 
