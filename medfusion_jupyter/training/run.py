@@ -89,7 +89,8 @@ class Run:
         except Stopped:
             self._end(JobStatus.STOPPED)
         except (Abandoned, RunReplaced):
-            log.warning("%s goes on in another process; this run of it has ended.", self.job_id)
+            if not self._silent:  # silent: it leaves with its process, and that is said
+                log.warning("%s goes on in another process; this run of it has ended.", self.job_id)
         except Exception as error:
             log.debug("%s failed", self.job_id, exc_info=True)
             self._end(JobStatus.FAILED, error=reason_in_words(error, self.config))

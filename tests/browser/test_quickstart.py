@@ -90,7 +90,7 @@ def test_the_golden_path(lab, tab, quickstart):
     page.locator(".jp-Dialog button.jp-mod-accept").click()
     tab.row("job_0001", "stopped").wait_for()
     page.wait_for_selector(".mf-title:has-text('stopped')")
-    page.wait_for_selector("#medfusion-panel li[data-model-id]:has-text('quickstart v1')")
+    page.wait_for_selector("#medfusion-panel li[data-model-id]:has-text('quickstart'):has-text('v1')")
     tab.shot("stopped")
     assert tab.errors == []
     assert lab.jobs()["job_0001"]["status"] == "stopped"

@@ -2,9 +2,9 @@
 
 import json
 import re
-import time
 
 import pytest
+from patience import wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -199,7 +199,9 @@ def test_a_stored_workflow_opens_in_a_tab_and_runs_in_a_kernel_of_its_own(tab, l
     page = tab.page
     tab.command("notebook:run-cell-and-select-next")
     tab.show_panel()
-    page.locator("#medfusion-panel li[data-workflow-id]").get_by_role("button", name="three fusions").click()
+    page.locator("#medfusion-panel li[data-workflow-id]").get_by_role(
+        "button", name="three fusions", exact=True
+    ).click()
     editor = Editor(tab)
     assert editor.box.locator(".mf-flow-node").count() == 16
     tab.shot("workflow-tab")
@@ -240,7 +242,9 @@ def test_a_stored_workflow_opens_in_a_tab_and_runs_in_a_kernel_of_its_own(tab, l
     page.reload()
     page.wait_for_function("window.jupyterapp && window.jupyterapp.restored")
     tab.show_panel()
-    page.locator("#medfusion-panel li[data-workflow-id]").get_by_role("button", name="three fusions").click()
+    page.locator("#medfusion-panel li[data-workflow-id]").get_by_role(
+        "button", name="three fusions", exact=True
+    ).click()
     editor = Editor(tab)
     editor.summary("patients", "n 250")
     editor.box.locator(".mf-flow-status:has-text('unsaved changes')").wait_for()
@@ -306,11 +310,15 @@ def test_a_workflow_file_opens_in_the_editor_and_keeps_what_is_not_known(tab, la
     editor.set("synthetic", "n", "120")
     tab.page.keyboard.press("Control+s")
     editor.box.locator(".mf-flow-status:has-text('saved')").wait_for()
-    until = time.monotonic() + 120
-    while json.loads(path.read_text())["nodes"][0]["settings"] != {"n": 120}:
-        assert time.monotonic() < until, path.read_text()
-        time.sleep(0.1)
-    written = json.loads(path.read_text())
+
+    def whole():
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError:  # Jupyter is about to write it
+            return None
+        return document if document["nodes"][0]["settings"] == {"n": 120} else None
+
+    written = wait_for(whole, lambda: path.read_text(encoding="utf-8"))
     assert written["title"] == "kept"
     assert {**strange, "position": written["nodes"][1]["position"]} == written["nodes"][1]
     assert written["edges"] == [edge]

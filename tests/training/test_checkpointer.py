@@ -42,16 +42,16 @@ ASK = {
 
 @pytest.mark.parametrize("ask", ASK.values(), ids=ASK.keys())
 def test_a_checkpoint_is_made_when_it_is_asked_for(train, ask):
-    started, seen = threading.Event(), threading.Event()
+    at_step, seen = threading.Event(), threading.Event()
 
     def wait_for_the_command(state):
-        assert started.wait(60)
+        at_step.set()
         wait_for(lambda: RUNS[job.job_id].control.attention, "the command was not heard")
 
     # the end of an epoch would delete what the command made
     hold = [At(1, wait_for_the_command), At(2, lambda state: seen.wait(90))]
     job = train(epochs=2, callbacks=hold, batch_size=2, accumulate_grad_batches=2)
-    started.set()
+    assert at_step.wait(90)
     assert within_an_epoch(job) == []
     ask(job)
     wait_for(lambda: within_an_epoch(job), "nothing was saved")
