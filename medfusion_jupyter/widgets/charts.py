@@ -121,6 +121,16 @@ class Charts(HBox):  # type: ignore[misc]
             self._title.value = words
 
 
+def axis_end(reached: float, total: float) -> float:
+    """Where the axis of a run ends that has come to epoch `reached` of `total`.
+
+    At its last epoch where these are few. Of many the first would be a thin line: the axis then ends at 20, 50, 100, 200 …
+    epochs, the next as soon as the curves get there.
+    """
+    steps = (factor * 10.0**k for k in itertools.count(1) for factor in (2, 5, 10))
+    return min(total, next(step for step in steps if step >= reached))
+
+
 def round_values(low: float, high: float, *, at_most: int, apart: float = 0.0) -> NDArray[np.float64]:
     """What a person would mark on an axis from `low` to `high`: multiples of 1, 2 or 5 times a power of ten.
 

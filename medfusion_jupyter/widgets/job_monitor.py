@@ -17,7 +17,7 @@ from medfusion_jupyter.store.status import ASKABLE
 from medfusion_jupyter.widgets import monitor_text as text
 from medfusion_jupyter.widgets.annotations import annotations_of
 from medfusion_jupyter.widgets.change_form import ChangeForm
-from medfusion_jupyter.widgets.charts import Charts
+from medfusion_jupyter.widgets.charts import Charts, axis_end
 from medfusion_jupyter.widgets.cross_validation_monitor import CrossValidationMonitor
 from medfusion_jupyter.widgets.curve import Curve
 from medfusion_jupyter.widgets.fork_form import ForkForm
@@ -154,7 +154,7 @@ class Monitor(VBox):  # type: ignore[misc]
         self.charts.draw(
             self._curves,
             steps_per_epoch=steps_per_epoch,
-            epochs=job.current_epoch if ended else job.total_epochs,
+            epochs=job.current_epoch if ended else axis_end(job.current_step / steps_per_epoch, job.total_epochs),
             best=best,
             annotations=annotations_of(told, forked=job.fork is not None, steps_per_epoch=steps_per_epoch),
         )

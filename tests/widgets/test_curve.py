@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medfusion_jupyter.widgets.charts import round_values
+from medfusion_jupyter.widgets.charts import axis_end, round_values
 from medfusion_jupyter.widgets.curve import Curve
 
 
@@ -59,3 +59,16 @@ def test_points_stand_for_stretches_of_the_same_length():
     gaps = np.diff(x)[:-1]
     assert set(gaps.tolist()) == {64.0}
     assert np.allclose(y[:-1], x[:-1] - 31.5)
+
+
+@given(st.floats(min_value=0, max_value=1e5), st.integers(min_value=1, max_value=100_000))
+def test_the_curves_of_a_run_fill_their_axis_and_never_leave_it(reached, total):
+    reached = min(reached, total)
+    end = axis_end(reached, total)
+    assert reached <= end <= total
+    assert end == total or end == 20 or reached > 0.4 * end
+
+
+def test_a_short_run_has_its_whole_axis_from_the_start():
+    assert [axis_end(reached, 15) for reached in (0, 1, 15)] == [15, 15, 15]
+    assert [axis_end(reached, 900) for reached in (0, 14, 20, 20.1, 43, 800)] == [20, 20, 20, 50, 50, 900]
