@@ -33,7 +33,7 @@ class IllegalTransition(StoreError):
     def __init__(self, job_id: str, *, current: str, wanted: str, allowed: Collection[str], instead: str = "") -> None:
         """instead: a sentence that says what to do."""
         when = f"possible when it is {' or '.join(allowed)}" if allowed else "never possible"
-        super().__init__(f"{job_id} is {current}: {wanted!r} is {when}. {instead}".rstrip())
+        super().__init__(f"{job_id} is {current}: '{wanted}' is {when}. {instead}".rstrip())
         self.job_id = job_id
         self.current = current
         self.wanted = wanted

@@ -17,7 +17,7 @@ import psutil
 
 from medfusion_jupyter.data import Cohort, Split
 from medfusion_jupyter.data.errors import rows_in_words
-from medfusion_jupyter.store import JobStatus, RunReplaced, Store, StoreError, home
+from medfusion_jupyter.store import IllegalTransition, JobStatus, RunReplaced, Store, StoreError, home
 from medfusion_jupyter.store.insistent import insist, insistent
 from medfusion_jupyter.training.assembly import build_loop, build_state, callbacks_of
 from medfusion_jupyter.training.callbacks import Callbacks, failure_in_words
@@ -319,6 +319,8 @@ class Run:
         except RunReplaced:
             return
         except StoreError as refused:
+            if status == JobStatus.INTERRUPTED and isinstance(refused, IllegalTransition):
+                return  # it had its last word just before its process ends
             log.error("%s ended as %s, but the store did not take it: %s", self.job_id, status, refused)
 
     def _answer_late_commands(self, status: JobStatus) -> None:

@@ -14,7 +14,7 @@ from medfusion_jupyter.store import Store, home, open_store
 from medfusion_jupyter.store.errors import BadValue
 from medfusion_jupyter.training.callbacks import check_callbacks
 from medfusion_jupyter.training.config import ConfigError, TrainingConfig
-from medfusion_jupyter.training.devices import choose_kind
+from medfusion_jupyter.training.devices import choose_device, choose_kind
 from medfusion_jupyter.training.fitting import fitted, refuse_unseen
 from medfusion_jupyter.training.freezing import refuse_unknown_parts
 from medfusion_jupyter.training.parallel.runs import start_run
@@ -46,8 +46,9 @@ def check_turn(callbacks: Sequence[Any], detach: bool, priority: int, not_before
 
 
 def check_devices(config: TrainingConfig, callbacks: Sequence[Any]) -> None:
-    """Raise ConfigError where this machine has not so many devices, or callbacks could not be on them."""
+    """Raise ConfigError where this machine has not the device, or not so many, or callbacks could not be on them."""
     if config.devices == 1:
+        choose_device(config.device)
         return
     choose_kind(config.device, config.devices)
     if callbacks:

@@ -163,6 +163,7 @@ def test_a_killed_kernel_leaves_no_process_behind():
             {"device": "cuda", "devices": torch.cuda.device_count() + 2},
             "this machine shows .* GPUs?. Lower devices",
         ),
+        ({"device": f"cuda:{torch.cuda.device_count()}"}, "this machine shows .* GPUs. Use device='auto' or 'cpu'"),
         ({"device": "cpu", "devices": 2, "batch_size": 3}, "batch_size=3 is too small for devices=2"),
         ({"device": "cuda:1", "devices": 2}, "devices=2 takes the first GPUs, and device='cuda:1' names one"),
         ({"device": "cpu", "devices": 2, "sync_batchnorm": True}, "sync_batchnorm is of GPUs"),

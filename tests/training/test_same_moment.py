@@ -195,3 +195,10 @@ def test_two_processes_resume_a_job_and_fork_its_checkpoint_at_once(stopped_at):
         )
         (checkpoint,) = open_store().checkpoints.list(fork.job_id)
         assert f"/{fork.job_id}/" in checkpoint.checkpoint_path
+
+
+def test_a_process_that_ends_as_its_run_has_ended_complains_of_nothing(train, caplog):
+    job = train(**TABLE, epochs=1).wait()
+    RUNS[job.job_id].leave_at_exit()
+    assert job.status == "completed"
+    assert caplog.records == []
