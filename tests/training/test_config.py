@@ -97,11 +97,6 @@ def test_an_encoder_for_a_modality_that_is_not_there_is_refused(cohort):
         mf.train(table_only, image_encoder="light_cnn")
 
 
-def test_a_device_that_is_not_there_fails_the_job_with_a_word(train):
-    with pytest.raises(RuntimeError, match="device='cuda:7': this machine shows"):
-        train(device="cuda:7").wait()
-
-
 @pytest.mark.parametrize("setting", ["cutmix", "channels_last", "gradient_checkpointing"])
 def test_a_setting_of_images_is_refused_where_the_cohort_has_none(cohort, setting):
     frame = cohort.frame.drop(columns="image")
