@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
@@ -17,6 +17,7 @@ from medfusion_jupyter.store import StoreError
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from medfusion_jupyter.data import Cohort, Split
     from medfusion_jupyter.store import JobSummary
 
 LISTS = ("jobs", "models", "datasets", "workflows")
@@ -32,6 +33,7 @@ HELP = """\
 %medfusion fork [JOB] epoch=5 lr=1e-4 name=slower       a new job from a checkpoint (step=…; the newest), trained in this kernel
 %medfusion run WORKFLOW                                 runs a stored workflow in the background
 %%medfusion workflow                                    saves and runs the workflow that the cell describes in YAML
+%%medfusion train                                       trains as the cell says in YAML: cohort: NAME, and settings of mf.train
 %medfusion help                                         this text
 JOB is an id such as job_0012; without one the newest active job is meant."""
 OFFERED_JOBS = 20
@@ -43,12 +45,16 @@ class MedFusionMagics(Magics):
 
     @cell_magic("medfusion")  # type: ignore[arg-type]
     def medfusion_cell(self, line: str, cell: str) -> Any:
-        """Run what the cell describes in YAML: `%%medfusion workflow`."""
-        if line.split() != ["workflow"]:
-            raise UsageError(f"%%medfusion {line} is not there: %%medfusion workflow runs a workflow in YAML.")
-        from medfusion_jupyter.workflows.workflow import Workflow
-
+        """Run what the cell describes in YAML: `%%medfusion workflow` or `%%medfusion train`."""
+        if line.split() not in (["workflow"], ["train"]):
+            raise UsageError(
+                f"%%medfusion {line} is not there: %%medfusion workflow runs a workflow in YAML, %%medfusion train a training."
+            )
         try:
+            if line.split() == ["train"]:
+                return _train(cell, self.shell.user_ns if self.shell is not None else {})
+            from medfusion_jupyter.workflows.workflow import Workflow
+
             return Workflow.from_yaml(cell).run()
         except (StoreError, RuntimeError, ValueError) as refused:
             raise UsageError(str(refused)) from None
@@ -97,6 +103,53 @@ class MedFusionMagics(Magics):
             print(in_one_line(job))
             return None
         return _steer(command, job, changes)
+
+
+TRAINING = """\
+%%medfusion train takes the settings of mf.train in YAML, and the cohort: a variable of the notebook, the name of a stored
+dataset, or the arguments of mf.Cohort by name. Such as:
+cohort: hannover
+fusion: gated
+epochs: 20"""
+
+
+def _train(cell: str, variables: Mapping[str, Any]) -> Any:
+    """The job of a training that is described in YAML."""
+    from medfusion_jupyter.settings.yaml_text import read_yaml
+
+    described = read_yaml(cell)
+    if (
+        not isinstance(described, Mapping)
+        or "cohort" not in described
+        or not all(isinstance(k, str) for k in described)
+    ):
+        raise UsageError(TRAINING)
+    from medfusion_jupyter.training import train
+
+    cohort = _cohort(described["cohort"], variables)
+    return train(cohort, **{name: value for name, value in described.items() if name != "cohort"})
+
+
+def _cohort(given: object, variables: Mapping[str, Any]) -> Cohort | Split:
+    from pydantic import ValidationError
+
+    from medfusion_jupyter.data import Cohort, Split
+    from medfusion_jupyter.settings.refusals import in_words
+    from medfusion_jupyter.workflows.node_settings import CsvSettings
+
+    if isinstance(given, Mapping):
+        try:
+            return Cohort(**CsvSettings.model_validate(given).model_dump())
+        except ValidationError as refused:
+            raise UsageError(f"cohort: {in_words(refused.errors()[0], CsvSettings)}") from None
+    if not isinstance(given, str):
+        raise UsageError(TRAINING)
+    if given not in variables:
+        return Cohort.load(given)
+    there = variables[given]
+    if isinstance(there, Cohort | Split):
+        return there
+    raise UsageError(f"cohort: {given} is of type {type(there).__name__} here: name a Cohort or a Split.")
 
 
 def _job(job_id: str | None, command: str) -> JobSummary:

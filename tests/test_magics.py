@@ -4,6 +4,7 @@ import pytest
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
+import medfusion as mf
 from medfusion_jupyter.magics import SUBCOMMANDS
 from medfusion_jupyter.store import open_store
 from medfusion_jupyter.store.job_folds import FoldPlan
@@ -136,15 +137,48 @@ def test_a_cell_in_yaml_is_a_workflow_that_runs_and_runs_again_by_its_name(shell
     assert list(shell.run_line_magic("medfusion", "workflows")["runs"]) == [2]
 
 
+TRAINING = """
+image_encoder: light_cnn
+image_size: 16
+epochs: 1
+device: cpu
+lr: 1e-3
+augment: {flip: 0.5}
+"""
+
+
+def test_a_cell_in_yaml_trains_a_cohort_of_the_notebook_of_the_store_or_of_a_file(shell, tmp_path):
+    patients = mf.synthetic_cohort(n=60, image_size=16)
+    patients.save("kept")
+    table = tmp_path / "table.csv"
+    patients.frame.assign(image=[str(path) for path in patients.image_paths]).to_csv(table, index=False)
+    shell.push({"patients": patients, "parts": patients.split(test=0.3, val=0.3, seed=1)})
+    file = f"{{table: {table}, image: image, target: lesion, patient: patient, numeric: [marker]}}"
+    for cohort, rows in (("patients", 36), ("kept", 36), (file, 36), ("parts", 24)):
+        job = shell.run_cell_magic("medfusion", "train", f"cohort: {cohort}\n{TRAINING}").wait(60)
+        record = job.record
+        assert (record.status, record.training_config["lr"]) == ("completed", 1e-3)
+        assert record.data_config["rows"]["train"] == rows
+        assert record.training_config["augment"]["flip"] == 0.5
+
+
 @pytest.mark.parametrize(
     ("line", "cell", "words"),
     [
         ("workflow", CELL.replace("cohort.split", "cohort.spilt"), "Did you mean 'cohort.split'"),
         ("workflow", "nodes: [", "no YAML"),
         ("workflows", CELL, "%%medfusion workflow runs"),
+        ("train", "epochs: 1", "and the cohort: a variable of the notebook"),
+        ("train", "cohort: [a]", "and the cohort: a variable of the notebook"),
+        ("train", "cohort: never_saved", "There is no dataset 'never_saved'"),
+        ("train", "cohort: number", "number is of type int here: name a Cohort or a Split"),
+        ("train", "cohort: {table: a.csv, target: y, imge: x}", "cohort: imge='x': .*did you mean 'image'"),
+        ("train", "cohort: patients\nepoch: 3", "Did you mean 'epochs'"),
+        ("train", "cohort: patients\nlr: fast", "lr='fast': give a number"),
     ],
 )
-def test_a_cell_that_is_no_workflow_is_refused_in_words(shell, line, cell, words):
+def test_a_cell_that_cannot_be_run_is_refused_in_words(shell, line, cell, words):
+    shell.push({"number": 3, "patients": mf.synthetic_cohort(n=40, image_size=16)})
     with pytest.raises(UsageError, match=words):
         shell.run_cell_magic("medfusion", line, cell)
 

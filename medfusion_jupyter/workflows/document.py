@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
+from medfusion_jupyter.settings.yaml_text import read_yaml, write_yaml
 from medfusion_jupyter.workflows.graph import Graph, GraphError
 
 FORMAT = 1
@@ -52,16 +51,15 @@ def to_yaml(name: str, description: str, graph: Graph) -> str:
         edge.to_json() if edge.extra else f"{edge.source}.{edge.source_port}{ARROW}{edge.target}.{edge.target_port}"
         for edge in graph.edges
     ]
-    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120)
-    return text
+    return write_yaml(value)
 
 
 def from_yaml(text: str) -> tuple[str, str, Graph]:
     """As `from_json`. Raises GraphError, with the line, for what is no YAML."""
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise GraphError(f"This is no YAML: {error}") from None
+        value = read_yaml(text)
+    except ValueError as error:
+        raise GraphError(str(error)) from None
     if isinstance(value, Mapping) and isinstance(value.get("edges"), list):
         value = {**value, "edges": [_edge(edge) if isinstance(edge, str) else edge for edge in value["edges"]]}
     return from_json(value)
