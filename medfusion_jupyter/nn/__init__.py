@@ -8,6 +8,7 @@ from medfusion_jupyter.nn import (  # noqa: F401  (importing them registers thei
     bilinear_fusions,
     ft_transformer,
     light_cnn,
+    monai_encoders,
     regression_heads,
     token_fusions,
     torchvision_encoders,

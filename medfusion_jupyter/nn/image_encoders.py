@@ -25,7 +25,8 @@ class ImageEncoder(nn.Module):
 
     smallest: the shortest side in pixels; multiple_of: a side is a multiple of this; dimensions: 2 for images, 3 for
     volumes. What its builder takes beside `channels`: `size` (pixels a side) where it is `sized`, which means that it
-    is built for one size alone, and `weights` where it is `pretrainable`.
+    is built for one size alone, and `weights` where it is `pretrainable`. Where a builder needs a package that is not there,
+    its `lacking` says which.
 
     An encoder that sends its images `through` blocks sets `recomputes`: then `recompute` turns gradient checkpointing on.
     """
@@ -91,9 +92,10 @@ def build_image_encoder(
 ) -> ImageEncoder:
     """Build an image encoder for images of `channels` and `size` pixels a side; (D, H, W) for volumes.
 
-    weights: None starts from random weights; "default" takes torchvision's best; else a file of torchvision's weights
-    (.safetensors, or a torch file that holds tensors alone). Raises UnknownPart for an unknown name, ValueError where
-    the encoder does not accept such images or has no weights to start from, and WeightsError where they cannot be had.
+    weights: None starts from random weights; "default" takes torchvision's best; else a file of torchvision's weights, or
+    of MedicalNet's for MONAI's ResNets (.safetensors, or a torch file that holds tensors alone). Raises UnknownPart for an
+    unknown name, ValueError where the encoder does not accept such images or has no weights to start from,
+    ModuleNotFoundError where it is of a package that is not installed, and WeightsError where weights cannot be had.
     """
     builder: Any = image_encoders(name)
     wanted: dict[str, Any] = {"channels": channels}

@@ -1,4 +1,4 @@
-"""Weights to start from: torchvision's own, or those of a file; and a first layer for any number of channels."""
+"""Weights to start from: torchvision's own, or a file of its or MedicalNet's; and a first layer for any number of channels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class WeightsError(RuntimeError):
 
 
 def load_weights(network: nn.Module, name: str, weights: str | PathLike[str]) -> None:
-    """Put weights into torchvision's network `name`, all but its classifier.
+    """Put weights into the network `name`, all but its classifier.
 
     weights: "default" for torchvision's best, downloaded once into the folder `checkpoints` of `torch.hub.get_dir()` and
     checked against the digest in its name; else a file. Nothing is unpickled but tensors. Raises WeightsError.
@@ -44,7 +44,7 @@ def load_weights(network: nn.Module, name: str, weights: str | PathLike[str]) ->
         reason = "has the wrong shape" if lacking[0] in state else "is missing"
         raise WeightsError(
             f"The weights in {file} do not fit {name!r}: {lacking[0]} {reason} ({len(lacking)} of {len(needed)} tensors do not "
-            "fit). Give the file of that very network, with the names that torchvision gives its tensors."
+            "fit). Give the file of that very network, with the names that torchvision (or MedicalNet) gives its tensors."
         )
     complete = OrderedDict({**own, **usable})
     # torchvision's MNASNet asks the file for the version of its layout
@@ -109,11 +109,11 @@ def _with_positions(network: Any, state: Mapping[str, Tensor]) -> Mapping[str, T
 
 
 def adapt_first_layer(network: nn.Module, channels: int, *, keep_weights: bool) -> None:
-    """Replace the first convolution, which takes 3 channels, by one that takes `channels`.
+    """Replace the first convolution, which takes 3 channels (or, of volumes, one), by one that takes `channels`.
 
     keep_weights: its filters are made from those of red, green and blue, as timm does: for one channel their sum, so that a
-    grey image gives what the same image did in three equal channels; for more they are repeated in turn and scaled
-    by 3 / channels. Else they are drawn anew, at the scale that leaves the size of the response as it was.
+    grey image gives what the same image did in three equal channels; for more they are repeated in turn and scaled, so that
+    equal channels give what they gave. Else they are drawn anew, at the scale that leaves the size of the response as it was.
     """
     path, old = next(
         (path, module) for path, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Conv3d)

@@ -15,8 +15,9 @@ class ImageEncoderSettings(BaseModel):
     image_weights: Annotated[
         str | None,
         Field(
-            description="what the image encoder starts from: 'default' (torchvision's weights), a file of weights with "
-            "torchvision's names, or a job whose model has the same image encoder, such as job_0001; None: random weights"
+            description="what the image encoder starts from: 'default' (torchvision's weights), a file of weights with the "
+            "names of torchvision or MedicalNet, or a job whose model has the same image encoder, such as job_0001; None: random "
+            "weights"
         ),
     ] = None
     cache_features: Annotated[

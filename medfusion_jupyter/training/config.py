@@ -109,6 +109,8 @@ class TrainingConfig(TrainingSettings):
 
     def _refuse_unfit_encoder(self, name: str) -> None:
         encoder = image_encoders(name)
+        if lacking := getattr(encoder, "lacking", None):
+            raise ValueError(lacking)
         flat = isinstance(self.image_size, int)
         if getattr(encoder, "dimensions", 2) == 3 and flat:
             raise ValueError(

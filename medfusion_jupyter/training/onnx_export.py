@@ -59,8 +59,8 @@ class PreparedModel(nn.Module):
         presence = left.pop()
         numeric = codes = None
         if self.has_table:
-            numeric = left.pop(0) if self.num_features else torch.zeros(len(presence), 0)
-            codes = left.pop(0) if self.num_categories else torch.zeros(len(presence), 0, dtype=torch.int64)
+            numeric = left.pop(0) if self.num_features else torch.zeros(presence.shape[0], 0)
+            codes = left.pop(0) if self.num_categories else torch.zeros(presence.shape[0], 0, dtype=torch.int64)
         # encoded here for every row: to leave out those that are absent would make the graph depend on the data
         outputs = self.model(images or None, numeric, codes, presence)
         return predictions(self.model.head, outputs)

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from medfusion_jupyter.nn import Architecture, FusionModel, image_encoders
+from medfusion_jupyter.nn.monai_encoders import no_default_weights
 from medfusion_jupyter.store import open_store
 from medfusion_jupyter.training.config import ConfigError
 from medfusion_jupyter.training.model import Model
@@ -40,13 +41,16 @@ def check_image_weights(image_encoder: str | None, image_weights: str | None) ->
     """Say before a job is stored what would keep it from starting. Raises ConfigError; UnknownId for a job that is not there."""
     if image_encoder is None or image_weights is None:
         return
+    builder = image_encoders(image_encoder)
     if OF_A_JOB.fullmatch(image_weights):
         _model_of(image_weights)
-    elif not getattr(image_encoders(image_encoder), "pretrainable", False):
+    elif not getattr(builder, "pretrainable", False):
         raise ConfigError(
-            f"image_weights={image_weights!r}: {image_encoder!r} is not one of torchvision's encoders. It can start from a job "
+            f"image_weights={image_weights!r}: nobody publishes weights of {image_encoder!r}. It can start from a job "
             "that trained it, such as image_weights='job_0001'."
         )
+    elif image_weights == "default" and not getattr(builder, "default_weights", True):
+        raise ConfigError(no_default_weights(image_encoder))
     elif image_weights != "default" and not Path(image_weights).expanduser().is_file():
         raise ConfigError(
             f"image_weights={image_weights!r} is no file. Give 'default', a file of weights, or a job such as 'job_0001'."

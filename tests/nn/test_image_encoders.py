@@ -14,6 +14,7 @@ NAMES = list(image_encoders)
 ONE_OF_EACH = [
     "light_cnn",
     "light_cnn_3d",
+    *("monai_resnet10", "monai_densenet121", "monai_efficientnet_b0"),
     *(name for family in FAMILIES for name in family.names[:1] if name not in ("vit_b_16", "vit_h_14")),
     *(f"{family.names[0]}_3x3" for family in FAMILIES if family.small_stem is not None),
 ]

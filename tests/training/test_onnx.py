@@ -124,6 +124,15 @@ def test_views_and_images_with_a_mean_of_their_own(rows, untrained, by_card, tmp
     assert np.allclose(said, model.predict(cohort), atol=1e-5)
 
 
+@pytest.mark.parametrize("none", ["numeric", "categorical"])
+@pytest.mark.parametrize("encoder", ["mlp", "ft_transformer"])
+def test_a_table_of_numbers_or_of_categories_alone(rows, untrained, by_card, tmp_path, none, encoder):
+    cohort = rows(**{none: []})
+    model = untrained(cohort, tabular_encoder=encoder)
+    said, _ = by_card(model.export(tmp_path / "table.onnx"), cohort, np.arange(24))
+    assert np.allclose(said, model.predict(cohort), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("target", "head", "columns"),
     [

@@ -14,6 +14,7 @@ import medfusion as mf
 from medfusion_jupyter.data import CohortError, PixelCache
 from medfusion_jupyter.data.augment import augment
 from medfusion_jupyter.data.volumes import decode_volume
+from medfusion_jupyter.nn import monai_encoders
 from medfusion_jupyter.settings.augmentation import Augmentation
 from medfusion_jupyter.store import open_store
 from medfusion_jupyter.training import ConfigError, JobFailed
@@ -74,6 +75,46 @@ def test_volumes_train_resume_and_predict_with_one_missing(cohort, scans):
     assert np.isfinite(lacking.to_numpy()).all()
     assert not np.allclose(lacking.loc[0], predicted.loc[0])
     assert np.allclose(lacking.loc[1:], predicted.loc[1:], atol=1e-6)
+
+
+def test_a_network_of_monai_trains_and_is_frozen_and_loaded_by_its_name(cohort):
+    pytest.importorskip("monai", reason="MONAI is not installed")
+    of_monai = {**TINY, "image_encoder": "monai_resnet10", "image_size": (16, 16, 16)}
+    job = mf.train(cohort(), **of_monai).wait()
+    assert job.model.module.architecture.image_encoder == "monai_resnet10"
+    frozen = mf.train(
+        cohort(),
+        image_weights=job.job_id,
+        freeze=["image_encoder"],
+        augment=False,
+        fusion="cross_attention",
+        **of_monai,
+    )
+    trained, kept = (one.model.module.image_encoder.state_dict() for one in (job, frozen.wait()))
+    assert all(torch.equal(trained[name], kept[name]) for name, _ in job.model.module.image_encoder.named_parameters())
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"image_encoder": "monai_resnet18", "image_weights": "default"}, "Give a file of MedicalNet's"),
+        ({"image_encoder": "monai_resnet18", "image_weights": "x.pth"}, "'x.pth' is no file"),
+        ({"image_encoder": "monai_densenet121", "image_weights": "x.pth"}, "nobody publishes weights of 'monai_dense"),
+        ({"image_encoder": "monai_resnet18", "image_size": 32}, "takes volumes"),
+        ({"image_encoder": "monai_resnet19"}, "Did you mean 'monai_resnet18'"),
+    ],
+)
+def test_what_a_network_of_monai_cannot_be_is_refused_before_a_job_is_stored(cohort, settings, said):
+    with pytest.raises(ConfigError, match=said):
+        mf.train(cohort(), **{**TINY, **settings})
+    assert not open_store().jobs.list().items
+
+
+def test_without_monai_its_networks_are_refused_with_what_to_install(cohort, monkeypatch):
+    monkeypatch.setattr(monai_encoders, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'medfusion-jupyter\[monai\]'"):
+        mf.train(cohort(), **{**TINY, "image_encoder": "monai_resnet18"})
+    assert not open_store().jobs.list().items
 
 
 class FailsInItsSecondEpoch(mf.Callback):
