@@ -109,13 +109,14 @@ def build_image_encoder(
             )
         wanted["weights"] = weights
     if hasattr(builder, "smallest"):
-        _check_size(builder, name, size)  # before a large network is built in vain
+        refuse_size(builder, name, size)  # before a large network is built in vain
     encoder: ImageEncoder = builder(**wanted)
-    _check_size(encoder, name, size)
+    refuse_size(encoder, name, size)
     return encoder
 
 
-def _check_size(encoder: Any, name: str, size: Size) -> None:
+def refuse_size(encoder: Any, name: str, size: Size) -> None:
+    """Raise ValueError where an encoder, or what builds it, does not accept images of that size."""
     for side in (size,) if isinstance(size, int) else size:
         if side < encoder.smallest:
             small = f"{name}_3x3" if f"{name}_3x3" in image_encoders else "light_cnn"

@@ -7,6 +7,7 @@ from typing import Any, Self
 from pydantic import field_validator, model_validator
 
 from medfusion_jupyter.nn import aggregators, fusions, heads, image_encoders, table_encoders
+from medfusion_jupyter.nn.image_encoders import refuse_size
 from medfusion_jupyter.settings.training import ConfigError, TrainingSettings
 
 __all__ = ["ConfigError", "TrainingConfig"]
@@ -122,6 +123,8 @@ class TrainingConfig(TrainingSettings):
                 f"image_encoder={name!r} takes images, and image_size={self.image_size} is of volumes: give an encoder of "
                 "volumes, such as light_cnn_3d or r3d_18"
             )
+        if hasattr(encoder, "smallest"):
+            refuse_size(encoder, name, self.image_size)
 
 
 def _weighs_rows(head: str) -> bool:

@@ -110,3 +110,16 @@ def test_a_head_of_another_target_is_refused_with_those_that_fit(cohort):
         ConfigError, match=r"head='cox' learns another target \(survival\).*choose one of classification, focal"
     ):
         mf.train(cohort, head="cox")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"image_encoder": "resnet18", "image_size": 16}, "at least 32 pixels a side.*choose 'resnet18_3x3'"),
+        ({"image_encoder": "vit_b_16", "image_size": 40}, "Set image_size=48"),
+    ],
+)
+def test_images_of_a_size_that_the_encoder_does_not_take_are_refused_before_a_job_is_stored(cohort, settings, said):
+    with pytest.raises(ConfigError, match=said):
+        mf.train(cohort, **settings)
+    assert mf.jobs().empty
