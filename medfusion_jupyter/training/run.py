@@ -29,6 +29,7 @@ from medfusion_jupyter.training.devices import choose_device, computing, is_out_
 from medfusion_jupyter.training.fixed_features import read_features_once
 from medfusion_jupyter.training.forking import begin_from, input_of
 from medfusion_jupyter.training.generators import seed_all
+from medfusion_jupyter.training.host_memory import give_back_freed
 from medfusion_jupyter.training.model import Model
 from medfusion_jupyter.training.preparation import Prepared, prepare
 from medfusion_jupyter.training.recorder import Recorder
@@ -182,6 +183,7 @@ class Run:
                 checkpointer.writer.wait()
             raise
         state.optimizer.state.clear()  # nothing steps any longer: its moments make room for the model that is kept
+        give_back_freed()
         if state.epoch > 0:
             self._keep_model(prepared, loop.settings.autocast)
         self._end(JobStatus.STOPPED if state.stopped else JobStatus.COMPLETED)
