@@ -41,6 +41,7 @@ from medfusion_jupyter.training.validation import outputs_of
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from medfusion_jupyter.store import Job as JobRecord
     from medfusion_jupyter.training.parallel.together import Together
 
 log = logging.getLogger("medfusion")
@@ -105,7 +106,7 @@ class Run:
         self.control.abandon()
 
     def _enter(self, launched: bool) -> None:
-        self._pk = self.store.jobs.claim(
+        claimed = self.store.jobs.claim(
             self.job_id,
             run_token=self._token,
             host=socket.gethostname(),
@@ -113,9 +114,16 @@ class Run:
             process_started=psutil.Process().create_time(),
             kernel_id=kernel_id(),
             launched=launched,
-        ).pk
+        )
+        self._own(claimed)
         self._detach = self.store.writer.attach(self._beat, job_pk=self._pk, waiting=lambda: not self._begun)
         turns.submit(self)
+
+    def _own(self, record: JobRecord) -> None:
+        """record: the job's row as this run finds it."""
+        self._pk = record.pk
+        # a share of its epochs for a run that was broken off, also where it had no more to train
+        self._completed = record.progress >= 1
 
     def _compute(self) -> None:
         self._status(JobStatus.INITIALIZING)
@@ -162,7 +170,8 @@ class Run:
         if together is not None:
             together.take_part_in(loop)
         if checkpoint is not None:
-            callbacks.load_state_dicts(begin_from(checkpoint, state, config, self.job_id))
+            states = begin_from(checkpoint, state, config, self.job_id, completed=self._completed)
+            callbacks.load_state_dicts(states)
         read_features_once(
             prepared,
             state.model,
