@@ -119,6 +119,11 @@ def build_loop(
 def _steps(count_or_share: float | None, steps_per_epoch: int) -> int | None:
     if count_or_share is None:
         return None
+    if count_or_share > steps_per_epoch:
+        raise ConfigError(
+            f"val_check_interval={count_or_share:g} is more than the {steps_per_epoch} steps of an epoch, so that it would never "
+            "validate within one: give fewer steps, a share below 1, or leave it out."
+        )
     return int(count_or_share) if count_or_share >= 1 else max(1, round(count_or_share * steps_per_epoch))
 
 
