@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class FreedMemory(Callback):
     """Gives back what is free before the first step, and after the 1st, 2nd, 4th, 8th … of this run.
 
-    The first steps lay moments and gradients beside what preparing and building have left, in holes that then fit nothing: to begin
-    without these saves some tens of MB at the peak of a ResNet-18. It takes milliseconds, so ever more rarely.
+    The first steps lay moments and gradients beside what preparing and building have left, in holes that then fit nothing: to
+    begin without these saves some tens of MB at the peak of a ResNet-18. It takes milliseconds, so ever more rarely.
     """
 
     essential = True
