@@ -133,13 +133,18 @@ class JobRuns:
                 raise RunReplaced(job_id)
 
     def beat_in(self, session: Session, pk: int, run_token: str, progress: Mapping[str, Any] | None) -> bool:
-        """Heartbeat and progress within a transaction; False where another run owns the job, or it was deleted."""
+        """Heartbeat and progress within a transaction; False where another run owns the job, or it was deleted.
+
+        One that was marked as interrupted goes on; of one that has ended otherwise nothing changes.
+        """
         unknown = set(progress or ()) - PROGRESS_COLUMNS
         if unknown:
             raise TypeError(f"not columns of progress: {sorted(unknown)}")
         job = session.execute(_BEATEN, {"pk": pk, "token": run_token}).one_or_none()
         if job is None:
             return False
+        if JobStatus(job.status) in FINISHED - {JobStatus.INTERRUPTED}:
+            return True  # a beat that was under way when the run said its last word, which has all that there is to say
         # a part of the columns: the history of a long run would be read four times a second
         session.execute(_JOB.update().where(_JOB.c.id == pk).values(heartbeat_at=now(), **(progress or {})))
         if job.status == JobStatus.INTERRUPTED and job.previous_status is not None:

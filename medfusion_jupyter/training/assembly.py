@@ -12,6 +12,7 @@ from medfusion_jupyter.training.control import Control
 from medfusion_jupyter.training.devices import autocast, gradient_scaler
 from medfusion_jupyter.training.fitting import fitted
 from medfusion_jupyter.training.freezing import Freezing, last_frozen_epochs
+from medfusion_jupyter.training.host_memory import FreedMemory
 from medfusion_jupyter.training.loop import Loop, LoopSettings
 from medfusion_jupyter.training.mixing import Mixing
 from medfusion_jupyter.training.objective import loss_of_parts, mixed_loss, to_device
@@ -118,13 +119,18 @@ def build_loop(
 def _steps(count_or_share: float | None, steps_per_epoch: int) -> int | None:
     if count_or_share is None:
         return None
+    if count_or_share > steps_per_epoch:
+        raise ConfigError(
+            f"val_check_interval={count_or_share:g} is more than the {steps_per_epoch} steps of an epoch, so that it would never "
+            "validate within one: give fewer steps, a share below 1, or leave it out."
+        )
     return int(count_or_share) if count_or_share >= 1 else max(1, round(count_or_share * steps_per_epoch))
 
 
 def callbacks_of(config: TrainingConfig, state: LoopState) -> list[Callback]:
     """The callbacks that the settings ask for, those that judge an epoch after those that shape it."""
     config = fitted(config, {name: head.task for name, head in state.model.head.parts.items()})
-    callbacks: list[Callback] = []
+    callbacks: list[Callback] = [FreedMemory()]
     if config.freeze:
         callbacks.append(Freezing(state.model, last_frozen_epochs(config), config.unfreeze))
     if config.ema_decay is not None:

@@ -88,11 +88,19 @@ def input_of(checkpoint: Checkpoint, config: TrainingConfig) -> InputSpec:
     return replace(InputSpec.from_json(checkpoint.description["input"]), image_size=config.image_size)
 
 
-def begin_from(checkpoint: Checkpoint, state: LoopState, config: TrainingConfig, job_id: str) -> dict[str, Any]:
-    """As `restore`, for a run of `job_id`: a checkpoint of another job is the beginning of a fork."""
+def begin_from(
+    checkpoint: Checkpoint, state: LoopState, config: TrainingConfig, job_id: str, *, completed: bool
+) -> dict[str, Any]:
+    """As `restore`, for a run of `job_id`: a checkpoint of another job is the beginning of a fork.
+
+    completed: whether the run before this one had come to its end. One that was broken off between the checkpoint of an early end
+    and that end has nothing left to train; one that was completed is to go on, and so is one that was given other epochs.
+    """
     if checkpoint.description.get("job_id", job_id) != job_id:
         checkpoint = beginning_of_fork(checkpoint, state, config)
     states = restore(checkpoint, state)
+    longer = checkpoint.description["config"].get("epochs", config.epochs) != config.epochs
+    state.finish_early = state.finish_early and not (completed or longer)
     # the place lies between two steps, which may have other batches of the same rows now
     before, now = checkpoint.description["config"].get("accumulate_grad_batches", 1), config.accumulate_grad_batches
     state.recount_batches(before, now)
@@ -116,6 +124,7 @@ def beginning_of_fork(checkpoint: Checkpoint, state: LoopState, config: Training
     description["best_epoch"], description["best_value"] = (
         (None, None) if value is None else (description["epoch"], value)
     )
+    description["finish_early"] = False
     forgotten = set(COUNTED_ANEW)
     if changed & OF_THE_RATE:
         description["lr_factor"] = 1.0

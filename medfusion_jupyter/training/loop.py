@@ -6,7 +6,7 @@ import gc
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ from medfusion_jupyter.data.batches import Batch, BatchSource
 from medfusion_jupyter.settings.augmentation import Augmentation
 from medfusion_jupyter.training.before_step import BeforeStep
 from medfusion_jupyter.training.callbacks import Callbacks
-from medfusion_jupyter.training.control import Control, Stopped
+from medfusion_jupyter.training.control import Abandoned, Control, Stopped
 from medfusion_jupyter.training.devices import is_out_of_memory
 from medfusion_jupyter.training.mixing import Mixing
 from medfusion_jupyter.training.objective import shares_of_steps
@@ -117,7 +117,7 @@ class Loop:
             self._before_step = BeforeStep(state)
         self.notify("fit_start")
         try:
-            while state.finished_epochs < state.epochs and not state.finish_early:
+            while state.finished_epochs < state.epochs and (state.batch or not state.finish_early):
                 self._epoch()
         except Stopped:
             state.stopped = True
@@ -147,7 +147,8 @@ class Loop:
             state.model.train()
             self.notify("epoch_start")
             self._lay_out_batches()
-            while state.batch < self._batches_an_epoch:
+            # one that was saved within the epoch that it ends with has no batch left to do
+            while state.batch < self._batches_an_epoch and not (state.finish_early and state.batch):
                 self._step()
                 for call in self._at_batch_end:
                     call(state)
@@ -158,8 +159,6 @@ class Loop:
                 if state.checkpoint_wanted:
                     state.checkpoint_wanted = False
                     self.notify("checkpoint_wanted")
-                if state.finish_early:
-                    break
             self._read()
             lr = self._rate(state.step - 1)
             state.row = {"train/loss": state.loss_sum / max(1, state.loss_count), **self._validated(), "lr": lr}
@@ -329,8 +328,11 @@ class Loop:
         self._read()
         try:
             self.control.obey(self._pause, self._go_on)
-        finally:  # also for a stop in a pause
-            self.parking.come_back()
+        except (Stopped, Abandoned):
+            # in a pause: it was saved before, so it may end where the device has no room for it any longer
+            with suppress(torch.OutOfMemoryError):
+                self.parking.come_back()
+            raise
         self.state.checkpoint_wanted |= self.control.take_checkpoint()
         changes = self.control.take_changes()
         if changes:

@@ -29,6 +29,7 @@ from medfusion_jupyter.training.devices import choose_device, computing, is_out_
 from medfusion_jupyter.training.fixed_features import read_features_once
 from medfusion_jupyter.training.forking import begin_from, input_of
 from medfusion_jupyter.training.generators import seed_all
+from medfusion_jupyter.training.host_memory import give_back_freed
 from medfusion_jupyter.training.model import Model
 from medfusion_jupyter.training.preparation import Prepared, prepare
 from medfusion_jupyter.training.recorder import Recorder
@@ -40,6 +41,7 @@ from medfusion_jupyter.training.validation import outputs_of
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from medfusion_jupyter.store import Job as JobRecord
     from medfusion_jupyter.training.parallel.together import Together
 
 log = logging.getLogger("medfusion")
@@ -104,7 +106,7 @@ class Run:
         self.control.abandon()
 
     def _enter(self, launched: bool) -> None:
-        self._pk = self.store.jobs.claim(
+        claimed = self.store.jobs.claim(
             self.job_id,
             run_token=self._token,
             host=socket.gethostname(),
@@ -112,9 +114,16 @@ class Run:
             process_started=psutil.Process().create_time(),
             kernel_id=kernel_id(),
             launched=launched,
-        ).pk
+        )
+        self._own(claimed)
         self._detach = self.store.writer.attach(self._beat, job_pk=self._pk, waiting=lambda: not self._begun)
         turns.submit(self)
+
+    def _own(self, record: JobRecord) -> None:
+        """record: the job's row as this run finds it."""
+        self._pk = record.pk
+        # a share of its epochs for a run that was broken off, also where it had no more to train
+        self._completed = record.progress >= 1
 
     def _compute(self) -> None:
         self._status(JobStatus.INITIALIZING)
@@ -161,7 +170,8 @@ class Run:
         if together is not None:
             together.take_part_in(loop)
         if checkpoint is not None:
-            callbacks.load_state_dicts(begin_from(checkpoint, state, config, self.job_id))
+            states = begin_from(checkpoint, state, config, self.job_id, completed=self._completed)
+            callbacks.load_state_dicts(states)
         read_features_once(
             prepared,
             state.model,
@@ -182,6 +192,7 @@ class Run:
                 checkpointer.writer.wait()
             raise
         state.optimizer.state.clear()  # nothing steps any longer: its moments make room for the model that is kept
+        give_back_freed()
         if state.epoch > 0:
             self._keep_model(prepared, loop.settings.autocast)
         self._end(JobStatus.STOPPED if state.stopped else JobStatus.COMPLETED)

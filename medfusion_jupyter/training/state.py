@@ -28,6 +28,7 @@ SAVED = (
     "lr_factor",
     "best_epoch",
     "best_value",
+    "finish_early",
 )
 """Fields that a checkpoint's description holds under their names, beside `epoch`, the finished ones."""
 

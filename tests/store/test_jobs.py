@@ -125,6 +125,15 @@ def test_a_silent_job_is_interrupted_for_whoever_looks_and_can_come_back(store, 
     assert (back.status, back.error) == (status, None)
 
 
+@pytest.mark.parametrize("ended", ["completed", "failed", "stopped"])
+def test_a_beat_that_comes_after_the_last_word_changes_nothing(store, new_job, ended):
+    job = new_job(status="running")
+    store.jobs.update_status(job.job_id, ended, run_token="t")
+    before = store.jobs.get(job.job_id)
+    store.jobs.update_progress(job.job_id, run_token="t", progress=0.47, seconds_left=7.0)
+    assert store.jobs.get(job.job_id) == before
+
+
 def test_a_killed_process_is_noticed_before_its_heartbeat_is_old(store, new_job):
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     job = new_job(status="running")

@@ -8,7 +8,7 @@ import torch
 
 import medfusion as mf
 from medfusion_jupyter.store import open_store
-from medfusion_jupyter.training import Callback
+from medfusion_jupyter.training import Callback, JobFailed
 from medfusion_jupyter.training.checkpoints import CheckpointWriter, read_checkpoint, write_checkpoint
 from medfusion_jupyter.training.config import TrainingConfig
 from medfusion_jupyter.training.forking import begin_from
@@ -130,7 +130,9 @@ def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(loop_of, settings, tm
         torch.rand(7)
         random.random()
         np.random.rand(3)
-        states = begin_from(read_checkpoint(tmp_path / "cut.safetensors"), second.state, config, "job_0001")
+        states = begin_from(
+            read_checkpoint(tmp_path / "cut.safetensors"), second.state, config, "job_0001", completed=False
+        )
         second.callbacks.load_state_dicts(states)
         assert (second.state.step, second.state.batch) == (at, first.state.batch)
         second.run()
@@ -188,3 +190,74 @@ def test_there_is_no_snapshot_between_the_batches_of_one_step(loop_of):
     loop = loop_of(callbacks=[Now()], accumulate_grad_batches=2, image_encoder=None)
     with pytest.raises(RuntimeError, match="between two steps"):
         loop.run()
+
+
+class Ending(Callback):
+    """Ends the run early after a step, at which it `saves` it or not.
+
+    breaks: it fails before its end is known; where it has saved, before the end of the epoch is.
+    """
+
+    essential = True
+
+    def __init__(self, *, step, breaks, saves=False):
+        self.step, self.breaks, self.saves = step, breaks, saves
+        self.steps = []
+
+    def step_end(self, state):
+        self.steps.append(state.step)
+        if state.step == self.step:
+            state.finish_early = True
+            state.checkpoint_wanted = self.saves
+
+    def _break(self, state):
+        if self.breaks and state.step == self.step:
+            raise Cut
+
+    def epoch_end(self, state):
+        if self.saves:
+            self._break(state)
+
+    def fit_end(self, state):
+        self._break(state)
+
+
+@pytest.mark.parametrize("saves", [False, True], ids=["after its last epoch", "within its last epoch"])
+def test_a_run_broken_off_when_it_had_ended_early_trains_nothing_more(train, saves):
+    settings = {"epochs": 5, "patience": None}
+    straight = train(callbacks=[Ending(step=7, breaks=False, saves=saves)], **settings).wait()
+
+    job = train(callbacks=[Ending(step=7, breaks=True, saves=saves)], **settings)
+    with pytest.raises(JobFailed):
+        job.wait()
+    again = Ending(step=None, breaks=False)
+    mf.resume(job.job_id, callbacks=[again]).wait()
+
+    assert job.status == "completed"
+    assert again.steps == []
+    assert list(job.history["val/loss"]) == list(straight.history["val/loss"])
+    last, expected = (
+        read_checkpoint(open_store().checkpoints.list(one.job_id)[-1].checkpoint_path).section("model")
+        for one in (job, straight)
+    )
+    assert all(torch.equal(last[name], expected[name]) for name in expected)
+
+
+def test_a_run_that_ended_early_goes_on_where_it_is_asked_to(train):
+    job = train(callbacks=[Ending(step=7, breaks=False)], epochs=3, patience=None).wait()
+    done = len(job.history)
+    assert done < 3
+
+    mf.resume(job.job_id).wait()
+
+    assert len(job.history) == 3
+
+
+def test_one_that_was_broken_off_at_its_early_end_goes_on_for_other_epochs(train):
+    job = train(callbacks=[Ending(step=7, breaks=True)], epochs=3, patience=None)
+    with pytest.raises(JobFailed):
+        job.wait()
+
+    mf.resume(job.job_id, epochs=4).wait()
+
+    assert len(job.history) == 4

@@ -5,7 +5,7 @@ import pytest
 
 import medfusion as mf
 from medfusion_jupyter.store import open_store
-from medfusion_jupyter.training import Callback, TrainingConfig
+from medfusion_jupyter.training import Callback, ConfigError, TrainingConfig
 from medfusion_jupyter.training.state import LoopState
 from medfusion_jupyter.training.stopping import BestEpoch, EarlyStopping, MaxTime, Plateau
 
@@ -150,7 +150,6 @@ def test_validation_is_limited_to_a_stratified_sample_that_stays_the_same(loop_o
         ({"val_check_interval": 0.5}, [2, 4]),
         ({"val_check_interval": 3}, [3]),
         ({"val_check_interval": 1, "accumulate_grad_batches": 2}, [1, 2]),
-        ({"val_check_interval": 50}, []),
     ],
 )
 def test_it_validates_within_epochs_too_and_changes_no_bit(loop_of, settings, at):
@@ -170,6 +169,11 @@ def test_it_validates_within_epochs_too_and_changes_no_bit(loop_of, settings, at
     assert within.steps == [*at, *(loop.state.steps_per_epoch + step for step in at)]
     ours, theirs = loop.state.model.state_dict(), plain.state.model.state_dict()
     assert all((ours[name] == theirs[name]).all() for name in theirs)
+
+
+def test_an_interval_that_no_epoch_is_long_enough_for_is_refused(loop_of):
+    with pytest.raises(ConfigError, match="val_check_interval=50 is more than the 5 steps of an epoch"):
+        loop_of(val_check_interval=50)
 
 
 def test_validations_within_an_epoch_are_points_of_the_curve_and_rows_are_of_epochs(train):

@@ -150,7 +150,11 @@ def test_what_is_done_anew_is_what_a_checkpoint_before_it_would_have_become(loop
     smaller = config.smaller_batch()
     expected = loop_of(**{**settings, **smaller})
     states = begin_from(
-        read_checkpoint(tmp_path / "before.safetensors"), expected.state, config.model_copy(update=smaller), "job_0001"
+        read_checkpoint(tmp_path / "before.safetensors"),
+        expected.state,
+        config.model_copy(update=smaller),
+        "job_0001",
+        completed=False,
     )
     expected.callbacks.load_state_dicts(states)
     expected.run()

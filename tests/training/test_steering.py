@@ -7,7 +7,7 @@ from medfusion_jupyter.settings.keywords import read_keywords
 from medfusion_jupyter.settings.live import LIVE, live_changes
 from medfusion_jupyter.store import home, open_store
 from medfusion_jupyter.training import Callback, ConfigError, TrainingConfig
-from medfusion_jupyter.training.parking import Parked, storages_of
+from medfusion_jupyter.training.parking import Parked, Parking, storages_of
 from medfusion_jupyter.training.starting import RUNS
 
 TABLE = {"image_encoder": None, "patience": None}
@@ -97,6 +97,31 @@ def test_a_pause_on_a_cpu_moves_nothing_and_changes_no_bit(loop_of):
     loop.run()
     assert seen == [bytes_of(loop.state)]
     assert all(torch.equal(value, weights(straight.state)[key]) for key, value in weights(loop.state).items())
+
+
+@pytest.mark.parametrize("word", ["stop", "resume"])
+def test_a_device_without_room_any_longer_fails_what_goes_on_and_not_what_stops(loop_of, monkeypatch, word):
+    def full(parking):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Parking, "come_back", full)
+    saved = []
+
+    class Watch(PauseAt):
+        def checkpoint_wanted(self, state):
+            saved.append(state.step)
+
+        def paused(self, state):
+            self.control().deliver(word)
+
+    loop = loop_of(callbacks=[Watch(4, lambda: loop.control, None)])
+    if word == "stop":
+        loop.run()
+        assert loop.state.stopped
+    else:
+        with pytest.raises(torch.OutOfMemoryError):
+            loop.run()
+    assert saved == [4]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here: nothing to give back")

@@ -70,7 +70,8 @@ def follow(ranks: Ranks, plan: dict[str, Any]) -> None:
         loop = build_loop(state, prepared, config, ranks.device, callbacks, control)
         together.take_part_in(loop)
         if checkpoint is not None:
-            callbacks.load_state_dicts(begin_from(checkpoint, state, config, plan["job_id"]))
+            states = begin_from(checkpoint, state, config, plan["job_id"], completed=plan["completed"])
+            callbacks.load_state_dicts(states)
         try:
             loop.run()
         except Abandoned:

@@ -85,7 +85,7 @@ class FirstRank(Run):
     def _enter(self, launched: bool) -> None:
         self._token = self._given_token
         self.control: SharedControl = SharedControl(self.ranks)
-        self._pk = self.store.jobs.get(self.job_id).pk
+        self._own(self.store.jobs.get(self.job_id))
         self._detach = self.store.writer.attach(self._beat, job_pk=self._pk)
 
     def _compute(self) -> None:
@@ -97,6 +97,7 @@ class FirstRank(Run):
                 "folder": str(self.folder),
                 "fingerprint": self.store.jobs.get(self.job_id).dataset_fingerprint,
                 "checkpoint": None if checkpoint is None else str(checkpoint.path),
+                "completed": self._completed,
             }
         )
         with computing(self.ranks.device, precision=self.config.precision, deterministic=self.config.deterministic):
