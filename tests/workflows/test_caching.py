@@ -135,6 +135,57 @@ def test_a_function_with_other_code_is_another_node():
     assert key(one) == key(same) != key(two)
 
 
+CELL = """
+class Scale:
+    by = 2
+
+    def of(self, value):
+        return value * self.by
+
+def scaled(value):
+    return Scale().of(value) if value < LIMIT else value
+
+def work(inputs, settings, context, *, more=1):
+    return {"out": [scaled(one) for one in inputs["in"]]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("by = 2", "by = 3"),
+        ("value * self.by", "value + self.by"),
+        ("< LIMIT", "<= LIMIT"),
+        ("more=1", "more=2"),
+        ("10", "11"),
+    ],
+)
+def test_a_function_that_uses_other_things_of_the_notebook_is_another_node(before, after):
+    def key(cell):
+        names = {"__name__": "__main__"}
+        exec(cell, names)
+        return kept.key_of(NodeType("t", "T", "T", "", names["work"], outputs=OUT), Number(), {})
+
+    cell = "LIMIT = 10\n" + CELL
+    assert key(cell) == key("\n" + cell) != key(cell.replace(before, after))
+
+
+def test_another_default_of_a_setting_is_another_node():
+    class Two(BaseModel):
+        value: int = 2
+
+    def key(settings):
+        return kept.key_of(NodeType("t", "T", "T", "", give, outputs=OUT), settings, {})
+
+    assert key(Number()) == key(Number()) != key(Two())
+
+
+def test_another_version_of_the_project_does_the_work_anew(run, monkeypatch):
+    run("a:give:3")
+    monkeypatch.setattr(kept, "_version", lambda: "999")
+    assert run("a:give:3") == {"a": "completed"}
+
+
 def test_independent_branches_run_side_by_side(store):
     together = threading.Barrier(2, timeout=20)
 
