@@ -16,6 +16,7 @@ import {
   portFor
 } from '../src/workflow/connection';
 import { progressOf, runLine } from '../src/workflow/execution';
+import { flowNodes } from '../src/workflow/flowNodes';
 import * as edit from '../src/workflow/graph';
 import { IEdge, IGraph, readGraph, toJson } from '../src/workflow/graph';
 import { History } from '../src/workflow/history';
@@ -318,4 +319,32 @@ test('a circle made by hand is no trouble', () => {
     'split',
     'train'
   ]);
+});
+
+test('an edit draws anew only the cards that it changes', () => {
+  const catalogue = new Catalogue(TYPES);
+  const graph = arranged(
+    readGraph({
+      nodes: ['a', 'b', 'c'].map(id => ({ id, type: TYPES[0].name })),
+      edges: []
+    })
+  );
+  const none = new Set<string>();
+  const first = flowNodes(graph, catalogue, none, []);
+  // a setting is the card's own matter
+  const set = edit.changeSetting(graph, 'b', 'n', 3);
+  assert.equal(flowNodes(set, catalogue, none, first), first);
+  assert.deepEqual(edit.nodeOf(set, 'b')?.settings, { n: 3 });
+  assert.deepEqual(edit.nodeOf(graph, 'b')?.settings, {});
+  const moved = edit.moveNodes(set, new Map([['b', { x: 1, y: 2 }]]));
+  const after = flowNodes(moved, catalogue, none, first);
+  assert.deepEqual(
+    after.map((node, k) => node === first[k]),
+    [true, false, true]
+  );
+  const selected = flowNodes(moved, catalogue, new Set(['c']), after);
+  assert.deepEqual(
+    selected.map((node, k) => node === after[k]),
+    [true, true, false]
+  );
 });

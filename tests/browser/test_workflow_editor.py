@@ -39,6 +39,23 @@ wf.connect(split, train)
 graph = wf.save().graph.to_json()
 graph["nodes"][2]["settings"]["epochs"] = 0
 open_store().workflows.create("of no epochs", **graph)"""
+AS_IT_IS_MEASURED = """() => new Promise(done => {
+  // told after the canvas, which looks at the same card, and before it is drawn for what it was told
+  const card = document.querySelector(".react-flow__node[data-id='words']");
+  let looked = 0;
+  const told = new ResizeObserver(() => {
+    looked += 1;
+    if (looked === 2) {
+      told.disconnect();
+      const key = new KeyboardEvent("keydown", { key: "d", ctrlKey: true, bubbles: true });
+      document.querySelector(".mf-flow").dispatchEvent(key);
+      done();
+    } else {
+      card.querySelector(".mf-flow-node").style.paddingBottom = "20px";
+    }
+  });
+  told.observe(card);
+})"""
 SAVED_BY_ANOTHER = (
     """workflows = open_store().workflows
 newest = workflows.get(made.id)
@@ -379,6 +396,17 @@ def test_a_node_of_ones_own_runs_and_nothing_of_its_html_acts(tab, lab):
     assert shown.locator("script, a, style, [onclick], [style], img").count() == 0
     assert page.evaluate("() => window.acted") is None
     assert tab.errors == []
+
+
+def test_a_node_that_is_added_while_the_canvas_measures_another_is_shown(tab, lab):
+    lab.write("measured.ipynb", OWN_NODE, "wf.add('mine.words')", "mf.builder(wf)")
+    tab.open("measured.ipynb")
+    tab.run_all()
+    editor = Editor(tab)
+    editor.select("words")
+    tab.page.evaluate(AS_IT_IS_MEASURED)
+    editor.node("words_2").wait_for()
+    assert editor.box.locator(".mf-flow-node").count() == 2
 
 
 def test_the_editor_is_readable_in_the_dark(tab, lab):

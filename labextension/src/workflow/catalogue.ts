@@ -1,4 +1,4 @@
-import { IEdge, IGraph, INode } from './graph';
+import { IEdge, IGraph, INode, nodeOf } from './graph';
 import { fieldsOf, IField, ISchema } from './settingsSchema';
 
 /** A port of a node type. `type`: an edge leads only from an output to an input of the same one. */
@@ -93,7 +93,7 @@ export class Catalogue {
     side: keyof IPorts,
     name: string
   ): IPort | undefined {
-    const node = graph.nodes.find(one => one.id === nodeId);
+    const node = nodeOf(graph, nodeId);
     const type = node && this.get(node.type);
     return type?.[side].find(port => port.name === name);
   }
