@@ -15,7 +15,7 @@ import {
   edgeBetween,
   portFor
 } from '../src/workflow/connection';
-import { progressOf, runLine } from '../src/workflow/execution';
+import { isStopping, progressOf, runLine } from '../src/workflow/execution';
 import { flowNodes } from '../src/workflow/flowNodes';
 import * as edit from '../src/workflow/graph';
 import { IEdge, IGraph, readGraph, toJson } from '../src/workflow/graph';
@@ -347,4 +347,23 @@ test('an edit draws anew only the cards that it changes', () => {
     selected.map((node, k) => node === after[k]),
     [true, true, false]
   );
+});
+
+test('an execution that was asked to stop is stopping until it has ended', () => {
+  const execution = {
+    id: 1,
+    workflow_id: 1,
+    version: 1,
+    status: 'running' as const,
+    error: null,
+    created_at: '',
+    started_at: '',
+    completed_at: null,
+    stop_requested_at: '2026-01-01T00:00:00Z',
+    nodes: []
+  };
+  assert.equal(isStopping(execution), true);
+  assert.equal(isStopping({ ...execution, stop_requested_at: null }), false);
+  assert.equal(isStopping({ ...execution, status: 'stopped' }), false);
+  assert.equal(isStopping(null), false);
 });

@@ -16,6 +16,16 @@ ARROW = " -> "
 _KEYS = ("format", "name", "description", "nodes", "edges")
 
 
+class _Loader(yaml.SafeLoader):
+    """Values of JSON alone: no dates, bytes and sets."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in there if tag != "tag:yaml.org,2002:timestamp"]
+    for first, there in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 def to_json(name: str, description: str, graph: Graph) -> dict[str, Any]:
     """`{"format": 1, "name": …, "description": …, "nodes": […], "edges": […]}`."""
     return {"format": FORMAT, "name": name, "description": description, **graph.to_json()}
@@ -57,9 +67,9 @@ def to_yaml(name: str, description: str, graph: Graph) -> str:
 
 
 def from_yaml(text: str) -> tuple[str, str, Graph]:
-    """As `from_json`. Raises GraphError, with the line, for what is no YAML."""
+    """As `from_json`. Raises GraphError, with the line, for what is no YAML. A date is the text that is written."""
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise GraphError(f"This is no YAML: {error}") from None
     if isinstance(value, Mapping) and isinstance(value.get("edges"), list):

@@ -39,6 +39,16 @@ wf.connect(split, train)
 graph = wf.save().graph.to_json()
 graph["nodes"][2]["settings"]["epochs"] = 0
 open_store().workflows.create("of no epochs", **graph)"""
+HANGS = """import threading
+import medfusion as mf
+
+@mf.node("mine.hang", title="Hangs")
+def hang() -> None:
+    threading.Event().wait()
+
+wf = mf.Workflow("hangs")
+wf.add("mine.hang")
+mf.builder(wf)"""
 AS_IT_IS_MEASURED = """() => new Promise(done => {
   // told after the canvas, which looks at the same card, and before it is drawn for what it was told
   const card = document.querySelector(".react-flow__node[data-id='words']");
@@ -407,6 +417,28 @@ def test_a_node_that_is_added_while_the_canvas_measures_another_is_shown(tab, la
     tab.page.evaluate(AS_IT_IS_MEASURED)
     editor.node("words_2").wait_for()
     assert editor.box.locator(".mf-flow-node").count() == 2
+
+
+def test_in_a_narrow_cell_the_graph_is_seen_and_a_node_that_hangs_is_said_to_be_stopping(tab, lab):
+    lab.write("narrow.ipynb", HANGS)
+    tab.page.set_viewport_size({"width": 1000, "height": 1000})
+    tab.open("narrow.ipynb")
+    tab.run_all()
+    box = tab.page.locator(".mf-flow")
+    node = box.locator(".mf-flow-node[data-node-id='hang']")
+    node.wait_for()
+    assert box.locator(".mf-flow-inspector").count() == 0
+    tab.shot("workflow-narrow")
+    node.locator(".mf-flow-node-title").dblclick()
+    box.locator(".mf-flow-inspector:has-text('Hangs')").wait_for()
+    tab.shot("workflow-narrow-inspector")
+    box.locator(".mf-flow-run:enabled").click()
+    box.locator(".mf-flow-node[data-node-id='hang'][data-status='running']").wait_for()
+    box.locator(".mf-flow-stop").click()
+    box.locator(".mf-flow-status:has-text('stopping, 0/1')").wait_for()
+    assert box.locator(".mf-flow-stop").is_disabled()
+    tab.shot("workflow-stopping")
+    assert tab.errors == []
 
 
 def test_the_editor_is_readable_in_the_dark(tab, lab):

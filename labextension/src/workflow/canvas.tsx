@@ -35,8 +35,14 @@ const FAR = 0.66;
 /** From this many nodes on there is something to find in a map of them. */
 const MAP_FROM = 20;
 
-/** The graph, to be moved about, connected and selected with the mouse. active: whether the wheel zooms. */
-export function Canvas(props: { active: boolean }): React.JSX.Element {
+/**
+ * The graph, to be moved about, connected and selected with the mouse. active: whether the wheel zooms; openNode: called for a
+ * double click on a node, which is selected then.
+ */
+export function Canvas(props: {
+  active: boolean;
+  openNode: () => void;
+}): React.JSX.Element {
   const model = useModel();
   const trans = useWords();
   const flow = useReactFlow<FlowNode>();
@@ -135,6 +141,8 @@ export function Canvas(props: { active: boolean }): React.JSX.Element {
         const target = event.target as Element;
         if (target.classList.contains('react-flow__pane')) {
           offerAt({ x: event.clientX, y: event.clientY });
+        } else if (target.closest('.react-flow__node')) {
+          props.openNode();
         }
       }}
     >

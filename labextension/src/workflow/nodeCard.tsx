@@ -22,6 +22,8 @@ import { summary } from './settingsSchema';
 import { IIssue } from './transport';
 
 const NO_ISSUES: readonly IIssue[] = [];
+/** A longer part of a line is a sentence. */
+const SENTENCE = 32;
 
 /** One node on the canvas: what it is, how it is set, its ports, what is wrong with it, and how its run goes. */
 export const NodeCard = React.memo(function NodeCard({
@@ -72,7 +74,7 @@ export const NodeCard = React.memo(function NodeCard({
       >
         {named && <span className="mf-flow-node-id">{id}</span>}
         {named && line !== '' && ' · '}
-        {line}
+        {unbroken(line)}
       </div>
       <div className="mf-flow-ports">
         <Ports node={id} side="inputs" ports={inputs} {...{ data, issues }} />
@@ -92,6 +94,16 @@ export const NodeCard = React.memo(function NodeCard({
     </div>
   );
 });
+
+/** A line that goes on in the next between its parts or before an interval, and within neither. */
+function unbroken(line: string): string {
+  const parts = line
+    .split(' · ')
+    .map(part =>
+      part.length < SENTENCE ? part.replace(/ (?!\[)/g, '\u00a0') : part
+    );
+  return parts.join(' · ');
+}
 
 function Sign(props: { run: INodeRun; changed: boolean }): React.JSX.Element {
   const trans = useWords();
@@ -130,7 +142,7 @@ function RunLine(props: {
         data-status={changed ? undefined : run.status}
         title={words}
       >
-        {words}
+        {unbroken(words)}
       </div>
       {run.status === 'running' && (
         <div
