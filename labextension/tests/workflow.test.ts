@@ -206,6 +206,12 @@ test('the palette is searched by words in any order, and keeps its families', ()
     [['Cohort', ['cohort.split']]]
   );
   assert.equal(CATALOGUE.families('nothing like it').length, 0);
+  // what is called so comes before what only tells of it
+  const told = { ...type('table', 'Cohort', [], []), help: 'before you train' };
+  const [[, [first]], [, [second]]] = new Catalogue([told, ...TYPES]).families(
+    'train'
+  );
+  assert.deepEqual([first.name, second.name], ['train', 'table']);
 });
 
 test('letters typed into one setting are taken back together', () => {

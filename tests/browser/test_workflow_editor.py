@@ -39,6 +39,12 @@ wf.connect(split, train)
 graph = wf.save().graph.to_json()
 graph["nodes"][2]["settings"]["epochs"] = 0
 open_store().workflows.create("of no epochs", **graph)"""
+IN_SIGHT = """node => {
+  const [card, canvas] = [`.mf-flow-node[data-node-id='${node}']`, ".mf-flow-canvas"].map(
+    one => document.querySelector(one).getBoundingClientRect()
+  );
+  return canvas.left <= card.left && card.right <= canvas.right && canvas.top <= card.top && card.bottom <= canvas.bottom;
+}"""
 HANGS = """import threading
 import medfusion as mf
 
@@ -217,6 +223,33 @@ def test_a_workflow_is_built_with_the_mouse_runs_and_survives_a_reload(tab, lab)
     editor.box.locator(".mf-flow-status:has-text('unsaved changes')").wait_for()
     editor.node("evaluate", "completed").wait_for()
     assert editor.box.locator(".react-flow__edge").count() == 3
+    assert tab.errors == []
+
+
+def test_a_workflow_is_built_and_saved_with_the_keys_alone(tab, lab):
+    lab.write("keys.ipynb", "import medfusion as mf\nmf.builder('keys')")
+    tab.open("keys.ipynb")
+    tab.run_all()
+    editor = Editor(tab)
+    keys = tab.page.keyboard
+    search = editor.box.locator(".mf-flow-palette input[type='search']")
+    for words, node_id in (
+        ("synthetic", "synthetic"),
+        ("split by patient", "split"),
+        ("train", "train"),
+        ("evaluate", "evaluate"),
+    ):
+        search.focus()
+        keys.press("Control+a")
+        keys.type(words)
+        keys.press("Enter")
+        editor.node(node_id).wait_for()
+        # it is in sight, wherever the ones before it were
+        tab.page.wait_for_function(IN_SIGHT, arg=node_id)
+    tab.page.wait_for_function("() => document.querySelectorAll('.react-flow__edge').length === 3")
+    tab.shot("workflow-keys")
+    keys.press("Control+s")
+    editor.saved(1)
     assert tab.errors == []
 
 

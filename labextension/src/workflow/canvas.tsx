@@ -10,6 +10,7 @@ import {
   MiniMap,
   NodeChange,
   ReactFlow,
+  ReactFlowState,
   useReactFlow,
   useStore,
   useStoreApi
@@ -208,7 +209,7 @@ function drawnZoom(zoom: number): number {
   return zoom < FAR ? Math.max(0.45, Math.round(zoom * 10) / 10) : 1;
 }
 
-/** Add a node where it is seen: after the selected one and connected to it, else in the middle of the canvas. */
+/** Add a node after the selected one and connected to it, else in the middle of the canvas, and have it in sight. */
 export function useAddNode(): (type: INodeType) => void {
   const model = useModel();
   const flow = useReactFlow<FlowNode>();
@@ -229,6 +230,11 @@ export function useAddNode(): (type: INodeType) => void {
         place,
         output && { node: node.id, port: output.name, side: 'outputs' }
       );
+      if (!isInSight(place, store.getState())) {
+        const middle = { x: place.x + NODE_WIDTH / 2, y: place.y };
+        const zoom = flow.getZoom();
+        void flow.setCenter(middle.x, middle.y, { zoom, duration: 200 });
+      }
       return;
     }
     const bounds = store.getState().domNode?.getBoundingClientRect();
@@ -238,6 +244,22 @@ export function useAddNode(): (type: INodeType) => void {
     });
     model.add(type, free(middle, graph.nodes));
   };
+}
+
+/** Whether a node at `place` lies within what is seen of the canvas. */
+function isInSight(
+  place: IPoint,
+  canvas: Pick<ReactFlowState, 'transform' | 'width' | 'height'>
+): boolean {
+  const [left, top, zoom] = canvas.transform;
+  const x = place.x * zoom + left;
+  const y = place.y * zoom + top;
+  return (
+    x >= 0 &&
+    y >= 0 &&
+    x + NODE_WIDTH * zoom <= canvas.width &&
+    y + NODE_HEIGHT * zoom <= canvas.height
+  );
 }
 
 /**
