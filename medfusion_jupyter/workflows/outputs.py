@@ -21,6 +21,7 @@ import pandas as pd
 from pydantic import BaseModel
 
 from medfusion_jupyter.data import Cohort, Split
+from medfusion_jupyter.data.pixel_cache import look_of
 from medfusion_jupyter.evaluation import Evaluation
 from medfusion_jupyter.metrics import Interval
 from medfusion_jupyter.store import JobStatus, home, open_store
@@ -108,7 +109,10 @@ def key_of(node_type: NodeType, settings: BaseModel, inputs: Mapping[str, list[s
 def digest_of(value: Any, fallback: str) -> str:
     """Tells a value from one with other content; `fallback` for what does not say of itself what it holds."""
     if isinstance(value, Cohort):
-        return _hash(["cohort", value.fingerprint, _hash_of_frame(value.frame), value.name])
+        # the fingerprint knows of an image its name and size: those of one camera are all of one size
+        paths = [*value.image_paths, *(value.mask_paths if value.mask else [])]
+        files = [look_of(path) for path in paths if path is not None]
+        return _hash(["cohort", value.fingerprint, _hash_of_frame(value.frame), value.name, files])
     if isinstance(value, Split):
         rows = {part: hashlib.sha256(rows.tobytes()).hexdigest() for part, rows in value.rows.items()}
         return _hash(["split", digest_of(value.cohort, ""), rows])

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 from graphs import FAST, study
 from patience import wait_for
@@ -58,6 +59,18 @@ CATALOGUE = Catalogue(
 def no_calls_yet():
     CALLS.clear()
     BROKEN.clear()
+
+
+@pytest.fixture
+def image_table(tmp_path):
+    """A CSV of 20 patients, each with an image of the same size on the disk."""
+    rows = ["image,icu"]
+    for number in range(20):
+        np.save(tmp_path / f"{number}.npy", np.zeros((8, 8), np.uint8))
+        rows.append(f"{number}.npy,{'yes' if number % 2 else 'no'}")
+    table = tmp_path / "patients.csv"
+    table.write_text("\n".join(rows), encoding="utf-8")
+    return table
 
 
 @pytest.fixture
@@ -241,6 +254,18 @@ def test_a_second_run_with_another_fusion_decodes_no_image_again(store, monkeypa
     }
     assert decoded == []
     assert second.output("fit").module.architecture.fusion == "concat"
+
+
+def test_an_image_that_is_replaced_by_one_of_the_same_size_is_not_what_it_was(store, image_table):
+    wf = mf.Workflow("files")
+    wf.connect(wf.add("source.csv", table=str(image_table), image="image", target="icu"), wf.add("cohort.split"))
+    assert wf.run().wait().nodes.loc["split", "status"] == "completed"
+    assert wf.run().wait().nodes.loc["split", "status"] == "cached"
+    picture = image_table.parent / "0.npy"
+    before = picture.stat().st_size
+    np.save(picture, np.ones((8, 8), np.uint8))
+    assert picture.stat().st_size == before
+    assert wf.run().wait().nodes.loc["split", "status"] == "completed"
 
 
 def test_after_a_restart_of_the_kernel_a_finished_training_is_taken_from_its_job(store, monkeypatch):
