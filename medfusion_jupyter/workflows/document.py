@@ -16,7 +16,7 @@ ARROW = " -> "
 _KEYS = ("format", "name", "description", "nodes", "edges")
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
     """Values of JSON alone: no dates, bytes and sets."""
 
 
