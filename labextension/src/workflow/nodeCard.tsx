@@ -22,8 +22,6 @@ import { summary } from './settingsSchema';
 import { IIssue } from './transport';
 
 const NO_ISSUES: readonly IIssue[] = [];
-/** A longer part of a line is a sentence. */
-const SENTENCE = 32;
 
 /** One node on the canvas: what it is, how it is set, its ports, what is wrong with it, and how its run goes. */
 export const NodeCard = React.memo(function NodeCard({
@@ -74,7 +72,7 @@ export const NodeCard = React.memo(function NodeCard({
       >
         {named && <span className="mf-flow-node-id">{id}</span>}
         {named && line !== '' && ' · '}
-        {unbroken(line)}
+        {line}
       </div>
       <div className="mf-flow-ports">
         <Ports node={id} side="inputs" ports={inputs} {...{ data, issues }} />
@@ -95,14 +93,9 @@ export const NodeCard = React.memo(function NodeCard({
   );
 });
 
-/** A line that goes on in the next between its parts or before an interval, and within neither. */
+/** A line that goes on in the next before an interval, such as `[0.71, 0.89]`, and not within it. */
 function unbroken(line: string): string {
-  const parts = line
-    .split(' · ')
-    .map(part =>
-      part.length < SENTENCE ? part.replace(/ (?!\[)/g, '\u00a0') : part
-    );
-  return parts.join(' · ');
+  return line.replace(/\[.*?\]/g, interval => interval.replace(/ /g, '\u00a0'));
 }
 
 function Sign(props: { run: INodeRun; changed: boolean }): React.JSX.Element {
