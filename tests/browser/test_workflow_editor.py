@@ -475,13 +475,16 @@ def test_in_a_narrow_cell_the_graph_is_seen_and_a_node_that_hangs_is_said_to_be_
 
 
 def test_the_editor_is_readable_in_the_dark(tab, lab):
-    lab.write("dark-workflow.ipynb", "import medfusion as mf\nmf.builder('icu')")
+    lab.write(
+        "dark-workflow.ipynb",
+        "import medfusion as mf\nwf = mf.Workflow('dark')\nwf.add('source.synthetic')\nmf.builder(wf)",
+    )
     tab.open("dark-workflow.ipynb")
     tab.command("apputils:change-theme", theme="JupyterLab Dark")
     tab.page.wait_for_selector("body[data-jp-theme-light='false']", state="attached")
     tab.run_all()
     editor = Editor(tab)
-    editor.node("train").click()
+    editor.node("synthetic").click()
     tab.shot("workflow-dark")
     for selector in (".mf-flow-node-title", ".mf-flow-port", ".mf-flow-field label", ".mf-flow-palette-item"):
         colour = editor.box.locator(selector).first.evaluate("one => getComputedStyle(one).color")
