@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -126,8 +127,11 @@ def _train(cell: str, variables: Mapping[str, Any]) -> Any:
         raise UsageError(TRAINING)
     from medfusion_jupyter.training import train
 
-    cohort = _cohort(described["cohort"], variables)
-    return train(cohort, **{name: value for name, value in described.items() if name != "cohort"})
+    settings = {**described}
+    cohort = _cohort(settings.pop("cohort"), variables)
+    if "not_before" in settings:
+        settings["not_before"] = dt.datetime.fromisoformat(str(settings["not_before"]))
+    return train(cohort, **settings)
 
 
 def _cohort(given: object, variables: Mapping[str, Any]) -> Cohort | Split:

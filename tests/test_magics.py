@@ -174,6 +174,8 @@ def test_a_cell_in_yaml_trains_a_cohort_of_the_notebook_of_the_store_or_of_a_fil
         ("train", "cohort: number", "number is of type int here: name a Cohort or a Split"),
         ("train", "cohort: {table: a.csv, target: y, imge: x}", "cohort: imge='x': .*did you mean 'image'"),
         ("train", "cohort: patients\nepoch: 3", "Did you mean 'epochs'"),
+        ("train", "cohort: patients\ndetach: true\nnot_before: 2030-01-01", "no time zone"),
+        ("train", "cohort: patients\nnot_before: soon", "soon"),
         ("train", "cohort: patients\nlr: fast", "lr='fast': give a number"),
     ],
 )

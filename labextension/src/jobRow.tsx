@@ -90,7 +90,10 @@ export function JobRow(props: IJobRowProps): React.JSX.Element {
         </div>
       )}
       <div className="jp-MedFusion-line jp-MedFusion-indented">
-        <span className="jp-MedFusion-words" title={job.error ?? undefined}>
+        <span
+          className="jp-MedFusion-words jp-MedFusion-state"
+          title={job.error ?? undefined}
+        >
           {asked ? wordsOfAsked(asked, trans) : words(job, props.now, trans)}
         </span>
         <span className="jp-MedFusion-quiet">{job.job_id}</span>

@@ -110,7 +110,7 @@ function Row(
       </div>
       <div className="jp-MedFusion-line jp-MedFusion-indented">
         <span
-          className="jp-MedFusion-words"
+          className="jp-MedFusion-words jp-MedFusion-state"
           title={execution?.error ?? undefined}
         >
           {words(workflow, list, trans)}

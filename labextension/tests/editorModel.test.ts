@@ -73,6 +73,7 @@ function execution(status: IExecution['status']): IExecution {
     status,
     error: null,
     created_at: '',
+    stop_requested_at: null,
     started_at: null,
     completed_at: null,
     nodes: []

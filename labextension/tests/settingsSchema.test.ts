@@ -111,4 +111,5 @@ test('a node is summed up by what differs from its defaults', () => {
     summary(settings, FIELDS),
     'n 500 · compile · milestones 10, 15 · patience none · unheard x'
   );
+  assert.equal(summary({ name: 'gated', n: 500 }, FIELDS), 'gated · n 500');
 });

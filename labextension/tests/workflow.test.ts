@@ -15,7 +15,8 @@ import {
   edgeBetween,
   portFor
 } from '../src/workflow/connection';
-import { progressOf, runLine } from '../src/workflow/execution';
+import { isStopping, progressOf, runLine } from '../src/workflow/execution';
+import { flowNodes } from '../src/workflow/flowNodes';
 import * as edit from '../src/workflow/graph';
 import { IEdge, IGraph, readGraph, toJson } from '../src/workflow/graph';
 import { History } from '../src/workflow/history';
@@ -205,6 +206,12 @@ test('the palette is searched by words in any order, and keeps its families', ()
     [['Cohort', ['cohort.split']]]
   );
   assert.equal(CATALOGUE.families('nothing like it').length, 0);
+  // what is called so comes before what only tells of it
+  const told = { ...type('table', 'Cohort', [], []), help: 'before you train' };
+  const [[, [first]], [, [second]]] = new Catalogue([told, ...TYPES]).families(
+    'train'
+  );
+  assert.deepEqual([first.name, second.name], ['train', 'table']);
 });
 
 test('letters typed into one setting are taken back together', () => {
@@ -318,4 +325,51 @@ test('a circle made by hand is no trouble', () => {
     'split',
     'train'
   ]);
+});
+
+test('an edit draws anew only the cards that it changes', () => {
+  const catalogue = new Catalogue(TYPES);
+  const graph = arranged(
+    readGraph({
+      nodes: ['a', 'b', 'c'].map(id => ({ id, type: TYPES[0].name })),
+      edges: []
+    })
+  );
+  const none = new Set<string>();
+  const first = flowNodes(graph, catalogue, none, []);
+  // a setting is the card's own matter
+  const set = edit.changeSetting(graph, 'b', 'n', 3);
+  assert.equal(flowNodes(set, catalogue, none, first), first);
+  assert.deepEqual(edit.nodeOf(set, 'b')?.settings, { n: 3 });
+  assert.deepEqual(edit.nodeOf(graph, 'b')?.settings, {});
+  const moved = edit.moveNodes(set, new Map([['b', { x: 1, y: 2 }]]));
+  const after = flowNodes(moved, catalogue, none, first);
+  assert.deepEqual(
+    after.map((node, k) => node === first[k]),
+    [true, false, true]
+  );
+  const selected = flowNodes(moved, catalogue, new Set(['c']), after);
+  assert.deepEqual(
+    selected.map((node, k) => node === after[k]),
+    [true, true, false]
+  );
+});
+
+test('an execution that was asked to stop is stopping until it has ended', () => {
+  const execution = {
+    id: 1,
+    workflow_id: 1,
+    version: 1,
+    status: 'running' as const,
+    error: null,
+    created_at: '',
+    started_at: '',
+    completed_at: null,
+    stop_requested_at: '2026-01-01T00:00:00Z',
+    nodes: []
+  };
+  assert.equal(isStopping(execution), true);
+  assert.equal(isStopping({ ...execution, stop_requested_at: null }), false);
+  assert.equal(isStopping({ ...execution, status: 'stopped' }), false);
+  assert.equal(isStopping(null), false);
 });

@@ -96,7 +96,7 @@ class PixelCache:
         how = How(size, channels, spacing, window, preprocessing, masks=of_images is not None)
         in_memory = cache_memory()
         steps = preprocessing.model_dump(mode="json", include={"crop", "clahe", "resize"})
-        seen = [[_stat(path) for path in file if path is not None] for file in files]
+        seen = [[look_of(path) for path in file if path is not None] for file in files]
         described = json.dumps([FORMAT, size, channels, spacing, window, steps, how.masks, seen])
         key = hashlib.sha256(described.encode()).hexdigest()
         array, card = cache_dir / f"{key[:40]}.npy", cache_dir / f"{key[:40]}.json"
@@ -165,8 +165,10 @@ class PixelCache:
         return mean, np.where(std < 1e-6, 1.0, std)
 
 
-def _stat(path: Path) -> list[Any]:
-    """What tells that a file is the same. The time of change of its entry too: a copy can keep the one of its content."""
+def look_of(path: Path) -> list[Any]:
+    """What tells that a file is the same, without its being read. The time of change of its entry too: a copy can keep the one
+    of its content.
+    """
     try:
         found = path.stat()
     except OSError:

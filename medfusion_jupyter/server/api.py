@@ -118,10 +118,10 @@ class StoreHandler(APIHandler):
         return name
 
     def reply(self, body: object) -> None:
-        """Answer with JSON; moments, in UTC, become what `moment` makes of them."""
+        """Answer with JSON; moments, in UTC, become what `moment` makes of them, and NaN, which no browser reads, null."""
         from pydantic_core import to_json
 
-        self.finish(to_json(body))  # in a third of the time of json.dumps, while all else waits
+        self.finish(to_json(body, inf_nan_mode="null"))  # in a third of the time of json.dumps, while all else waits
 
     def query_as(self, shape: type[Shape]) -> Shape:
         """The query's arguments, validated. Raises ApiError 400 naming the argument."""

@@ -8,8 +8,14 @@ from typing import Any
 import yaml
 
 
-class _Reader(yaml.SafeLoader):  # type: ignore[misc]
-    """Plain values alone: no tag makes an object."""
+class _Reader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
+    """Plain values alone: no tag makes an object, and a date is a text, as in JSON."""
+
+
+_Reader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in there if tag != "tag:yaml.org,2002:timestamp"]
+    for first, there in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 class _Writer(yaml.SafeDumper):  # type: ignore[misc]
@@ -23,8 +29,20 @@ for _class in (_Reader, _Writer):
     _class.add_implicit_resolver("tag:yaml.org,2002:float", _WITH_EXPONENT, "-+.0123456789")
 
 
+# in any other style PyYAML writes these ends of lines as they are, and reads them as blanks
+_RARE_BREAKS = frozenset("\x85\u2028\u2029")
+
+
+def _text(writer: _Writer, value: str) -> Any:
+    style = '"' if _RARE_BREAKS & set(value) else None
+    return writer.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Writer.add_representer(str, _text)
+
+
 def read_yaml(text: str) -> Any:
-    """What the text holds: dicts, lists, texts, numbers, dates. Raises ValueError, with the line, for what is no YAML."""
+    """What the text holds: dicts, lists, texts, numbers. Raises ValueError, with the line, for what is no YAML."""
     try:
         return yaml.load(text, _Reader)
     except yaml.YAMLError as error:

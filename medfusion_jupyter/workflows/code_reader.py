@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import json
 import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -83,8 +84,10 @@ class _Reader:
             else:
                 settings[name] = _literal(value)
         keywords = {word.arg: word.value for word in inner.keywords if word.arg is not None}
-        if len(keywords) < len(inner.keywords):
+        if any(word.arg is None for word in inner.keywords):
             raise _error(call, "** is not read: write each setting.")
+        if len(keywords) < len(inner.keywords):
+            raise _error(call, "A setting is given twice.")
         ports = {word: port for port, word in code.inputs.items() if word is not None}
         keywords = {name: value for name, value in keywords.items() if not _is_constant(value, name, code)}
         design = {name: keywords.pop(name, None) for name in DESIGN} if self._is_word(keywords.get("head")) else None
@@ -115,6 +118,8 @@ class _Reader:
         if found is None and isinstance(inner.func, ast.Attribute) and self._source(inner.func.value) is not None:
             found = there.get(f".{inner.func.attr}")
             arguments = [inner.func.value, *arguments]
+        if found is None and isinstance(inner.func, ast.Attribute) and f".{inner.func.attr}" in there:
+            self._known(inner.func.value)
         if found is None:
             raise _error(call, f"{written} is no function of a node. {closest(written, there)}")
         node_type, code = found
@@ -223,15 +228,10 @@ def _literal(value: ast.expr) -> Any:
         read = ast.literal_eval(value)
     except (ValueError, TypeError, RecursionError):
         raise _error(value, f"{ast.unparse(value)} is no plain value: write a text, number, list or dict.") from None
-    return _as_json(read)
-
-
-def _as_json(value: Any) -> Any:
-    if isinstance(value, tuple | list):
-        return [_as_json(one) for one in value]
-    if isinstance(value, dict):
-        return {str(name): _as_json(one) for name, one in value.items()}
-    return value
+    try:
+        return json.loads(json.dumps(read, allow_nan=False))  # a tuple is a list
+    except (TypeError, ValueError, RecursionError):
+        raise _error(value, f"{ast.unparse(value)} is no value of JSON: write a text, number, list or dict.") from None
 
 
 def _shown(statement: ast.stmt) -> str:

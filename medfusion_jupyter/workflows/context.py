@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -54,8 +55,11 @@ class Context:
             raise Stopped
 
     def note(self, **facts: Any) -> None:
-        """Show facts about the node (values of JSON) beside it, at once and with its output: no names of patients."""
-        self.noted.update(facts)
+        """Show facts about the node (values of JSON) beside it, at once and with its output: no names of patients.
+
+        A number that is none, such as NaN, is shown as nothing. Raises TypeError for what is no value of JSON.
+        """
+        self.noted.update({name: _plain(name, value) for name, value in facts.items()})
         self._keep(dict(self.noted))
 
     def progress(self, share: float, **facts: Any) -> None:
@@ -71,3 +75,18 @@ class Context:
         """Keep facts (values of JSON) for a later run that goes on with this node where it was interrupted: see `earlier`."""
         if self._remember is not None:
             self._remember(facts)
+
+
+def _plain(name: str, value: Any) -> Any:
+    """As every database keeps it, and a browser reads it."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(name, one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(name, one) for one in value]
+    raise TypeError(
+        f"note({name}=…) was given a {type(value).__name__}: give a text, a number, a list or a dict of these."
+    )

@@ -55,7 +55,7 @@ def to_yaml(name: str, description: str, graph: Graph) -> str:
 
 
 def from_yaml(text: str) -> tuple[str, str, Graph]:
-    """As `from_json`. Raises GraphError, with the line, for what is no YAML."""
+    """As `from_json`. Raises GraphError, with the line, for what is no YAML. A date is the text that is written."""
     try:
         value = read_yaml(text)
     except ValueError as error:

@@ -40,6 +40,9 @@ RETRY_SECONDS = 0.25
 SIDE_BY_SIDE = 8
 """So many nodes of an execution run at once."""
 
+ERROR_LENGTH = 4000
+"""So much of an error is kept, in characters."""
+
 _DEVICE = threading.Lock()
 
 
@@ -157,7 +160,7 @@ class ExecutionRun:
             if ended.status is None:  # the stop came before it began
                 waiting.append(ended.node)
                 continue
-            extra = {} if ended.error is None else {"error": f"{type(ended.error).__name__}: {ended.error}"}
+            extra = {} if ended.error is None else {"error": _in_words(ended.error)}
             self._move(ended.node, ended.status, **(extra if ended.status == NodeStatus.FAILED else {}))
             if ended.status == NodeStatus.STOPPED:
                 stopped = True
@@ -327,6 +330,17 @@ def run_queued(execution_id: int) -> None:
         return
     stay_until(run.ended, on_interrupt=run.stop)
     end_without(server)
+
+
+def _in_words(error: BaseException) -> str:
+    """What anyone's code raised, as it is stored and shown."""
+    name = type(error).__name__
+    try:
+        said = str(error)
+    except Exception:  # its own text may fail too
+        return name
+    more = f"… and {len(said) - ERROR_LENGTH:,} characters more" if len(said) > ERROR_LENGTH else ""
+    return f"{name}: {said[:ERROR_LENGTH]}{more}" if said else name
 
 
 def _check(node_type: NodeType, made: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,9 @@ from typing import Any, Self
 
 NODE_ID_LENGTH = 200
 """A node's id is also the name of its run in the store."""
+
+DEPTH = 50
+"""Lists and objects within one another that a setting may have: a database and a browser read no more than some."""
 
 _NODE_KEYS = ("id", "type", "settings")
 _EDGE_KEYS = ("source", "source_port", "target", "target_port")
@@ -69,7 +73,8 @@ class Graph:
         """From what `workflows.nodes` and `edges` hold. Raises GraphError for JSON that is no graph."""
         graph, _, flaws = read({"nodes": nodes, "edges": edges})
         if flaws:
-            raise GraphError(f"{flaws[0].message} {flaws[0].fix}")
+            flaw = flaws[0]
+            raise GraphError(f"{'' if flaw.node is None else f'{flaw.node!r}: '}{flaw.message} {flaw.fix}")
         return cls(graph.nodes, graph.edges)
 
     def to_json(self) -> dict[str, list[dict[str, Any]]]:
@@ -181,7 +186,17 @@ def _node(given: object, place: int) -> Node | Flaw:
         return Flaw("The node has no type.", "Give it the name of a node type.", node=identity)
     if not isinstance(settings, Mapping) or not all(isinstance(name, str) for name in settings):
         return Flaw("The node's settings are no object.", "Give them as an object of name and value.", node=identity)
+    bad = next((name for name, one in settings.items() if not _is_json(one)), None)
+    if bad is not None:
+        return Flaw(
+            f"The setting {bad!r} is no value of JSON.",
+            "Give a text, a finite number, true, false, null, or lists and objects of these, at most "
+            f"{DEPTH} within one another.",
+            node=identity,
+        )
     extra = {name: kept for name, kept in given.items() if name not in _NODE_KEYS}
+    if not _is_json(extra):
+        return Flaw("What else it holds is no JSON.", "Keep id, type, settings and position alone.", node=identity)
     return Node(identity, kind, dict(settings), extra)
 
 
@@ -190,8 +205,23 @@ def _is_name(text: str) -> bool:
     return 0 < len(text) <= NODE_ID_LENGTH and "\0" not in text and not any("\ud800" <= one <= "\udfff" for one in text)
 
 
+def _is_json(value: object, depth: int = DEPTH) -> bool:
+    """Whether every database can keep it, and a browser read it: NaN is a number to Python alone."""
+    if value is None or isinstance(value, str | bool | int):
+        return True
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if depth == 0:
+        return False
+    if isinstance(value, list | tuple):
+        return all(_is_json(one, depth - 1) for one in value)
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str) and _is_json(one, depth - 1) for name, one in value.items()
+    )
+
+
 def _edge(given: object) -> Edge | None:
-    if not isinstance(given, Mapping):
+    if not isinstance(given, Mapping) or not _is_json(given):
         return None
     ends = [given.get(name) for name in _EDGE_KEYS]
     if not all(isinstance(end, str) for end in ends):

@@ -6,13 +6,14 @@ In memory the values themselves; on the disk, under the home's cache, those that
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,18 @@ import pandas as pd
 from pydantic import BaseModel
 
 from medfusion_jupyter.data import Cohort, Split
+from medfusion_jupyter.data.pixel_cache import look_of
 from medfusion_jupyter.evaluation import Evaluation
 from medfusion_jupyter.metrics import Interval
 from medfusion_jupyter.store import JobStatus, home, open_store
 from medfusion_jupyter.store.durable_files import write_json
 from medfusion_jupyter.training import CrossValidation, Job, Model, load_cross_validation
 from medfusion_jupyter.workflows.catalogue import NodeType, Work
+from medfusion_jupyter.workflows.identity import identity_of
 
 log = logging.getLogger("medfusion")
 
-FORMAT = 2
+FORMAT = 3
 IN_MEMORY = 128
 """The outputs of so many nodes are kept in memory, the latest used."""
 
@@ -93,15 +96,23 @@ outputs = Outputs()
 
 
 def key_of(node_type: NodeType, settings: BaseModel, inputs: Mapping[str, list[str]]) -> str:
-    """The same for the same work on the same content. inputs: the digests of the values of each port."""
-    given = [FORMAT, node_type.name, _identity(node_type.work()), _json_of(settings), dict(sorted(inputs.items()))]
-    return _hash(given)
+    """The same for the same work on the same content, by the same version of the project. inputs: the digests of the values
+    of each port.
+    """
+    # what was set tells a wish from a default, and the defaults may be others in the next cell
+    asked = [_json_of(settings), settings.model_dump(mode="json")]
+    return _hash(
+        [FORMAT, _version(), node_type.name, identity_of(node_type.work()), asked, dict(sorted(inputs.items()))]
+    )
 
 
 def digest_of(value: Any, fallback: str) -> str:
     """Tells a value from one with other content; `fallback` for what does not say of itself what it holds."""
     if isinstance(value, Cohort):
-        return _hash(["cohort", value.fingerprint, _hash_of_frame(value.frame), value.name])
+        # the fingerprint knows of an image its name and size: those of one camera are all of one size
+        paths = [*value.image_paths, *(value.mask_paths if value.mask else [])]
+        files = [look_of(path) for path in paths if path is not None]
+        return _hash(["cohort", value.fingerprint, _hash_of_frame(value.frame), value.name, files])
     if isinstance(value, Split):
         rows = {part: hashlib.sha256(rows.tobytes()).hexdigest() for part, rows in value.rows.items()}
         return _hash(["split", digest_of(value.cohort, ""), rows])
@@ -119,21 +130,9 @@ def digest_of(value: Any, fallback: str) -> str:
     return fallback
 
 
-def _identity(work: Work) -> list[str]:
-    """The same for a function whose code is the same, so that a cell that is run again makes no other node of it."""
-    work = getattr(work, "function", work)  # of a node of one's own, what the cell says
-    own = [getattr(work, "__module__", ""), getattr(work, "__qualname__", type(work).__qualname__)]
-    code = getattr(work, "__code__", None)
-    if code is None or inspect.ismethod(work) or getattr(work, "__closure__", None):
-        # a method or a closure may do another thing each time
-        return [*own, f"object {id(work)}"]
-    return [*own, _content_of(code)]
-
-
-def _content_of(code: Any) -> str:
-    """A digest of what a function does, without the place where it is written."""
-    constants = [_content_of(one) if hasattr(one, "co_code") else repr(one) for one in code.co_consts]
-    return _hash([code.co_code.hex(), constants, list(code.co_names)])
+@cache
+def _version() -> str:
+    return version("medfusion-jupyter")
 
 
 def _hash_of_frame(frame: pd.DataFrame) -> str:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import datetime
+import enum
 import inspect
+import json
 import types
 import typing
+import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 
 from medfusion_jupyter.workflows.call import Call
 from medfusion_jupyter.workflows.catalogue import Input, NodeType, Output, catalogue
@@ -28,7 +33,9 @@ PORTS = {
 }
 """The type of a port by the class that it takes; a class of one's own has a type of its own, named as the class."""
 
-PLAIN = (str, int, float, bool, list, dict, tuple, type(None))
+PLAIN = (str, int, float, bool, list, dict, tuple, type(None), Path, datetime.date, datetime.datetime)
+RESERVED = ("id", *(name for name in dir(BaseModel) if name.startswith("model_")))
+"""Names that a setting cannot have: `Workflow.add` and pydantic take them."""
 
 _own: set[str] = set()
 
@@ -44,13 +51,18 @@ def node(
     ...     return cohort.filter("age", at_least=least)
 
     Parameters of a class, such as Cohort, Split, Model or a DataFrame, are inputs: `list[Model]` takes several edges, and one
-    with a default need not be connected. Numbers, texts, truth values, lists, dicts and Literals are settings, with the
-    ranges that `Annotated[int, Field(ge=0)]` gives. A parameter of the class Context is given the node's context: its progress,
-    and whether to stop. The return annotation is the output; a NamedTuple has an output a field, None has none.
+    with a default need not be connected. Numbers, texts, truth values, dates, paths, lists, dicts, Literals and Enums are
+    settings, with the ranges that `Annotated[int, Field(ge=0)]` gives. A parameter of the class Context is given the node's
+    context: its progress, and whether to stop. The return annotation is the output; a NamedTuple has an output a field, None
+    has none.
 
-    Run again, the cell replaces the node type. Raises ValueError for the name of a node type of another, and TypeError for a
-    parameter without annotation.
+    Run again, the cell replaces the node type. What a node gave is kept, and it is run again when its inputs or settings, the
+    function, or what the function uses of the notebook are others. Raises ValueError for the name of a node type of another and
+    for a default that is none of the values allowed, and TypeError for a parameter that has no annotation or one that says
+    neither an input nor a setting.
     """
+    if not isinstance(name, str) or not name.strip():
+        raise TypeError(f'The node type needs a name: write @node("cohort.adults"), not @node({_shown(name)}).')
 
     def add(function: Function) -> Function:
         there = catalogue()
@@ -65,6 +77,8 @@ def node(
 
 def _node_type(function: Callable[..., Any], name: str, family: str, title: str | None, help: str) -> NodeType:
     own_name = function.__name__
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise TypeError(f"{own_name} is async or yields: a node is a plain function that returns what it gives.")
     hints = typing.get_type_hints(function, include_extras=True)
     inputs: list[Input] = []
     fields: dict[str, Any] = {}
@@ -79,24 +93,23 @@ def _node_type(function: Callable[..., Any], name: str, family: str, title: str 
         if hint is Context:
             wants_context = parameter.name
         elif _is_plain(hint):
-            fields[parameter.name] = (hint, ... if default is parameter.empty else default)
+            fields[parameter.name] = _setting(own_name, parameter.name, hint, default)
         else:
             several = get_origin(hint) is list
-            kind = _port_type(get_args(hint)[0] if several else _without_none(hint))
+            kind = _port_type(own_name, get_args(hint)[0] if several else hint)
             inputs.append(Input(parameter.name, kind, required=default is parameter.empty, several=several))
     if "return" not in hints:
         raise TypeError(f"{own_name}: say by `-> Cohort` or the like what it gives; `-> None` where it gives nothing.")
-    outputs, named = _outputs(hints["return"])
-    settings = create_model(own_name, __config__=ConfigDict(extra="forbid", frozen=True), **fields)
+    outputs, named = _outputs(own_name, hints["return"])
     return NodeType(
         name,
         family,
         title or own_name.replace("_", " ").capitalize(),
         help or inspect.getdoc(function) or "",
-        _Work(function, outputs, named, wants_context),
+        _Work(function, hints["return"], outputs, named, wants_context),
         tuple(inputs),
         outputs,
-        settings,
+        _settings(own_name, fields),
         code=Call(
             own_name,
             {port.name: port.name for port in inputs},
@@ -107,13 +120,41 @@ def _node_type(function: Callable[..., Any], name: str, family: str, title: str 
     )
 
 
+def _setting(function: str, name: str, hint: Any, default: Any) -> tuple[Any, Any]:
+    """Annotation and default of a field. Raises TypeError for a name, ValueError for a default that it cannot have."""
+    if name.startswith("_") or name in RESERVED:
+        raise TypeError(f"{function}: a setting cannot be called {name!r}: give the parameter another name.")
+    if default is inspect.Parameter.empty:
+        return hint, ...
+    if default is None:
+        return hint | None, None
+    try:
+        adapter: TypeAdapter[Any] = TypeAdapter(hint)
+        json.dumps(adapter.dump_python(adapter.validate_python(default), mode="json"), allow_nan=False)
+    except (ValidationError, ValueError):
+        raise ValueError(
+            f"{function}: {name}={default!r} is no value that {_shown(hint)} allows and JSON can hold: give it another default, "
+            "or None."
+        ) from None
+    return hint, default
+
+
+def _settings(name: str, fields: Mapping[str, Any]) -> type[BaseModel]:
+    config = ConfigDict(extra="forbid", frozen=True)
+    with warnings.catch_warnings():  # nothing here calls the methods of pydantic that `copy`, `json` or `schema` hide
+        warnings.filterwarnings("ignore", message="Field name .* shadows an attribute")
+        made: type[BaseModel] = create_model(name, __config__=config, **fields)
+    return made
+
+
 class _Work:
     """A plain function as the work of a node."""
 
     def __init__(
-        self, function: Callable[..., Any], outputs: tuple[Output, ...], named: bool, context: str | None
+        self, function: Callable[..., Any], gives: Any, outputs: tuple[Output, ...], named: bool, context: str | None
     ) -> None:
         self._function = function
+        self._gives = _without_none(gives)
         self._outputs = outputs
         self._named = named
         self._context = context
@@ -130,23 +171,34 @@ class _Work:
         if self._context is not None:
             given[self._context] = context
         made = self._function(**given)
+        # another node would fail on it later, and say less
+        if self._outputs and isinstance(self._gives, type) and not isinstance(made, self._gives):
+            raise TypeError(
+                f"{self.__qualname__} gave a {type(made).__name__}; by its annotation it gives a {_shown(self._gives)}."
+            )
         if self._named:
             return {port.name: getattr(made, port.name) for port in self._outputs}
         return {self._outputs[0].name: made} if self._outputs else {}
 
 
-def _outputs(hint: Any) -> tuple[tuple[Output, ...], bool]:
+def _outputs(function: str, hint: Any) -> tuple[tuple[Output, ...], bool]:
     """The outputs of a return annotation, and whether each is a field of a NamedTuple."""
     if hint in (None, type(None)):
         return (), False
     if isinstance(hint, type) and issubclass(hint, tuple) and hasattr(hint, "_fields"):
         fields = typing.get_type_hints(hint)
-        return tuple(Output(name, _port_type(fields[name])) for name in hint._fields), True
-    kind = _port_type(hint)
+        return tuple(Output(name, _port_type(function, fields[name])) for name in hint._fields), True
+    kind = _port_type(function, hint)
     return (Output(kind, kind),), False
 
 
-def _port_type(hint: Any) -> str:
+def _port_type(function: str, hint: Any) -> str:
+    """The type of a port. Raises TypeError for an annotation that is no one class."""
+    hint = _without_none(hint)
+    if get_origin(hint) in (typing.Union, types.UnionType, tuple):
+        raise TypeError(
+            f"{function}: {_shown(hint)} is no type of a port: name one class, and a NamedTuple for several outputs."
+        )
     if not isinstance(hint, type):
         return str(hint)
     return PORTS.get(f"{hint.__module__}.{hint.__qualname__}", hint.__name__.lower())
@@ -160,9 +212,13 @@ def _is_plain(hint: Any) -> bool:
         return True
     if origin in (typing.Union, types.UnionType, list, tuple, dict):
         return all(one is Ellipsis or _is_plain(one) for one in get_args(hint))
-    return hint in PLAIN or (isinstance(hint, type) and issubclass(hint, BaseModel))
+    return hint in PLAIN or (isinstance(hint, type) and issubclass(hint, BaseModel | enum.Enum))
 
 
 def _without_none(hint: Any) -> Any:
     kept = [one for one in get_args(hint) if one is not type(None)]
     return kept[0] if get_origin(hint) in (typing.Union, types.UnionType) and len(kept) == 1 else hint
+
+
+def _shown(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type | types.FunctionType) else str(hint)

@@ -39,6 +39,39 @@ wf.connect(split, train)
 graph = wf.save().graph.to_json()
 graph["nodes"][2]["settings"]["epochs"] = 0
 open_store().workflows.create("of no epochs", **graph)"""
+IN_SIGHT = """node => {
+  const [card, canvas] = [`.mf-flow-node[data-node-id='${node}']`, ".mf-flow-canvas"].map(
+    one => document.querySelector(one).getBoundingClientRect()
+  );
+  return canvas.left <= card.left && card.right <= canvas.right && canvas.top <= card.top && card.bottom <= canvas.bottom;
+}"""
+HANGS = """import threading
+import medfusion as mf
+
+@mf.node("mine.hang", title="Hangs")
+def hang() -> None:
+    threading.Event().wait()
+
+wf = mf.Workflow("hangs")
+wf.add("mine.hang")
+mf.builder(wf)"""
+AS_IT_IS_MEASURED = """() => new Promise(done => {
+  // told after the canvas, which looks at the same card, and before it is drawn for what it was told
+  const card = document.querySelector(".react-flow__node[data-id='words']");
+  let looked = 0;
+  const told = new ResizeObserver(() => {
+    looked += 1;
+    if (looked === 2) {
+      told.disconnect();
+      const key = new KeyboardEvent("keydown", { key: "d", ctrlKey: true, bubbles: true });
+      document.querySelector(".mf-flow").dispatchEvent(key);
+      done();
+    } else {
+      card.querySelector(".mf-flow-node").style.paddingBottom = "20px";
+    }
+  });
+  told.observe(card);
+})"""
 SAVED_BY_ANOTHER = (
     """workflows = open_store().workflows
 newest = workflows.get(made.id)
@@ -190,6 +223,33 @@ def test_a_workflow_is_built_with_the_mouse_runs_and_survives_a_reload(tab, lab)
     editor.box.locator(".mf-flow-status:has-text('unsaved changes')").wait_for()
     editor.node("evaluate", "completed").wait_for()
     assert editor.box.locator(".react-flow__edge").count() == 3
+    assert tab.errors == []
+
+
+def test_a_workflow_is_built_and_saved_with_the_keys_alone(tab, lab):
+    lab.write("keys.ipynb", "import medfusion as mf\nmf.builder('keys')")
+    tab.open("keys.ipynb")
+    tab.run_all()
+    editor = Editor(tab)
+    keys = tab.page.keyboard
+    search = editor.box.locator(".mf-flow-palette input[type='search']")
+    for words, node_id in (
+        ("synthetic", "synthetic"),
+        ("split by patient", "split"),
+        ("train", "train"),
+        ("evaluate", "evaluate"),
+    ):
+        search.focus()
+        keys.press("Control+a")
+        keys.type(words)
+        keys.press("Enter")
+        editor.node(node_id).wait_for()
+        # it is in sight, wherever the ones before it were
+        tab.page.wait_for_function(IN_SIGHT, arg=node_id)
+    tab.page.wait_for_function("() => document.querySelectorAll('.react-flow__edge').length === 3")
+    tab.shot("workflow-keys")
+    keys.press("Control+s")
+    editor.saved(1)
     assert tab.errors == []
 
 
@@ -381,14 +441,50 @@ def test_a_node_of_ones_own_runs_and_nothing_of_its_html_acts(tab, lab):
     assert tab.errors == []
 
 
+def test_a_node_that_is_added_while_the_canvas_measures_another_is_shown(tab, lab):
+    lab.write("measured.ipynb", OWN_NODE, "wf.add('mine.words')", "mf.builder(wf)")
+    tab.open("measured.ipynb")
+    tab.run_all()
+    editor = Editor(tab)
+    editor.select("words")
+    tab.page.evaluate(AS_IT_IS_MEASURED)
+    editor.node("words_2").wait_for()
+    assert editor.box.locator(".mf-flow-node").count() == 2
+
+
+def test_in_a_narrow_cell_the_graph_is_seen_and_a_node_that_hangs_is_said_to_be_stopping(tab, lab):
+    lab.write("narrow.ipynb", HANGS)
+    tab.page.set_viewport_size({"width": 1000, "height": 1000})
+    tab.open("narrow.ipynb")
+    tab.run_all()
+    box = tab.page.locator(".mf-flow")
+    node = box.locator(".mf-flow-node[data-node-id='hang']")
+    node.wait_for()
+    assert box.locator(".mf-flow-inspector").count() == 0
+    tab.shot("workflow-narrow")
+    node.locator(".mf-flow-node-title").dblclick()
+    box.locator(".mf-flow-inspector:has-text('Hangs')").wait_for()
+    tab.shot("workflow-narrow-inspector")
+    box.locator(".mf-flow-run:enabled").click()
+    box.locator(".mf-flow-node[data-node-id='hang'][data-status='running']").wait_for()
+    box.locator(".mf-flow-stop").click()
+    box.locator(".mf-flow-status:has-text('stopping, 0/1')").wait_for()
+    assert box.locator(".mf-flow-stop").is_disabled()
+    tab.shot("workflow-stopping")
+    assert tab.errors == []
+
+
 def test_the_editor_is_readable_in_the_dark(tab, lab):
-    lab.write("dark-workflow.ipynb", "import medfusion as mf\nmf.builder('icu')")
+    lab.write(
+        "dark-workflow.ipynb",
+        "import medfusion as mf\nwf = mf.Workflow('dark')\nwf.add('source.synthetic')\nmf.builder(wf)",
+    )
     tab.open("dark-workflow.ipynb")
     tab.command("apputils:change-theme", theme="JupyterLab Dark")
     tab.page.wait_for_selector("body[data-jp-theme-light='false']", state="attached")
     tab.run_all()
     editor = Editor(tab)
-    editor.node("train").click()
+    editor.node("synthetic").click()
     tab.shot("workflow-dark")
     for selector in (".mf-flow-node-title", ".mf-flow-port", ".mf-flow-field label", ".mf-flow-palette-item"):
         colour = editor.box.locator(selector).first.evaluate("one => getComputedStyle(one).color")

@@ -66,6 +66,14 @@ async def test_a_graph_is_checked_without_being_stored(ask, refused, store):
     assert store.workflows.list().items == []
 
 
+async def test_a_graph_that_holds_what_is_no_json_is_answered_as_json_and_has_an_issue(jp_fetch, ask, refused, store):
+    graph = study()
+    graph["nodes"][0]["settings"] = {"n": float("nan")}  # json.dumps sends it, and Python stores it
+    made = await ask(method="POST", body={"name": "nan", **graph})
+    assert b"NaN" not in (await jp_fetch("medfusion", "api", "workflows")).body
+    assert "'n'" in (await refused(made["id"], "execute", method="POST"))[1]
+
+
 async def test_a_workflow_with_issues_is_not_executed_and_the_issues_are_told(refused, ask, store, flow):
     store.workflows.update(flow.id, seen_version=1, **study(epochs=0))
     code, words = await refused(flow.id, "execute", method="POST")

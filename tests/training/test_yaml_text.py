@@ -15,6 +15,8 @@ VALUES = st.recursive(
 @given(VALUES)
 @example("1e-3")
 @example("+.5E2")
+@example({"a\x85": "one\u2028two\r\n three \n"})
+@example("2020-01-01")
 @example({"lr": 1e-7, "name": "1e7"})
 def test_what_is_written_is_read_back(value):
     assert read_yaml(write_yaml(value)) == value

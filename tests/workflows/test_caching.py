@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 from graphs import FAST, study
 from patience import wait_for
@@ -58,6 +59,18 @@ CATALOGUE = Catalogue(
 def no_calls_yet():
     CALLS.clear()
     BROKEN.clear()
+
+
+@pytest.fixture
+def image_table(tmp_path):
+    """A CSV of 20 patients, each with an image of the same size on the disk."""
+    rows = ["image,icu"]
+    for number in range(20):
+        np.save(tmp_path / f"{number}.npy", np.zeros((8, 8), np.uint8))
+        rows.append(f"{number}.npy,{'yes' if number % 2 else 'no'}")
+    table = tmp_path / "patients.csv"
+    table.write_text("\n".join(rows), encoding="utf-8")
+    return table
 
 
 @pytest.fixture
@@ -135,6 +148,57 @@ def test_a_function_with_other_code_is_another_node():
     assert key(one) == key(same) != key(two)
 
 
+CELL = """
+class Scale:
+    by = 2
+
+    def of(self, value):
+        return value * self.by
+
+def scaled(value):
+    return Scale().of(value) if value < LIMIT else value
+
+def work(inputs, settings, context, *, more=1):
+    return {"out": [scaled(one) for one in inputs["in"]]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("by = 2", "by = 3"),
+        ("value * self.by", "value + self.by"),
+        ("< LIMIT", "<= LIMIT"),
+        ("more=1", "more=2"),
+        ("10", "11"),
+    ],
+)
+def test_a_function_that_uses_other_things_of_the_notebook_is_another_node(before, after):
+    def key(cell):
+        names = {"__name__": "__main__"}
+        exec(cell, names)
+        return kept.key_of(NodeType("t", "T", "T", "", names["work"], outputs=OUT), Number(), {})
+
+    cell = "LIMIT = 10\n" + CELL
+    assert key(cell) == key("\n" + cell) != key(cell.replace(before, after))
+
+
+def test_another_default_of_a_setting_is_another_node():
+    class Two(BaseModel):
+        value: int = 2
+
+    def key(settings):
+        return kept.key_of(NodeType("t", "T", "T", "", give, outputs=OUT), settings, {})
+
+    assert key(Number()) == key(Number()) != key(Two())
+
+
+def test_another_version_of_the_project_does_the_work_anew(run, monkeypatch):
+    run("a:give:3")
+    monkeypatch.setattr(kept, "_version", lambda: "999")
+    assert run("a:give:3") == {"a": "completed"}
+
+
 def test_independent_branches_run_side_by_side(store):
     together = threading.Barrier(2, timeout=20)
 
@@ -190,6 +254,18 @@ def test_a_second_run_with_another_fusion_decodes_no_image_again(store, monkeypa
     }
     assert decoded == []
     assert second.output("fit").module.architecture.fusion == "concat"
+
+
+def test_an_image_that_is_replaced_by_one_of_the_same_size_is_not_what_it_was(store, image_table):
+    wf = mf.Workflow("files")
+    wf.connect(wf.add("source.csv", table=str(image_table), image="image", target="icu"), wf.add("cohort.split"))
+    assert wf.run().wait().nodes.loc["split", "status"] == "completed"
+    assert wf.run().wait().nodes.loc["split", "status"] == "cached"
+    picture = image_table.parent / "0.npy"
+    before = picture.stat().st_size
+    np.save(picture, np.ones((8, 8), np.uint8))
+    assert picture.stat().st_size == before
+    assert wf.run().wait().nodes.loc["split", "status"] == "completed"
 
 
 def test_after_a_restart_of_the_kernel_a_finished_training_is_taken_from_its_job(store, monkeypatch):

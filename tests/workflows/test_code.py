@@ -133,6 +133,11 @@ def test_it_reads_as_a_person_would_write_it():
         ("fusion = 'gated'", "is not used by a training"),
         ("a = mf.synthetic_cohort(**more)", r"\*\* is not read"),
         ("a = mf.synthetic_cohort(3)", "one value too many"),
+        ("a = mf.synthetic_cohort(n=1, n=2)", "given twice"),
+        ("a = mf.synthetic_cohort(n={1, 2})", "Line 1: {1, 2} is no value of JSON"),
+        ("a = mf.synthetic_cohort(n=b'x')", "no value of JSON"),
+        ("a = mf.synthetic_cohort(n=1e999)", "no value of JSON"),
+        ("s = cohort.split()", "Line 1: cohort is no output of a node"),
         ("a = (", "no Python"),
         (
             "c = mf.synthetic_cohort()\ns = c.split()\nh = 'classification'\nj = mf.train(s, fusion='gated', head=h).wait()",

@@ -9,6 +9,7 @@ from graphs import edge, study
 import medfusion as mf
 from medfusion_jupyter.store import IllegalTransition
 from medfusion_jupyter.workflows.catalogue import Catalogue, Input, NodeType, Output
+from medfusion_jupyter.workflows.context import Context
 from medfusion_jupyter.workflows.execution import ExecutionRun, execute
 
 
@@ -166,6 +167,39 @@ def test_a_gate_that_is_skipped_holds_nothing_back(bench, flow, ended):
 def test_what_a_node_notes_is_its_output(ended, flow):
     _, runs = ended(flow("n:notes"))
     assert runs["n"].output == {"rows": 3, "share": 0.5}
+
+
+class Mute(Exception):
+    def __str__(self):
+        raise ValueError("no words")
+
+
+@pytest.mark.parametrize(
+    ("raised", "words"),
+    [
+        (Mute(), "Mute"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (RuntimeError("x" * 5000), f"RuntimeError: {'x' * 4000}… and 1,000 characters more"),
+    ],
+)
+def test_whatever_a_node_raises_is_told_in_few_words(store, raised, words):
+    def raising(inputs, settings, context):
+        raise raised
+
+    flow = store.workflows.create("raising", nodes=[{"id": "a", "type": "raises"}])
+    run = execute(flow.id, catalogue=Catalogue([NodeType("raises", "T", "", "", raising)]))
+    assert run.ended.wait(30)
+    assert store.executions.get(run.execution_id).status == "failed"
+    assert store.executions.node_runs(run.execution_id)[0].error == words
+
+
+def test_what_a_node_notes_is_json_that_every_database_keeps():
+    kept = {}
+    context = Context(1, "a", None, threading.Event(), kept.update)
+    context.note(auroc={"value": 0.5, "low": float("nan")}, sizes=(1, float("inf")))
+    assert kept == {"auroc": {"value": 0.5, "low": None}, "sizes": [1, None]}
+    with pytest.raises(TypeError, match=r"note\(model=…\) was given a object"):
+        context.note(model=object())
 
 
 def test_how_far_a_node_is_is_told_once_a_second_at_most(store, monkeypatch):

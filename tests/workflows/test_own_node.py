@@ -1,5 +1,8 @@
 """A function in a cell becomes a node: its parameters are inputs and settings, and it stays the function that it is."""
 
+from datetime import date
+from enum import Enum
+from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import pytest
@@ -10,6 +13,7 @@ from medfusion_jupyter.data import Cohort, Split
 from medfusion_jupyter.workflows.catalogue import catalogue
 from medfusion_jupyter.workflows.context import Context
 from medfusion_jupyter.workflows.workflow_node import WorkflowError
+from medfusion_jupyter.workflows.workflow_run import WorkflowFailed
 
 
 @pytest.fixture(autouse=True)
@@ -100,3 +104,66 @@ def test_what_is_no_node_is_refused():
 
     with pytest.raises(TypeError, match="-> None"):
         mf.node("a.b")(gives_nothing_said)
+
+    def of_one_or_two(cohort: Cohort | Split) -> None: ...
+
+    with pytest.raises(TypeError, match="name one class"):
+        mf.node("a.b")(of_one_or_two)
+
+    def gives_two(cohort: Cohort) -> tuple[Cohort, Cohort]: ...
+
+    with pytest.raises(TypeError, match="a NamedTuple for several outputs"):
+        mf.node("a.b")(gives_two)
+
+    async def waits(cohort: Cohort) -> Cohort: ...
+
+    with pytest.raises(TypeError, match="plain function"):
+        mf.node("a.b")(waits)
+    with pytest.raises(TypeError, match=r'write @node\("cohort.adults"\), not @node\(halve\)'):
+        mf.node(halve)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "refused"),
+    [
+        ("n: int = 'text'", "n='text' is no value that int allows"),
+        ("n: float = float('nan')", "n=nan is no value"),
+        ("n: Annotated[int, Field(ge=3)] = 2", "n=2 is no value"),
+        ("_n: int = 1", "cannot be called '_n'"),
+        ("model_config: int = 1", "cannot be called 'model_config'"),
+        ("id: str = 'x'", "cannot be called 'id'"),
+    ],
+)
+def test_a_setting_that_would_be_lost_is_refused(parameter, refused):
+    with pytest.raises((TypeError, ValueError), match=refused):
+        exec(f"@mf.node('a.b')\ndef f({parameter}) -> None: ...", {"mf": mf, "Annotated": Annotated, "Field": Field})
+
+
+class Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+def paint(
+    colour: Colour,
+    folder: Path = Path("here"),
+    day: date = date(2020, 1, 1),
+    copy: bool = False,
+    n: int = None,  # noqa: RUF013
+) -> Cohort | None:
+    return (colour, folder, day, copy, n)
+
+
+def test_enums_paths_dates_and_names_of_pydantic_are_settings(store, recwarn):
+    mf.node("a.paint")(paint)
+    assert not [one for one in recwarn if "shadows" in str(one.message)]
+    wf = mf.Workflow("paint")
+    painted = wf.add("a.paint", colour="blue", day="2021-02-03")
+    assert painted.output().name == "cohort"
+    run = wf.run()
+    with pytest.raises(WorkflowFailed, match="paint gave a tuple; by its annotation it gives a Cohort"):
+        run.wait(60)
+    settings = painted.node_type.settings.model_validate(painted.settings)
+    assert (settings.colour, settings.folder, settings.day) == (Colour.BLUE, Path("here"), date(2021, 2, 3))
+    with pytest.raises(WorkflowError, match="colour"):
+        painted.set(colour="green")

@@ -186,6 +186,9 @@ def test_one_of_a_newer_version_is_refused_with_a_clear_word():
         mf.Workflow.from_json({**study().to_json(), "format": 2, "lanes": []})
 
 
+NESTED = json.loads("[" * 60 + "]" * 60)
+
+
 @pytest.mark.parametrize(
     ("value", "word"),
     [
@@ -195,6 +198,16 @@ def test_one_of_a_newer_version_is_refused_with_a_clear_word():
         ({"nodes": []}, "no name"),
         ({"name": "a", "node": []}, "no 'node'"),
         ({"name": "a", "format": "1"}, "format='1'"),
+        (
+            '{"name": "a", "nodes": [{"id": "b", "type": "note", "settings": {"n": NaN}}]}',
+            "'b': The setting 'n' is no value of",
+        ),
+        ('{"name": "a", "nodes": [{"id": "b", "type": "note", "place": Infinity}]}', "'b': .* no JSON"),
+        ({"name": "a", "nodes": [{"id": "b", "type": "note", "settings": {"n": NESTED}}]}, "at most 50 within"),
+        (
+            '{"name": "a", "edges": [{"source": "a", "source_port": "b", "target": "c", "target_port": "d", "x": NaN}]}',
+            "edge 0",
+        ),
     ],
 )
 def test_what_is_no_workflow_is_refused(value, word):
@@ -207,6 +220,21 @@ def test_yaml_that_is_none_and_edges_that_lead_nowhere_are_refused():
         mf.Workflow.from_yaml("a: [")
     with pytest.raises(GraphError, match="node.output -> node.input"):
         mf.Workflow.from_yaml("name: a\nedges: [a -> b]")
+
+
+def test_yaml_holds_what_json_can_hold():
+    def read(text):
+        return mf.Workflow.from_yaml(f"name: a\nnodes: [{{id: b, type: note, settings: {{text: {text}}}}}]")[
+            "b"
+        ].settings
+
+    assert read("2020-01-01") == {"text": "2020-01-01"}
+    assert read("&t hi, other: *t") == {"text": "hi", "other": "hi"}
+    for text in ("!!set {a, b}", "!!binary aGVsbG8=", ".nan"):
+        with pytest.raises(GraphError, match="'b': The setting 'text' is no value of JSON"):
+            read(text)
+    with pytest.raises(GraphError, match="no YAML"):
+        read("!!python/object/apply:os.getcwd []")
 
 
 def test_its_view_escapes_what_people_wrote():

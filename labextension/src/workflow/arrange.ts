@@ -13,8 +13,8 @@ import {
 
 /** Width of a node on the canvas, in pixels. */
 export const NODE_WIDTH = 212;
-/** Height that a node is given in the layout, in pixels: of one that has run, with two ports on a side. */
-export const NODE_HEIGHT = 144;
+/** Height that a node is given in the layout, in pixels: of one that has run, with two lines of how it went. */
+export const NODE_HEIGHT = 160;
 
 const GRID = 8;
 const MARGIN = 40;

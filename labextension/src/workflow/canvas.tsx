@@ -10,6 +10,7 @@ import {
   MiniMap,
   NodeChange,
   ReactFlow,
+  ReactFlowState,
   useReactFlow,
   useStore,
   useStoreApi
@@ -22,19 +23,27 @@ import { INodeType } from './catalogue';
 import { useEditor, useModel, useWords } from './context';
 import { EmptyCanvas } from './emptyCanvas';
 import { FIT, FlowNode, flowEdges, flowNodes } from './flowNodes';
-import { IEdge, INode, IPoint } from './graph';
+import { IEdge, INode, IPoint, nodeOf } from './graph';
 import { NodeCard } from './nodeCard';
 import { DRAGGED } from './palette';
 
 const NODE_TYPES = { card: NodeCard };
 const GRID: [number, number] = [8, 8];
+const SEVERAL = ['Control', 'Meta', 'Shift'];
+const NO_ATTRIBUTION = { hideAttribution: true };
 /** Below this zoom cards are drawn with less, larger. */
 const FAR = 0.66;
 /** From this many nodes on there is something to find in a map of them. */
 const MAP_FROM = 20;
 
-/** The graph, to be moved about, connected and selected with the mouse. active: whether the wheel zooms. */
-export function Canvas(props: { active: boolean }): React.JSX.Element {
+/**
+ * The graph, to be moved about, connected and selected with the mouse. active: whether the wheel zooms; openNode: called for a
+ * double click on a node, which is selected then.
+ */
+export function Canvas(props: {
+  active: boolean;
+  openNode: () => void;
+}): React.JSX.Element {
   const model = useModel();
   const trans = useWords();
   const flow = useReactFlow<FlowNode>();
@@ -47,47 +56,61 @@ export function Canvas(props: { active: boolean }): React.JSX.Element {
   const [begunWithNodes] = React.useState(!empty);
   const [addition, setAddition] = React.useState<IAddition | null>(null);
 
-  const offerAt = (at: IPoint, from?: IAddition['from']) => {
-    const bounds = box.current?.getBoundingClientRect();
-    if (bounds) {
-      setAddition({
-        at: {
-          x: Math.min(at.x - bounds.left, bounds.width - 240),
-          y: Math.max(0, Math.min(at.y - bounds.top, bounds.height - 260))
-        },
-        place: flow.screenToFlowPosition(at, { snapToGrid: true }),
-        from
-      });
-    }
-  };
-
-  const onEdgesChange = (changes: EdgeChange[]) => {
-    const selected = new Set(model.state.edges);
-    for (const change of changes) {
-      if (change.type === 'select') {
-        toggle(selected, change.id, change.selected);
+  // all that the canvas is given is the same from one edit to the next: it goes through every node for each that is not
+  const offerAt = React.useCallback(
+    (at: IPoint, from?: IAddition['from']) => {
+      const bounds = box.current?.getBoundingClientRect();
+      if (bounds) {
+        setAddition({
+          at: {
+            x: Math.min(at.x - bounds.left, bounds.width - 240),
+            y: Math.max(0, Math.min(at.y - bounds.top, bounds.height - 260))
+          },
+          place: flow.screenToFlowPosition(at, { snapToGrid: true }),
+          from
+        });
       }
-    }
-    model.select(model.state.nodes, selected);
-  };
-
-  const onConnectEnd = (
-    event: MouseEvent | TouchEvent,
-    drawn: FinalConnectionState
-  ) => {
-    const { fromHandle, toNode, isValid } = drawn;
-    if (isValid || toNode || !fromHandle?.id || !('clientX' in event)) {
-      return;
-    }
-    offerAt(
-      { x: event.clientX, y: event.clientY },
-      {
-        node: fromHandle.nodeId,
-        port: fromHandle.id,
-        side: fromHandle.type === 'source' ? 'outputs' : 'inputs'
+    },
+    [flow]
+  );
+  const onEdgesChange = React.useCallback(
+    (changes: EdgeChange[]) => {
+      const selected = new Set(model.state.edges);
+      for (const change of changes) {
+        if (change.type === 'select') {
+          toggle(selected, change.id, change.selected);
+        }
       }
-    );
-  };
+      model.select(model.state.nodes, selected);
+    },
+    [model]
+  );
+  const onConnect = React.useCallback(
+    (connection: Connection) => model.connect(edgeOf(connection)),
+    [model]
+  );
+  const isValid = React.useCallback(
+    (connection: Connection | Edge) =>
+      model.connectionProblem(edgeOf(connection)) === null,
+    [model]
+  );
+  const onConnectEnd = React.useCallback(
+    (event: MouseEvent | TouchEvent, drawn: FinalConnectionState) => {
+      const { fromHandle, toNode, isValid } = drawn;
+      if (isValid || toNode || !fromHandle?.id || !('clientX' in event)) {
+        return;
+      }
+      offerAt(
+        { x: event.clientX, y: event.clientY },
+        {
+          node: fromHandle.nodeId,
+          port: fromHandle.id,
+          side: fromHandle.type === 'source' ? 'outputs' : 'inputs'
+        }
+      );
+    },
+    [offerAt]
+  );
 
   const onDrop = (event: React.DragEvent) => {
     const type = model.state.catalogue.get(event.dataTransfer.getData(DRAGGED));
@@ -119,6 +142,8 @@ export function Canvas(props: { active: boolean }): React.JSX.Element {
         const target = event.target as Element;
         if (target.classList.contains('react-flow__pane')) {
           offerAt({ x: event.clientX, y: event.clientY });
+        } else if (target.closest('.react-flow__node')) {
+          props.openNode();
         }
       }}
     >
@@ -128,14 +153,12 @@ export function Canvas(props: { active: boolean }): React.JSX.Element {
         nodeTypes={NODE_TYPES}
         onNodesChange={changeNodes}
         onEdgesChange={onEdgesChange}
-        onConnect={connection => model.connect(edgeOf(connection))}
+        onConnect={onConnect}
         onConnectEnd={onConnectEnd}
-        isValidConnection={connection =>
-          model.connectionProblem(edgeOf(connection)) === null
-        }
+        isValidConnection={isValid}
         deleteKeyCode={null}
         selectionKeyCode="Shift"
-        multiSelectionKeyCode={['Control', 'Meta', 'Shift']}
+        multiSelectionKeyCode={SEVERAL}
         zoomOnDoubleClick={false}
         zoomOnScroll={props.active}
         preventScrolling={props.active}
@@ -146,7 +169,7 @@ export function Canvas(props: { active: boolean }): React.JSX.Element {
         connectionRadius={28}
         fitView={begunWithNodes}
         fitViewOptions={FIT}
-        proOptions={{ hideAttribution: true }}
+        proOptions={NO_ATTRIBUTION}
       >
         <Background variant={BackgroundVariant.Dots} gap={16} size={1} />
         <Controls
@@ -186,7 +209,7 @@ function drawnZoom(zoom: number): number {
   return zoom < FAR ? Math.max(0.45, Math.round(zoom * 10) / 10) : 1;
 }
 
-/** Add a node where it is seen: after the selected one and connected to it, else in the middle of the canvas. */
+/** Add a node after the selected one and connected to it, else in the middle of the canvas, and have it in sight. */
 export function useAddNode(): (type: INodeType) => void {
   const model = useModel();
   const flow = useReactFlow<FlowNode>();
@@ -194,7 +217,7 @@ export function useAddNode(): (type: INodeType) => void {
   return type => {
     const { graph, nodes, catalogue } = model.state;
     const [only, ...others] = nodes;
-    const node = graph.nodes.find(one => one.id === only);
+    const node = nodeOf(graph, only);
     if (node?.position && others.length === 0) {
       const outputs = catalogue.get(node.type)?.outputs ?? [];
       const output = outputs.find(port =>
@@ -207,6 +230,11 @@ export function useAddNode(): (type: INodeType) => void {
         place,
         output && { node: node.id, port: output.name, side: 'outputs' }
       );
+      if (!isInSight(place, store.getState())) {
+        const middle = { x: place.x + NODE_WIDTH / 2, y: place.y };
+        const zoom = flow.getZoom();
+        void flow.setCenter(middle.x, middle.y, { zoom, duration: 200 });
+      }
       return;
     }
     const bounds = store.getState().domNode?.getBoundingClientRect();
@@ -218,52 +246,81 @@ export function useAddNode(): (type: INodeType) => void {
   };
 }
 
-/** The nodes of the canvas: those of the graph, with what the canvas itself says of them, such as where one is while it is dragged. */
+/** Whether a node at `place` lies within what is seen of the canvas. */
+function isInSight(
+  place: IPoint,
+  canvas: Pick<ReactFlowState, 'transform' | 'width' | 'height'>
+): boolean {
+  const [left, top, zoom] = canvas.transform;
+  const x = place.x * zoom + left;
+  const y = place.y * zoom + top;
+  return (
+    x >= 0 &&
+    y >= 0 &&
+    x + NODE_WIDTH * zoom <= canvas.width &&
+    y + NODE_HEIGHT * zoom <= canvas.height
+  );
+}
+
+/**
+ * The nodes of the canvas: those of the graph, with what the canvas itself says of them, such as where one is while it is
+ * dragged. What they are drawn for is in one state with them: of two, React may keep the one and forget the other.
+ */
 function useFlowNodes(): [
   FlowNode[],
   (changes: NodeChange<FlowNode>[]) => void
 ] {
   const model = useModel();
+  const flow = useReactFlow<FlowNode>();
   const graph = useEditor(state => state.graph);
   const catalogue = useEditor(state => state.catalogue);
   const selected = useEditor(state => state.nodes);
-  const [nodes, setNodes] = React.useState(() =>
-    flowNodes(graph, catalogue, selected, [])
-  );
-  const [drawn, setDrawn] = React.useState({ graph, catalogue, selected });
+  const [drawn, setDrawn] = React.useState(() => ({
+    graph,
+    catalogue,
+    selected,
+    nodes: flowNodes(graph, catalogue, selected, [])
+  }));
+  let { nodes } = drawn;
   if (
     drawn.graph !== graph ||
     drawn.catalogue !== catalogue ||
     drawn.selected !== selected
   ) {
-    setDrawn({ graph, catalogue, selected });
-    setNodes(flowNodes(graph, catalogue, selected, nodes));
+    nodes = flowNodes(graph, catalogue, selected, nodes);
+    setDrawn({ graph, catalogue, selected, nodes });
   }
-  const change = (changes: NodeChange<FlowNode>[]) => {
-    const now = new Set(model.state.nodes);
-    for (const one of changes) {
-      if (one.type === 'select') {
-        toggle(now, one.id, one.selected);
+  const change = React.useCallback(
+    (changes: NodeChange<FlowNode>[]) => {
+      const now = new Set(model.state.nodes);
+      for (const one of changes) {
+        if (one.type === 'select') {
+          toggle(now, one.id, one.selected);
+        }
       }
-    }
-    model.select(now, model.state.edges);
-    const others = changes.filter(
-      one => one.type === 'position' || one.type === 'dimensions'
-    );
-    if (others.length > 0) {
-      setNodes(before => applyNodeChanges(others, before));
-    }
-    const moved = changes.filter(
-      one => one.type === 'position' && one.position && one.dragging === false
-    ) as { id: string; position: IPoint }[];
-    if (moved.length > 0) {
-      const dragged = nodes.some(one => one.dragging);
-      model.move(
-        new Map(moved.map(one => [one.id, one.position])),
-        dragged ? 'mouse' : 'keys'
+      model.select(now, model.state.edges);
+      const others = changes.filter(
+        one => one.type === 'position' || one.type === 'dimensions'
       );
-    }
-  };
+      if (others.length > 0) {
+        setDrawn(before => ({
+          ...before,
+          nodes: applyNodeChanges(others, before.nodes)
+        }));
+      }
+      const moved = changes.filter(
+        one => one.type === 'position' && one.position && one.dragging === false
+      ) as { id: string; position: IPoint }[];
+      if (moved.length > 0) {
+        const dragged = flow.getNodes().some(one => one.dragging);
+        model.move(
+          new Map(moved.map(one => [one.id, one.position])),
+          dragged ? 'mouse' : 'keys'
+        );
+      }
+    },
+    [model, flow]
+  );
   return [nodes, change];
 }
 

@@ -1,4 +1,4 @@
-import { IEdge, IGraph, INode } from './graph';
+import { IEdge, IGraph, INode, nodeOf } from './graph';
 import { fieldsOf, IField, ISchema } from './settingsSchema';
 
 /** A port of a node type. `type`: an edge leads only from an output to an input of the same one. */
@@ -55,16 +55,24 @@ export class Catalogue {
     return fields;
   }
 
-  /** The types that have all these words in what they are called or do, by family in the catalogue's order. */
+  /**
+   * The types that have all these words in what they are called or do, by family in the catalogue's order: first those that are
+   * called so.
+   */
   families(words: string): [string, INodeType[]][] {
     const wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
+    const having = (told: (type: INodeType) => string) =>
+      this.types.filter(type =>
+        wanted.every(word => told(type).toLowerCase().includes(word))
+      );
     const found = new Map<string, INodeType[]>();
-    for (const type of this.types) {
-      const text =
-        `${type.title} ${type.name} ${type.family} ${type.help}`.toLowerCase();
-      if (wanted.every(word => text.includes(word))) {
-        found.set(type.family, [...(found.get(type.family) ?? []), type]);
-      }
+    for (const type of new Set([
+      ...having(({ title, name }) => `${title} ${name}`),
+      ...having(
+        ({ title, name, family, help }) => `${title} ${name} ${family} ${help}`
+      )
+    ])) {
+      found.set(type.family, [...(found.get(type.family) ?? []), type]);
     }
     return [...found];
   }
@@ -93,7 +101,7 @@ export class Catalogue {
     side: keyof IPorts,
     name: string
   ): IPort | undefined {
-    const node = graph.nodes.find(one => one.id === nodeId);
+    const node = nodeOf(graph, nodeId);
     const type = node && this.get(node.type);
     return type?.[side].find(port => port.name === name);
   }

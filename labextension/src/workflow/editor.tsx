@@ -20,6 +20,8 @@ import { VersionsPanel } from './versionsPanel';
 
 /** Below this width, in pixels, the palette is closed at first: the canvas comes before it. */
 const NARROW = 760;
+/** Below this one the inspector lies over the canvas, as workflow.css has it: it is closed until it is asked for. */
+const OVER = 640;
 
 interface IEditorProps {
   model: EditorModel;
@@ -56,6 +58,7 @@ function Frame(props: { inPage: boolean }): React.JSX.Element {
     const width = box.current?.clientWidth ?? 0;
     if (width > 0 && width < NARROW) {
       setPalette(false);
+      setInspector(width > OVER);
     }
   }, []);
   const { versions } = model.transport;
@@ -114,7 +117,10 @@ function Frame(props: { inPage: boolean }): React.JSX.Element {
       <div className="mf-flow-body">
         {palette && <Palette add={add} />}
         {ready ? (
-          <Canvas active={focused || !props.inPage} />
+          <Canvas
+            active={focused || !props.inPage}
+            openNode={() => setInspector(true)}
+          />
         ) : (
           <div className="mf-flow-canvas" />
         )}

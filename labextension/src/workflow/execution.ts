@@ -33,6 +33,8 @@ export interface IExecution {
   readonly created_at: string;
   readonly started_at: string | null;
   readonly completed_at: string | null;
+  /** When somebody asked it to stop. */
+  readonly stop_requested_at: string | null;
   readonly nodes: readonly INodeRun[];
 }
 
@@ -79,6 +81,11 @@ export function isActive(
   execution: Pick<IExecution, 'status'> | null
 ): boolean {
   return execution?.status === 'pending' || execution?.status === 'running';
+}
+
+/** Whether it was asked to stop and a node is still at work, which may not look at that. */
+export function isStopping(execution: IExecution | null): boolean {
+  return isActive(execution) && execution?.stop_requested_at !== null;
 }
 
 /** An execution whose process is gone, as the store will have it. */

@@ -1,13 +1,16 @@
 import { Edge, Node } from '@xyflow/react';
 
 import { Catalogue, IPort } from './catalogue';
-import { edgeKey, IEdge, IGraph, INode } from './graph';
+import { edgeKey, IEdge, IGraph, IPoint } from './graph';
 import { IIssue } from './transport';
 
-/** What a card on the canvas is drawn from. */
+/** What a card on the canvas is drawn from; its settings it reads by its id, so that an edit of them changes no other card. */
 export type FlowNode = Node<
   {
-    node: INode;
+    /** Name of its node type. */
+    type: string;
+    /** Its place in the graph. */
+    place: IPoint | undefined;
     inputs: readonly IPort[];
     outputs: readonly IPort[];
     /** `inputs cohort`, `outputs split`, …: the ports that have an edge. */
@@ -22,12 +25,15 @@ export const FIT = { padding: 0.08, maxZoom: 1 };
 /** JupyterLab gives keys to the notebook's commands (`d d` deletes a cell) unless the element under the focus says this. */
 const SUPPRESS = { 'data-lm-suppress-shortcuts': 'true' } as const;
 
-/** The nodes of the canvas for a graph; those that did not change are the ones there were, with what was measured of them. */
+/**
+ * The nodes of the canvas for a graph; those that did not change are the ones there were, with what was measured of them, and
+ * all of them where none did.
+ */
 export function flowNodes(
   graph: IGraph,
   catalogue: Catalogue,
   selected: ReadonlySet<string>,
-  before: readonly FlowNode[]
+  before: FlowNode[]
 ): FlowNode[] {
   const known = new Map(before.map(node => [node.id, node]));
   const edgesOf = new Map<string, IEdge[]>();
@@ -41,7 +47,7 @@ export function flowNodes(
       }
     }
   }
-  return graph.nodes.map(node => {
+  const drawn = graph.nodes.map((node): FlowNode => {
     const edges = edgesOf.get(node.id) ?? [];
     const { inputs, outputs } = catalogue.ports(node, edges);
     const connected = edges.map(edge =>
@@ -51,7 +57,8 @@ export function flowNodes(
     );
     const old = known.get(node.id);
     const unchanged =
-      old?.data.node === node &&
+      old?.data.type === node.type &&
+      old.data.place === node.position &&
       old.selected === selected.has(node.id) &&
       sameItems(old.data.inputs, inputs) &&
       sameItems(old.data.outputs, outputs) &&
@@ -64,11 +71,18 @@ export function flowNodes(
           type: 'card',
           position: node.position ?? { x: 0, y: 0 },
           selected: selected.has(node.id),
-          data: { node, inputs, outputs, connected },
+          data: {
+            type: node.type,
+            place: node.position,
+            inputs,
+            outputs,
+            connected
+          },
           ariaLabel: `${catalogue.get(node.type)?.title ?? node.type}, ${node.id}`,
           domAttributes: SUPPRESS as FlowNode['domAttributes']
         };
   });
+  return sameItems(drawn, before) ? before : drawn;
 }
 
 /** The edges of the canvas; those that did not change are the ones there were, and all of them where none did. */

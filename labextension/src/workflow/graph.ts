@@ -80,6 +80,21 @@ export function toJson(graph: IGraph): IGraphJson {
   };
 }
 
+const BY_ID = new WeakMap<IGraph, ReadonlyMap<string | undefined, INode>>();
+
+/** The node of an id; undefined where there is none. Of each graph the nodes are gone through once. */
+export function nodeOf(
+  graph: IGraph,
+  id: string | undefined
+): INode | undefined {
+  let byId = BY_ID.get(graph);
+  if (!byId) {
+    byId = new Map(graph.nodes.map(node => [node.id, node]));
+    BY_ID.set(graph, byId);
+  }
+  return byId.get(id);
+}
+
 /** What tells an edge from the others. */
 export function edgeKey(edge: IEdge): string {
   const { source, source_port, target, target_port } = edge;

@@ -11,7 +11,7 @@ import {
   runLine,
   took
 } from './execution';
-import { INode } from './graph';
+import { INode, nodeOf } from './graph';
 import { familyIcon, Icon } from './icons';
 import { OutputView } from './outputView';
 import { Overview } from './overview';
@@ -25,9 +25,7 @@ export function Inspector(): React.JSX.Element {
   const trans = useWords();
   const selected = useEditor(state => state.nodes);
   const [only] = selected;
-  const node = useEditor(state =>
-    state.graph.nodes.find(one => one.id === only)
-  );
+  const node = useEditor(state => nodeOf(state.graph, only));
   return (
     <aside
       className="mf-flow-inspector"

@@ -16,6 +16,7 @@ import {
 } from './execution';
 import { EditorModel } from './editorModel';
 import { FlowNode } from './flowNodes';
+import { freshId, nodeOf } from './graph';
 import { familyIcon, Icon } from './icons';
 import { summary } from './settingsSchema';
 import { IIssue } from './transport';
@@ -29,8 +30,9 @@ export const NodeCard = React.memo(function NodeCard({
   selected
 }: NodeProps<FlowNode>): React.JSX.Element {
   const trans = useWords();
-  const { node, inputs, outputs } = data;
-  const type = useEditor(state => state.catalogue.get(node.type));
+  const { inputs, outputs } = data;
+  const type = useEditor(state => state.catalogue.get(data.type));
+  const settings = useEditor(state => nodeOf(state.graph, id)?.settings);
   const issues = useEditor(state => state.issuesOf.get(id) ?? NO_ISSUES);
   const run = useEditor(state => state.runs.get(id));
   const job = useEditor(state => {
@@ -39,11 +41,13 @@ export const NodeCard = React.memo(function NodeCard({
   });
   const isChanged = useEditor(state => state.changed.has(id));
   const changed = run !== undefined && hasEnded(run) && isChanged;
-  const fields = useEditor(state => state.catalogue.fields(node.type));
+  const fields = useEditor(state => state.catalogue.fields(data.type));
   const line = React.useMemo(
-    () => summary(node.settings, fields),
-    [node.settings, fields]
+    () => summary(settings ?? {}, fields),
+    [settings, fields]
   );
+  // what the title says already leaves no room for what is set
+  const named = line === '' || id !== freshId([], data.type);
   const first = issues[0];
   return (
     <div
@@ -58,13 +62,17 @@ export const NodeCard = React.memo(function NodeCard({
       <div className="mf-flow-node-head">
         <Icon name={type ? familyIcon(type.family, type.name) : 'warning'} />
         <span className="mf-flow-node-title">
-          {type?.title ?? trans.__('Unknown: %1', node.type)}
+          {type?.title ?? trans.__('Unknown: %1', data.type)}
         </span>
         {run && <Sign run={run} changed={changed} />}
       </div>
-      <div className="mf-flow-node-line" title={line}>
-        <span className="mf-flow-node-id">{id}</span>
-        {line && ` · ${line}`}
+      <div
+        className="mf-flow-node-line"
+        title={[id, line].filter(Boolean).join(' · ')}
+      >
+        {named && <span className="mf-flow-node-id">{id}</span>}
+        {named && line !== '' && ' · '}
+        {line}
       </div>
       <div className="mf-flow-ports">
         <Ports node={id} side="inputs" ports={inputs} {...{ data, issues }} />
@@ -72,7 +80,7 @@ export const NodeCard = React.memo(function NodeCard({
       </div>
       {first && (
         <div
-          className="mf-flow-node-issue"
+          className="mf-flow-node-foot mf-flow-node-issue"
           title={issues.map(one => `${one.message} ${one.fix}`).join('\n')}
         >
           <Icon name="warning" />
@@ -84,6 +92,11 @@ export const NodeCard = React.memo(function NodeCard({
     </div>
   );
 });
+
+/** A line that goes on in the next before an interval, such as `[0.71, 0.89]`, and not within it. */
+function unbroken(line: string): string {
+  return line.replace(/\[.*?\]/g, interval => interval.replace(/ /g, '\u00a0'));
+}
 
 function Sign(props: { run: INodeRun; changed: boolean }): React.JSX.Element {
   const trans = useWords();
@@ -116,13 +129,13 @@ function RunLine(props: {
   const words = runLine(run, job, changed);
   const progress = run.status === 'running' ? progressOf(run, job) : null;
   return (
-    <>
+    <div className="mf-flow-node-foot">
       <div
         className="mf-flow-node-run"
         data-status={changed ? undefined : run.status}
         title={words}
       >
-        {words}
+        {unbroken(words)}
       </div>
       {run.status === 'running' && (
         <div
@@ -136,7 +149,7 @@ function RunLine(props: {
           <div style={{ width: `${(progress ?? 1) * 100}%` }} />
         </div>
       )}
-    </>
+    </div>
   );
 }
 

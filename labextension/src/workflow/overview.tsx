@@ -14,7 +14,7 @@ const KEYS: readonly (readonly [string, string])[] = [
   ['Ctrl C, Ctrl V, Ctrl D', 'copy, paste, duplicate'],
   ['Delete', 'delete what is selected'],
   ['Shift and drag', 'select several'],
-  ['double click', 'add a node there'],
+  ['double click', 'add a node there, open one'],
   ['L, F', 'lay out, show all']
 ];
 

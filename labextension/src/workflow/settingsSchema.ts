@@ -95,13 +95,19 @@ export function settingsMade(
   });
 }
 
-/** The same in one line: `n 500 · seed 3`. */
+/** The same in one line: `n 500 · seed 3`; what is chosen by its name is that alone: `gated`. */
 export function summary(
   settings: { readonly [name: string]: unknown },
   fields: readonly IField[]
 ): string {
   return settingsMade(settings, fields)
-    .map(([name, value]) => (value === true ? name : `${name} ${shown(value)}`))
+    .map(([name, value]) =>
+      value === true
+        ? name
+        : name === 'name'
+          ? shown(value)
+          : `${name} ${shown(value)}`
+    )
     .join(' · ');
 }
 

@@ -2,7 +2,7 @@ import { useReactFlow } from '@xyflow/react';
 import * as React from 'react';
 
 import { useEditor, useModel, useWords } from './context';
-import { endedNodes, isActive } from './execution';
+import { endedNodes, isActive, isStopping } from './execution';
 import { FIT } from './flowNodes';
 import { Icon, IconName } from './icons';
 import { stepFocus } from './stepFocus';
@@ -25,6 +25,7 @@ export function Toolbar(props: IToolbarProps): React.JSX.Element {
   const trans = useWords();
   const showAll = useShowAll();
   const active = useEditor(state => isActive(state.execution));
+  const stopping = useEditor(state => isStopping(state.execution));
   const empty = useEditor(state => state.graph.nodes.length === 0);
   const issues = useEditor(state => state.issues.length);
   const unsaved = useEditor(state => state.unsaved || state.version === null);
@@ -46,7 +47,14 @@ export function Toolbar(props: IToolbarProps): React.JSX.Element {
       {active ? (
         <button
           className="mf-flow-stop"
-          disabled={waiting}
+          disabled={waiting || stopping}
+          title={
+            stopping
+              ? trans.__(
+                  'It ends when the node at work does. One that never does ends with its kernel: restart that.'
+                )
+              : undefined
+          }
           onClick={() => void model.stop()}
         >
           <Icon name="stop" />
@@ -155,7 +163,7 @@ function Status(): React.JSX.Element {
       ? execution.status === 'pending'
         ? trans.__('waiting for its turn')
         : trans.__(
-            'running %1/%2',
+            isStopping(execution) ? 'stopping, %1/%2' : 'running %1/%2',
             endedNodes(execution),
             execution.nodes.length
           )
