@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from medfusion_jupyter.settings.refusals import NOT_BLANK
 from medfusion_jupyter.settings.training import TrainingSettings
 from medfusion_jupyter.store.status import ExecutionStatus, JobStatus
 from medfusion_jupyter.store.texts import storable
@@ -16,9 +17,9 @@ def _kept(text: str) -> str:
     return storable("it", text)
 
 
-Name = Annotated[str, AfterValidator(_kept), Field(min_length=1, max_length=200, pattern=r"\S")]
+Name = Annotated[str, AfterValidator(_kept), Field(min_length=1, max_length=200, pattern=NOT_BLANK)]
 Description = Annotated[str, AfterValidator(_kept), Field(max_length=10_000)]
-Tags = Annotated[list[Annotated[str, Field(min_length=1, max_length=100, pattern=r"\S")]], Field(max_length=100)]
+Tags = Annotated[list[Annotated[str, Field(min_length=1, max_length=100, pattern=NOT_BLANK)]], Field(max_length=100)]
 Search = Annotated[str, Field(max_length=200, description="part of the name or description, in any case")]
 Id = Annotated[int, Field(ge=1, lt=2**63)]
 

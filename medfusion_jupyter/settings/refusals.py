@@ -13,6 +13,9 @@ from pydantic.fields import FieldInfo
 LONGEST_SHOWN = 80
 """Characters of a refused value that are shown."""
 
+NOT_BLANK = r"\S"
+"""The pattern of a text that is more than blanks."""
+
 NUMBERS = {
     "greater_than",
     "greater_than_equal",
@@ -69,10 +72,13 @@ def reason(error: Mapping[str, Any], model: type[BaseModel]) -> str:
         allowed = re.findall(r"'([^']*)'", context["expected"])
         near = difflib.get_close_matches(str(error["input"]), allowed, n=1)
         return f"give {_one_of(allowed) or context['expected']}" + (f" (did you mean {near[0]!r}?)" if near else "")
-    if kind == "string_too_long":
-        return f"give at most {context['max_length']:,} characters; it has {len(error['input']):,}"
-    if kind == "string_too_short":
-        return f"give at least {context['min_length']} character" + ("s" if context["min_length"] > 1 else "")
+    parts = "character" if isinstance(error["input"], str) else "item"
+    if kind in ("string_too_long", "too_long"):
+        return f"give at most {context['max_length']:,} {parts}s; it has {len(error['input']):,}"
+    if kind in ("string_too_short", "too_short"):
+        return f"give at least {context['min_length']} {parts}" + ("s" if context["min_length"] > 1 else "")
+    if kind == "string_pattern_mismatch" and context["pattern"] == NOT_BLANK:
+        return "give more than blanks"
     return str(error["msg"]).removeprefix("Value error, ").rstrip(".")
 
 

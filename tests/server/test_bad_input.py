@@ -81,6 +81,17 @@ async def test_a_text_field_takes_no_other_type_and_nothing_too_long_and_no_half
         assert (answer.code, json.loads(answer.body)["code"]) in ((422, "invalid"), (400, "bad-request")), (path, value)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("x" * 300, "give at most 200 characters; it has 300"), ("", "at least 1 character."), ("  ", "more than blanks")],
+)
+async def test_a_name_that_is_refused_is_refused_in_words(filled, fetch, name, said):
+    for verb, path in TEXTS["name"]:
+        answer = await fetch(path, verb, {**BODIES[verb, path], "name": name})
+        assert (answer.code, json.loads(answer.body)["field"]) == (422, "name")
+        assert said in json.loads(answer.body)["message"]
+
+
 NUMBERS = {
     "priority": [("POST", "training/start"), ("PATCH", "training/job_0001")],
     "version": [("PUT", "workflows/1")],
