@@ -147,7 +147,13 @@ function NoticeBar(): React.JSX.Element | null {
   }
   return (
     <div className="mf-flow-notice" role="alert" data-kind={notice.kind}>
-      <span>{notice.words}</span>
+      <span>
+        {notice.kind === 'conflict'
+          ? trans.__(
+              'Somebody saved a newer version meanwhile. What you changed is still here.'
+            )
+          : notice.words}
+      </span>
       {notice.kind === 'conflict' && (
         <>
           <button onClick={() => void model.takeTheirs()}>
