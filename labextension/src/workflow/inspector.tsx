@@ -114,6 +114,8 @@ function LastRun(props: {
   const job = useEditor(state =>
     jobId === null ? undefined : state.jobs.get(jobId)
   );
+  // of a job at work the line above its output has newer news than what the node noted of it
+  const output = job && !hasEnded(run) ? { job_id: jobId } : run.output;
   const when = ago(run.completed_at, now);
   return (
     <section className="mf-flow-lastrun">
@@ -142,7 +144,7 @@ function LastRun(props: {
       )}
       {run.status === 'running' && <p>{runLine(run, job)}</p>}
       {run.error && <pre className="mf-flow-error">{run.error}</pre>}
-      {run.output && <OutputView output={run.output} />}
+      {output && <OutputView output={output} />}
     </section>
   );
 }
