@@ -8,7 +8,7 @@ pytestmark = pytest.mark.browser
 TRAIN = (
     "import medfusion as mf\n"
     "job = mf.train(mf.synthetic_cohort(n=300, image_size=16), name='steered', image_encoder='light_cnn', image_size=16,\n"
-    "               epochs=900, patience=None, freeze=['image_encoder'], device='cpu')\n"
+    "               epochs=9000, patience=None, freeze=['image_encoder'], device='cpu')\n"
     "job"
 )
 
@@ -68,14 +68,14 @@ def test_a_run_is_steered_from_the_panel_and_the_monitor(lab, tab):
     page.wait_for_selector(".mf-monitor :text('lr=0.0001, patience=500, unfreeze=image_encoder')")
     page.locator(".mf-change-open").click()
     page.locator(".mf-change").wait_for()
-    page.locator(".mf-change input").nth(1).fill("800")
+    page.locator(".mf-change input").nth(1).fill("8000")
     tab.shot("monitor-form")
     page.locator(".mf-change button").click()
-    wait_for(lambda: settings(lab)["epochs"] == 800, "the change did not reach the run")
-    page.wait_for_selector(".mf-monitor .mf-progress:has-text('/800')")
+    wait_for(lambda: settings(lab)["epochs"] == 8000, "the change did not reach the run")
+    page.wait_for_selector(".mf-monitor .mf-progress:has-text('/8000')")
     page.locator(".mf-save").click()
     page.wait_for_selector(".mf-save:not([disabled])")
-    page.wait_for_selector(".mf-monitor :text('epochs=800')")
+    page.wait_for_selector(".mf-monitor :text('epochs=8000')")
     tab.shot("monitor-changed")
     page.locator(".mf-stop").click()
     tab.row("job_0001", "stopped").wait_for()

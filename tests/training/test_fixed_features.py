@@ -131,7 +131,7 @@ def test_an_encoder_starts_from_a_job_that_trained_it(train, cohort):
 def test_weights_that_cannot_be_had_are_refused_before_anything_is_stored(train, cohort, tmp_path):
     for settings, words in [
         ({"image_weights": "default"}, "nobody publishes weights of 'light_cnn'"),
-        ({"image_weights": str(tmp_path / "no.pt"), "image_encoder": "resnet18"}, "is no file"),
+        ({"image_weights": str(tmp_path / "no.pt"), "image_encoder": "resnet18_3x3"}, "is no file"),
         ({"image_weights": "default", "image_encoder": None}, "image_encoder is None"),
     ]:
         with pytest.raises(ConfigError, match=words):
