@@ -106,7 +106,7 @@ def test_a_network_of_monai_trains_and_is_frozen_and_loaded_by_its_name(cohort):
 )
 def test_what_a_network_of_monai_cannot_be_is_refused_before_a_job_is_stored(cohort, settings, said):
     with pytest.raises(ConfigError, match=said):
-        mf.train(cohort(), **{**TINY, **settings})
+        mf.train(cohort(), **{**TINY, "image_size": (32, 32, 32), **settings})
     assert not open_store().jobs.list().items
 
 
