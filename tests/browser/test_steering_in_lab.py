@@ -51,7 +51,7 @@ def test_a_run_is_steered_from_the_panel_and_the_monitor(lab, tab):
     form.locator("input[name='unfreeze']").fill("all")
     tab.shot("change-dialog")
     page.locator(".jp-Dialog button.jp-mod-accept").click()
-    wait_for(lambda: settings(lab)["lr"] == 1e-4, "the change did not reach the run")
+    wait_for(lambda: settings(lab)["lr"] == 1e-4, lambda: f"the change did not reach the run: {lab.ask(events)}")
     assert (settings(lab)["patience"], settings(lab)["unfreeze"]) == (500, ["image_encoder"])
 
     # what the server refuses is said in its words
