@@ -161,6 +161,8 @@ def peers(found: dict[str, str | None]):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     found = versions(*PEERS)
+    if found["pytorch-ignite"] is None:
+        found["monai"] = None  # its trainer is one of Ignite's
     print(environment("torch"))
     print(f"\n{said(found)}", flush=True)
     contenders = {
