@@ -195,7 +195,7 @@ def _node(given: object, place: int) -> Node | Flaw:
             node=identity,
         )
     extra = {name: kept for name, kept in given.items() if name not in _NODE_KEYS}
-    if not _is_json(extra):
+    if extra and not _is_json(extra):
         return Flaw("What else it holds is no JSON.", "Keep id, type, settings and position alone.", node=identity)
     return Node(identity, kind, dict(settings), extra)
 
@@ -221,16 +221,13 @@ def _is_json(value: object, depth: int = DEPTH) -> bool:
 
 
 def _edge(given: object) -> Edge | None:
-    if not isinstance(given, Mapping) or not _is_json(given):
+    if not isinstance(given, Mapping):
         return None
     ends = [given.get(name) for name in _EDGE_KEYS]
     if not all(isinstance(end, str) for end in ends):
         return None
+    extra = {name: kept for name, kept in given.items() if name not in _EDGE_KEYS}
+    if extra and not _is_json(extra):
+        return None
     source, source_port, target, target_port = (str(end) for end in ends)
-    return Edge(
-        source,
-        source_port,
-        target,
-        target_port,
-        {name: kept for name, kept in given.items() if name not in _EDGE_KEYS},
-    )
+    return Edge(source, source_port, target, target_port, extra)
